@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Copyright (c) 2026, the hyve authors */
+/*
+ * The one source of time: chips and backends never ask the host themselves.  A real clock runs its
+ * timers on a thread of its own; a fake one stands still until a test advances it.
+ */
+#ifndef VMM_CLOCK_H
+#define VMM_CLOCK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct vmm_clock;
+
+/* Host monotonic time with a timer thread. NULL on ENOMEM or when no thread can be had. */
+struct vmm_clock *vmm_clock_create(void);
+/* Time 0, no thread: timers fire inside vmm_clock_advance(). */
+struct vmm_clock *vmm_clock_create_fake(void);
+/* All timers must have been drained. NULL is allowed. */
+void vmm_clock_destroy(struct vmm_clock *clock);
+
+/* Nanoseconds, monotonic, from an arbitrary start. Any thread. */
+uint64_t vmm_clock_now(struct vmm_clock *clock);
+/* Wall-clock seconds since 1970, for the RTC; a fake clock starts at 2014-01-01T00:00:00Z. */
+int64_t vmm_clock_wall(struct vmm_clock *clock);
+/* Fake only: moves time forward by `ns`, firing due timers in order of their deadlines. */
+void vmm_clock_advance(struct vmm_clock *clock, uint64_t ns);
+
+/*
+ * One timer.  The callback runs without any lock of the clock held, on the timer thread; it may take the
+ * device's lock and set its timer again.  Embedded in its device.
+ */
+struct vmm_timer {
+	struct vmm_clock *clock;
+	void (*fn)(void *arg);
+	void *arg;
+	uint64_t deadline_ns;
+	unsigned heap_index; /* 0: not queued */
+	bool running;	     /* callback in progress */
+};
+
+void vmm_timer_init(
+	struct vmm_timer *timer, struct vmm_clock *clock, void (*fn)(void *arg), void *arg);
+/* (Re)arms for an absolute time. May be called from the callback and with device locks held. */
+void vmm_timer_set(struct vmm_timer *timer, uint64_t deadline_ns);
+/* Cancels if queued; a callback already running goes on. May be called with device locks held. */
+void vmm_timer_stop(struct vmm_timer *timer);
+/* Stops, and waits until a running callback has ended. No lock that the callback takes may be held. */
+void vmm_timer_drain(struct vmm_timer *timer);
+
+#endif
