@@ -14,7 +14,7 @@ struct vmm_clock;
 
 /* Host monotonic time with a timer thread. NULL on ENOMEM or when no thread can be had. */
 struct vmm_clock *vmm_clock_create(void);
-/* Time 0, no thread: timers fire inside vmm_clock_advance(). */
+/* Time 0, no thread: timers fire inside vmm_clock_advance(). NULL on ENOMEM. */
 struct vmm_clock *vmm_clock_create_fake(void);
 /* All timers must have been drained. NULL is allowed. */
 void vmm_clock_destroy(struct vmm_clock *clock);
@@ -28,15 +28,17 @@ void vmm_clock_advance(struct vmm_clock *clock, uint64_t ns);
 
 /*
  * One timer.  The callback runs without any lock of the clock held, on the timer thread; it may take the
- * device's lock and set its timer again.  Embedded in its device.
+ * device's lock and set its timer again.  Embedded in its device.  The members belong to the clock; the
+ * links make the queue of armed timers (a pairing heap), so that arming never allocates and cannot fail.
  */
 struct vmm_timer {
 	struct vmm_clock *clock;
 	void (*fn)(void *arg);
 	void *arg;
 	uint64_t deadline_ns;
-	unsigned heap_index; /* 0: not queued */
-	bool running;	     /* callback in progress */
+	struct vmm_timer *child; /* first of the timers that are due later than this one */
+	struct vmm_timer *next;	 /* sibling */
+	struct vmm_timer **link; /* the pointer that points here; NULL: not queued */
 };
 
 void vmm_timer_init(
@@ -45,7 +47,10 @@ void vmm_timer_init(
 void vmm_timer_set(struct vmm_timer *timer, uint64_t deadline_ns);
 /* Cancels if queued; a callback already running goes on. May be called with device locks held. */
 void vmm_timer_stop(struct vmm_timer *timer);
-/* Stops, and waits until a running callback has ended. No lock that the callback takes may be held. */
+/*
+ * Stops, and waits until a running callback has ended. No lock that the callback takes may be held.
+ * From inside a callback of the same clock it only stops.
+ */
 void vmm_timer_drain(struct vmm_timer *timer);
 
 #endif
