@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Copyright (c) 2026, the hyve authors */
+/*
+ * One NATIVE instruction on the host CPU.
+ *
+ * The instruction is written again with the guest's registers in the host registers of the same number,
+ * except RSP, which is the host's and gets a free one, and the base of the memory operand, which is
+ * another free one pointing at the operand itself: in guest RAM where it lies in one page, so that
+ * LOCK keeps its meaning; else in a bounce buffer, filled before and flushed after.  Bounced LOCKs are
+ * not atomic.
+ */
+#include "x86/data.h"
+#include "x86/exec.h"
+#include "x86/step.h"
+
+#define BOUNCE_SIZE 64u /* the widest operand is 32 bytes */
+
+struct native {
+	struct x86_exec_frame frame;
+	struct x86_remap map;
+	uint16_t used;	/* registers that the instruction names, bit n = gpr n */
+	uint8_t base;	/* points at the memory operand; X86_NOREG if there is none */
+	uint8_t rsp;	/* stands for RSP; X86_RSP if it is not named */
+	uint8_t bit;	/* holds the bit offset of a BT family instruction on memory, or X86_NOREG */
+};
+
+static bool is_bit_string(const struct x86_insn *insn)
+{
+	switch (insn->row->mnem) {
+	case X86_I_bt:
+	case X86_I_bts:
+	case X86_I_btr:
+	case X86_I_btc:
+		return insn->op[0].kind == X86_OK_MEM && insn->op[1].kind == X86_OK_GPR;
+	default:
+		return false;
+	}
+}
+
+static uint16_t named_registers(const struct x86_insn *insn)
+{
+	uint16_t used = insn->row->gpr_read | insn->row->gpr_write;
+
+	for (unsigned i = 0; i < insn->nops; i++)
+		if (insn->op[i].kind == X86_OK_GPR)
+			used |= (uint16_t)(1u << insn->op[i].reg);
+	return used;
+}
+
+/* Low registers first: beside AH to BH there can be no REX prefix. */
+static uint8_t take_free(struct native *n)
+{
+	static const uint8_t order[] = {X86_RSI, X86_RDI, X86_RBX, X86_RDX, X86_RCX, X86_RAX,
+		X86_RBP, X86_R8, X86_R9, X86_R10, X86_R11};
+	unsigned i = 0;
+
+	while (i < sizeof(order) - 1 && n->used & 1u << order[i])
+		i++;
+	n->used |= (uint16_t)(1u << order[i]);
+	return order[i];
+}
+
+static void native_prepare(struct native *n, const struct x86_cpu *cpu, const struct x86_insn *insn)
+{
+	n->used = named_registers(insn);
+	n->rsp = n->used & 1u << X86_RSP ? take_free(n) : X86_RSP;
+	n->base = insn->has_mem ? take_free(n) : X86_NOREG;
+	n->bit = is_bit_string(insn) ? insn->op[1].reg : X86_NOREG;
+	for (uint8_t reg = 0; reg < 16; reg++) {
+		n->map.gpr[reg] = reg;
+		n->frame.gpr[reg] = cpu->gpr[reg];
+	}
+	n->map.gpr[X86_RSP] = n->rsp;
+	n->map.mem_base = n->base;
+	n->map.mem_disp = 0;
+	n->frame.gpr[n->rsp] = cpu->gpr[X86_RSP];
+	n->frame.flags = cpu->rflags & (X86_FL_STATUS | X86_FL_DF);
+	if (n->bit != X86_NOREG) /* the rest of the offset went into the address */
+		n->frame.gpr[n->map.gpr[n->bit]] &= 8u * insn->op[1].size - 1;
+}
+
+static void native_commit(const struct native *n, struct x86_cpu *cpu)
+{
+	const uint64_t flags = X86_FL_STATUS | X86_FL_DF;
+
+	for (unsigned reg = 0; reg < 16; reg++)
+		if (reg != n->base && reg != n->bit && (reg == X86_RSP || reg != n->rsp))
+			cpu->gpr[reg] = n->frame.gpr[n->map.gpr[reg]];
+	cpu->rflags = (cpu->rflags & ~flags) | (n->frame.flags & flags);
+}
+
+/* What the host's exception is to the guest. */
+static enum x86_result raise_host_fault(struct x86_cpu *cpu, int vector)
+{
+	if (vector == X86_GP)
+		return x86_raise_error(cpu, X86_GP, 0);
+	if (vector == X86_XM && !(cpu->cr4 & X86_CR4_OSXMMEXCPT))
+		vector = X86_UD; /* SDM vol. 1, 11.5.1 */
+	return x86_raise(cpu, (unsigned)vector);
+}
+
+static enum x86_result native_run(struct x86_cpu *cpu, const struct x86_insn *insn, struct native *n,
+	void *operand)
+{
+	uint8_t code[16];
+	unsigned len = x86_encode(insn, &n->map, code);
+	int vector;
+
+	if (len == 0)
+		return x86_raise(cpu, X86_UD);
+	if (n->base != X86_NOREG)
+		n->frame.gpr[n->base] = (uintptr_t)operand;
+	vector = x86_exec_run(cpu->exec, code, len, &n->frame);
+	return vector == X86_EXEC_NO_FAULT ? X86_DONE : raise_host_fault(cpu, vector);
+}
+
+/* BT family: the bit offset is signed and reaches beyond the addressed operand (SDM vol. 2, BT). */
+static uint64_t operand_offset(const struct x86_cpu *cpu, const struct x86_insn *insn)
+{
+	uint64_t offset = x86_effective(cpu, insn);
+	unsigned size;
+	int64_t bit;
+
+	if (!is_bit_string(insn))
+		return offset;
+	size = insn->op[1].size;
+	bit = (int64_t)(cpu->gpr[insn->op[1].reg] << (64 - 8 * size)) >> (64 - 8 * size);
+	offset += (uint64_t)((bit >> (size == 2 ? 4 : size == 4 ? 5 : 6)) * (int64_t)size);
+	return offset & x86_mask(insn->addrsize);
+}
+
+/* SDM vol. 3, table 6-7.  Unaligned vector accesses are never checked, as implementations may choose. */
+static unsigned alignment(unsigned size)
+{
+	return size == 10 ? 8 : size <= 8 && (size & (size - 1)) == 0 ? size : 1;
+}
+
+static enum x86_result operand_linear(struct x86_cpu *cpu, const struct x86_insn *insn, uint64_t *gla)
+{
+	unsigned size = insn->mem.size;
+	unsigned acc = insn->mem.access & X86_WR ? X86_ACC_WRITE : X86_ACC_READ;
+	enum x86_result res =
+		x86_linear(cpu, insn->mem.seg, operand_offset(cpu, insn), size, acc, gla);
+
+	if (res != X86_DONE)
+		return res;
+	if (insn->row->props & X86_P_ALIGN && *gla & (size - 1))
+		return x86_raise_error(cpu, X86_GP, 0);
+	return x86_check_align(cpu, *gla, alignment(size));
+}
+
+/*
+ * x87 stores pop their register before the buffer is flushed; should the device ask for an exit then, the
+ * instruction is executed once more, so the stack has to be put back.  RFBM 1: x87 alone.
+ */
+struct x87_state {
+	uint8_t image[512 + 64] __attribute__((aligned(64)));
+};
+
+static void x87_save(struct x87_state *state)
+{
+	__builtin_memset(state->image + 512, 0, 64);
+	__asm__ volatile("xsave64 %0" : "+m"(state->image) : "a"(1), "d"(0) : "memory");
+}
+
+static void x87_restore(const struct x87_state *state)
+{
+	__asm__ volatile("xrstor64 %0" : : "m"(state->image), "a"(1), "d"(0));
+}
+
+static enum x86_result bounce_out(struct x86_cpu *cpu, const struct x86_insn *insn, struct native *n,
+	uint64_t gla, uint8_t *buffer)
+{
+	const bool pops = insn->row->props & X86_P_X87;
+	struct x87_state before;
+	enum x86_result res;
+
+	if (pops)
+		x87_save(&before);
+	res = native_run(cpu, insn, n, buffer);
+	if (res != X86_DONE)
+		return res;
+	res = x86_write(cpu, gla, buffer, insn->mem.size, x86_acc(cpu, X86_ACC_WRITE));
+	if (res != X86_DONE && pops)
+		x87_restore(&before);
+	return res;
+}
+
+static enum x86_result run_bounced(struct x86_cpu *cpu, const struct x86_insn *insn, struct native *n,
+	uint64_t gla)
+{
+	uint8_t buffer[BOUNCE_SIZE] __attribute__((aligned(64))) = {0};
+	unsigned size = insn->mem.size, access = insn->mem.access;
+	enum x86_result res = X86_DONE;
+
+	if (size > sizeof(buffer))
+		return x86_raise(cpu, X86_UD);
+	if (access & X86_WR)
+		res = x86_data_probe(cpu, gla, size, x86_acc(cpu, X86_ACC_WRITE));
+	if (res == X86_DONE && access & X86_RD)
+		res = x86_read(cpu, gla, buffer, size, x86_acc(cpu, X86_ACC_READ));
+	if (res != X86_DONE)
+		return res;
+	if (access & X86_WR)
+		return bounce_out(cpu, insn, n, gla, buffer);
+	return native_run(cpu, insn, n, buffer);
+}
+
+static enum x86_result run_on_memory(struct x86_cpu *cpu, const struct x86_insn *insn,
+	struct native *n)
+{
+	unsigned size = insn->mem.size;
+	unsigned acc = insn->mem.access & X86_WR ? X86_ACC_WRITE : X86_ACC_READ;
+	uint64_t gla;
+	enum x86_result res = operand_linear(cpu, insn, &gla);
+
+	if (res != X86_DONE)
+		return res;
+	if (gla % X86_PAGE_SIZE + size <= X86_PAGE_SIZE) {
+		void *host = cpu->ops->map(cpu, gla, size, x86_acc(cpu, acc), &res);
+
+		if (host != NULL)
+			return native_run(cpu, insn, n, host);
+		if (res == X86_FAULT)
+			return res;
+	}
+	return run_bounced(cpu, insn, n, gla);
+}
+
+/* ModRM names an address but no memory is touched: LEA; NOP and prefetches do nothing at all. */
+static void run_address_only(struct x86_cpu *cpu, const struct x86_insn *insn)
+{
+	if (insn->row->mnem == X86_I_lea)
+		x86_gpr_set(cpu, &insn->op[0], x86_effective(cpu, insn));
+}
+
+enum x86_result x86_native(struct x86_cpu *cpu, const struct x86_insn *insn)
+{
+	enum x86_result res = X86_DONE;
+	struct native n;
+
+	if (insn->has_mem && insn->row->props & X86_P_NOMEM) {
+		run_address_only(cpu, insn);
+	} else {
+		native_prepare(&n, cpu, insn);
+		res = insn->has_mem ? run_on_memory(cpu, insn, &n) :
+				      native_run(cpu, insn, &n, NULL);
+		if (res == X86_DONE)
+			native_commit(&n, cpu);
+	}
+	if (res == X86_DONE)
+		x86_advance(cpu, insn);
+	return res;
+}
