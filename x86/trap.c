@@ -3,9 +3,11 @@
 /*
  * Host exceptions in code that runs for the guest.
  *
- * Handlers for the five synchronous signals are installed once per process, in front of whoever had
- * them.  A signal that the kernel raised at a program counter inside one of the thread's traps goes to that
- * trap; all others go on to the previous disposition, so an embedder's crash handler keeps working.
+ * Handlers for the five synchronous signals are installed in front of whoever had them when a thread
+ * pushes its first trap, and stay.  A signal that the kernel raised at a program counter inside one of the
+ * thread's traps goes to that trap; all others go on to the previous disposition, so an embedder's crash
+ * handler keeps working, also one that was installed after ours.  (Should that one hand back to us
+ * what nobody claims, the two end as the process has to end anyway: by SIGSEGV, their stack used up.)
  *
  * This is the one file of the room with mutable state outside of a struct x86_cpu: a signal handler is
  * handed no context of ours, so it has to find the list through thread-local storage, and dispositions
@@ -40,7 +42,7 @@ struct trap_thread {
 /* initial-exec: the handler must not run into a lazily allocated TLS block. */
 static __thread struct trap_thread self __attribute__((tls_model("initial-exec")));
 static struct sigaction previous[SIGNALS];
-static int install_error;
+static pthread_mutex_t install_lock = PTHREAD_MUTEX_INITIALIZER; /* writers of previous[] */
 
 /* As the kernel would have called it: its mask, its form of handler. */
 static void call_previous(const struct sigaction *old, int sig, siginfo_t *info, void *context)
@@ -104,18 +106,32 @@ done:
 	errno = saved_errno;
 }
 
-static void install(void)
+static int install_one(size_t i)
 {
-	struct sigaction action = {
+	struct sigaction now, action = {
 		.sa_sigaction = on_signal,
 		.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER,
 	};
 
+	if (sigaction(signals[i], NULL, &now) != 0)
+		return errno;
+	if (now.sa_sigaction == on_signal && (now.sa_flags & action.sa_flags) == action.sa_flags)
+		return 0;
+	if (now.sa_sigaction != on_signal) /* else restored by signal(), which knows no flags */
+		previous[i] = now;
 	sigemptyset(&action.sa_mask);
-	for (size_t i = 0; i < SIGNALS; i++)
-		if (sigaction(signals[i], NULL, &previous[i]) != 0 ||
-			sigaction(signals[i], &action, NULL) != 0)
-			install_error = errno;
+	return sigaction(signals[i], &action, NULL) != 0 ? errno : 0;
+}
+
+static int install(void)
+{
+	int error = 0;
+
+	pthread_mutex_lock(&install_lock);
+	for (size_t i = 0; i < SIGNALS && error == 0; i++)
+		error = install_one(i);
+	pthread_mutex_unlock(&install_lock);
+	return error;
 }
 
 static int stack_create(void)
@@ -153,11 +169,8 @@ static void stack_destroy(void)
 
 int x86_trap_push(struct x86_trap *trap)
 {
-	static pthread_once_t once = PTHREAD_ONCE_INIT;
-	int error = pthread_once(&once, install);
+	int error = self.head == NULL ? install() : 0;
 
-	if (error == 0)
-		error = install_error;
 	if (error == 0 && self.head == NULL)
 		error = stack_create();
 	if (error != 0)

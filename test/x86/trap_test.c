@@ -2,7 +2,7 @@
 /* Copyright (c) 2026, the hyve authors */
 /*
  * Host exceptions reach the right trap, and everybody else's handlers keep working.  Dispositions belong to
- * the process and are taken over once, so every case runs in a child of its own.
+ * the process, so every case runs in a child of its own.
  */
 #include <pthread.h>
 #include <setjmp.h>
@@ -65,6 +65,15 @@ static struct x86_trap make_trap(void (*lo)(void), void (*hi)(void), struct seen
 		.arg = seen};
 }
 
+/* cmocka has handlers of its own for faults. */
+static void forget_cmocka(void)
+{
+	static const int taken[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL};
+
+	for (size_t i = 0; i < sizeof(taken) / sizeof(taken[0]); i++)
+		signal(taken[i], SIG_DFL);
+}
+
 /* Runs `fn` in a child: its exit status, or 128 + the signal that killed it. */
 static int in_child(int (*fn)(void))
 {
@@ -72,8 +81,10 @@ static int in_child(int (*fn)(void))
 	pid_t pid = fork();
 
 	assert_true(pid >= 0);
-	if (pid == 0)
+	if (pid == 0) {
+		forget_cmocka();
 		_exit(fn());
+	}
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
@@ -183,6 +194,41 @@ static int previous_handlers(void)
 	return seen.count != 1;
 }
 
+static struct sigaction ours;
+
+static void passes_back(int sig, siginfo_t *info, void *context)
+{
+	old_calls++;
+	ours.sa_sigaction(sig, info, context);
+}
+
+/* A handler that came after us is put in front of us again, and may chain to us without end. */
+static int later_handler(void)
+{
+	struct sigaction later = {.sa_sigaction = passes_back, .sa_flags = SA_SIGINFO};
+	struct seen seen = {0};
+	struct x86_trap a = make_trap(fault_first, fault_second, &seen);
+
+	x86_trap_push(&a);
+	x86_trap_pop(&a);
+	sigaction(SIGSEGV, &later, &ours);
+	later.sa_sigaction = old_info;
+	sigaction(SIGILL, &later, NULL);
+	x86_trap_push(&a);
+	fault_first();
+	if (seen.count != 1 || old_calls != 0)
+		return 1;
+	if (sigsetjmp(back, 1) == 0) {
+		fault_second();
+		return 2;
+	}
+	if (old_calls != 1)
+		return 3;
+	x86_trap_pop(&a);
+	fault_first();
+	return 0;
+}
+
 static int ignored_sent(void)
 {
 	struct seen seen = {0};
@@ -278,6 +324,7 @@ static void test_previous(void **state)
 	(void)state;
 	assert_int_equal(in_child(previous_handlers), 0);
 	assert_int_equal(in_child(ignored_sent), 0);
+	assert_int_equal(in_child(later_handler), 128 + SIGSEGV);
 }
 
 static void test_stack(void **state)
