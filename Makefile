@@ -1,14 +1,25 @@
 # SPDX-License-Identifier: BSD-2-Clause
-# hyve: make, make run, make test, make check, make bench, make install PREFIX=, make clean.
-# Variables: CC=gcc|clang, SAN=address,undefined, BUILD=dir, PREFIX=dir, V=1.
+# Copyright (c) 2026, the hyve authors
+#
+#   make              the library, the commands and the examples, into $(BUILD)
+#   make run          boots Debian's cloud kernel on this terminal (installs what is missing)
+#   make test         everything that must pass; make check: the part of it that takes under a minute
+#   make bench        hyve beside QEMU, as a table; make fuzz: libFuzzer for FUZZ_S seconds a target
+#   make install      PREFIX=dir DESTDIR=dir
+#   make clean
+#
+# Variables: CC=gcc|clang, SAN=address,undefined, BUILD=dir, OPT=flags, V=1.
 
 CC ?= gcc
 ifeq ($(origin CC),default)
 CC := gcc
 endif
 PREFIX ?= /usr/local
+LIBDIR ?= $(PREFIX)/lib
 BUILD ?= build$(if $(SAN),-san)$(if $(findstring clang,$(CC)),-clang)
 VERSION := 0.1.0
+SOVERSION := 0
+FUZZ_S ?= 60
 
 WARN := -Wall -Wextra -Wshadow -Wvla -Werror
 OPT ?= -O2 -g
@@ -25,11 +36,16 @@ CMD_SRC := $(foreach r,$(CMD_ROOMS),$(wildcard $(r)/*.c))
 LIB_OBJ := $(patsubst %,$(BUILD)/%.o,$(basename $(LIB_SRC)))
 CMD_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(CMD_SRC))
 CMD_LIBS := -lz -llzma -lzstd -llz4
+EXAMPLES := $(patsubst %.c,$(BUILD)/%,$(wildcard examples/*.c)) \
+	$(patsubst %.S,$(BUILD)/%,$(wildcard examples/guest/*.S))
 
 Q := $(if $(V),,@)
+# Below a make without -j, one job for each core.
+SUBMAKE = $(MAKE) --no-print-directory $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(shell nproc))
 
 .PHONY: all
-all: $(BUILD)/libvmm.a $(BUILD)/libvmm.so $(if $(wildcard cmd/hyve.c),$(BUILD)/hyve)
+all: $(BUILD)/libvmm.a $(BUILD)/libvmm.so $(if $(wildcard cmd/hyve.c),$(BUILD)/hyve) \
+	$(BUILD)/vmm.pc $(EXAMPLES)
 
 $(BUILD)/x86/%.o: EXTRA := $(GENERAL) -Wconversion -Wno-sign-conversion
 $(BUILD)/backend/soft/%.o: EXTRA := $(GENERAL)
@@ -44,14 +60,32 @@ $(BUILD)/%.o: %.S
 $(BUILD)/libvmm.a: $(LIB_OBJ)
 	$(Q)rm -f $@ && ar rcs $@ $^
 $(BUILD)/libvmm.so: $(LIB_OBJ)
-	$(Q)$(CC) -shared -o $@ $^ $(LDFLAGS_ALL) -Wl,-soname,libvmm.so.0
+	$(Q)$(CC) -shared -o $@ $^ $(LDFLAGS_ALL) -Wl,-soname,libvmm.so.$(SOVERSION)
+	$(Q)ln -sf libvmm.so $@.$(SOVERSION)
 $(BUILD)/hyve: $(BUILD)/cmd/hyve.o $(CMD_OBJ) $(BUILD)/libvmm.a
 	$(Q)$(CC) -o $@ $^ $(LDFLAGS_ALL) $(CMD_LIBS)
 
-# Every test/**/x_test.c is one cmocka program build/test/**/x_test, linked with everything but cmd/.
+# What an embedder has: the public headers and the library, nothing else.
+$(BUILD)/examples/%: examples/%.c $(BUILD)/libvmm.a
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) -std=gnu17 $(OPT) $(WARN) -D_GNU_SOURCE -Iinclude $(CFLAGS) -o $@ $< \
+		$(BUILD)/libvmm.a $(LDFLAGS_ALL)
+# Guests of one page, for a PVH loader.
+$(BUILD)/examples/guest/%: $(BUILD)/examples/guest/%.o
+	$(Q)ld -N -Ttext=0x100000 -e start --build-id=none --no-warn-rwx-segments -o $@ $<
+$(BUILD)/initramfs.gz: tools/mkinitramfs $(wildcard tools/initramfs/*)
+	$(Q)tools/mkinitramfs $@
+# Always: PREFIX may be another one this time.
+$(BUILD)/vmm.pc: vmm.pc.in FORCE
+	$(Q)mkdir -p $(@D)
+	$(Q)sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@VERSION@|$(VERSION)|' $< >$@
+
+# Every test/**/x_test.c is one cmocka program $(BUILD)/test/**/x_test, linked with everything but cmd/;
+# every test/**/x_test.sh prints TAP and finds what is built in $BUILD.
 # A test that brings fakes in place of a room lists its own objects in test/<dir>/test.mk.
-TEST_SRC := $(shell find test -name '*_test.c' 2>/dev/null)
+TEST_SRC := $(sort $(shell find test -name '*_test.c' 2>/dev/null))
 TEST_BIN := $(patsubst %.c,$(BUILD)/%,$(TEST_SRC))
+TEST_SH := $(sort $(shell find test -name '*_test.sh' 2>/dev/null))
 -include $(shell find test fuzz bench -name '*.mk' 2>/dev/null)
 
 $(BUILD)/%_test: $(BUILD)/%_test.o $(BUILD)/libvmm.a $(CMD_OBJ)
@@ -60,9 +94,84 @@ $(BUILD)/%_test: $(BUILD)/%_test.o $(BUILD)/libvmm.a $(CMD_OBJ)
 .PHONY: tests
 tests: $(TEST_BIN)
 
+# The tests of rooms and of the API contract, once more under the sanitizers.  The others execute guest code
+# by the hundred million instructions and would take too long.
+SAN_BUILD := $(BUILD)-asan
+SAN_OUT := test/differential/% test/guest/% test/boot/% $(SLOW_TESTS)
+SAN_TESTS := $(filter-out $(SAN_OUT),$(TEST_SRC))
+QUICK_TESTS := $(filter-out test/differential/% $(SLOW_TESTS),$(TEST_SRC))
+QUICK_SH := $(filter-out test/boot/%,$(TEST_SH))
+# test/run's LABEL=COMMAND of programs and scripts: (prefix, sources, build folder).
+programs = $(foreach t,$(2:test/%_test.c=%),'$(1)$(t)=$(3)/test/$(t)_test')
+scripts = $(foreach t,$(2:test/%_test.sh=%),'$(t)=BUILD=$(BUILD) sh test/$(t)_test.sh')
+
+.PHONY: run test check sanitized kernels
+run:
+	@tools/setup build run
+	@$(SUBMAKE) all $(BUILD)/initramfs.gz
+	@tools/run $(BUILD)
+
+kernels:
+	@-tools/get-kernel cloud-amd64 build/kernel >/dev/null
+	@-tools/get-kernel amd64 build/kernel >/dev/null
+
+test:
+	@tools/setup build run test
+	@$(SUBMAKE) all tests kernels $(BUILD)/initramfs.gz
+	@$(SUBMAKE) sanitized BUILD=$(SAN_BUILD) SAN=address,undefined
+	@$(SUBMAKE) all tests CC=clang BUILD=$(BUILD)-clang
+	@test/run $(BUILD)/test-logs 'layers=tools/check-layers $(BUILD)' $(call scripts,,$(TEST_SH)) \
+		$(call programs,,$(TEST_SRC),$(BUILD)) $(call programs,asan/,$(SAN_TESTS),$(SAN_BUILD))
+sanitized: $(SAN_TESTS:%.c=$(BUILD)/%)
+
+check:
+	@tools/setup build test
+	@$(SUBMAKE) all $(QUICK_TESTS:%.c=$(BUILD)/%)
+	@test/run $(BUILD)/test-logs 'layers=tools/check-layers $(BUILD)' $(call scripts,,$(QUICK_SH)) \
+		$(call programs,,$(QUICK_TESTS),$(BUILD))
+
+.PHONY: bench
+bench:
+	@tools/setup build run bench
+	@$(SUBMAKE) all $(BUILD)/initramfs.gz
+	@bench/run $(BUILD)
+
+# Every fuzz/x_fuzz.c is one libFuzzer target; what it finds lands in build-fuzz/corpus/x_fuzz.
+FUZZERS := $(patsubst %.c,$(BUILD)/%,$(wildcard fuzz/*_fuzz.c))
+$(BUILD)/%_fuzz: $(BUILD)/%_fuzz.o $(BUILD)/libvmm.a $(CMD_OBJ)
+	$(Q)$(CC) -o $@ $^ -fsanitize=fuzzer $(LDFLAGS_ALL) $(FUZZ_LIBS) $(CMD_LIBS)
+
+.PHONY: fuzz fuzzers
+fuzzers: $(FUZZERS)
+fuzz:
+	@tools/setup build test
+	@$(SUBMAKE) fuzzers CC=clang SAN=address,undefined BUILD=build-fuzz CFLAGS=-fsanitize=fuzzer-no-link
+	@for f in $(notdir $(FUZZERS)); do \
+		mkdir -p build-fuzz/corpus/$$f && \
+		build-fuzz/fuzz/$$f -max_total_time=$(FUZZ_S) -artifact_prefix=build-fuzz/$$f- \
+			build-fuzz/corpus/$$f || exit 1; \
+	done
+
+.PHONY: install
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/include/vmm $(DESTDIR)$(LIBDIR)/pkgconfig \
+		$(DESTDIR)$(PREFIX)/share/man/man3 $(DESTDIR)$(PREFIX)/share/man/man8
+	install -m 755 $(BUILD)/hyve $(DESTDIR)$(PREFIX)/bin
+	install -m 644 include/vmm/*.h $(DESTDIR)$(PREFIX)/include/vmm
+	install -m 644 $(BUILD)/libvmm.a $(DESTDIR)$(LIBDIR)
+	install -m 755 $(BUILD)/libvmm.so $(DESTDIR)$(LIBDIR)/libvmm.so.$(VERSION)
+	ln -sf libvmm.so.$(VERSION) $(DESTDIR)$(LIBDIR)/libvmm.so.$(SOVERSION)
+	ln -sf libvmm.so.$(SOVERSION) $(DESTDIR)$(LIBDIR)/libvmm.so
+	install -m 644 $(BUILD)/vmm.pc $(DESTDIR)$(LIBDIR)/pkgconfig
+	install -m 644 doc/*.3 $(DESTDIR)$(PREFIX)/share/man/man3
+	install -m 644 doc/*.8 $(DESTDIR)$(PREFIX)/share/man/man8
+
 .PHONY: clean
 clean:
-	rm -rf build build-san build-clang build-san-clang
+	rm -rf build build-san build-clang build-san-clang build-asan build-fuzz
 
+.PHONY: FORCE
+FORCE:
 .SECONDARY:
--include $(patsubst %.o,%.d,$(LIB_OBJ) $(CMD_OBJ)) $(patsubst %,%.d,$(TEST_BIN)) $(BUILD)/cmd/hyve.d
+-include $(patsubst %.o,%.d,$(LIB_OBJ) $(CMD_OBJ)) $(patsubst %,%.d,$(TEST_BIN) $(EXAMPLES)) \
+	$(BUILD)/cmd/hyve.d
