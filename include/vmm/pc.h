@@ -61,4 +61,8 @@
 #define PC_SLP_TYP_S5 5
 #define PC_SLP_EN     (1u << 13)
 
+/* Values written to PC_SMI_CMD: hand the power-management hardware to the guest, and back. */
+#define PC_ACPI_ENABLE	0xa0
+#define PC_ACPI_DISABLE 0xa1
+
 #endif

@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Copyright (c) 2026, the hyve authors */
+/*
+ * What a device model sees of the machine it sits in: guest memory, its interrupt line, timers, and the
+ * ports and pages it answers.  machine/ implements it over the vmm API, a test with a few lines of C.
+ */
+#ifndef DEVICE_GUEST_H
+#define DEVICE_GUEST_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct event_loop;
+struct log;
+struct guest;
+
+/* What a model can do to the whole machine. */
+enum guest_end { GUEST_RESET, GUEST_POWEROFF };
+
+enum guest_space { GUEST_PORTS, GUEST_MEMORY };
+
+/*
+ * How a model serves accesses.  `offset` counts from the range's base; `size` is 1, 2, 4 or 8 bytes, never
+ * more than `width`, and the access lies inside the range.  Called on vcpu threads, several at a
+ * time: a model brings its own lock.
+ */
+struct guest_io {
+	unsigned width; /* wider accesses are cut into pieces of this size */
+	uint64_t (*read)(void *arg, uint64_t offset, unsigned size);
+	void (*write)(void *arg, uint64_t offset, unsigned size, uint64_t value);
+};
+
+struct guest_range {
+	enum guest_space space;
+	uint64_t base, size;
+	const struct guest_io *io;
+	void *arg;
+};
+
+struct guest_timer;
+
+struct guest_ops {
+	int (*read)(struct guest *guest, uint64_t gpa, void *buf, size_t len);
+	int (*write)(struct guest *guest, uint64_t gpa, const void *buf, size_t len);
+	void (*irq)(struct guest *guest, unsigned irq, bool asserted);
+	void (*irq_level)(struct guest *guest, unsigned irq);
+	void (*end)(struct guest *guest, enum guest_end how);
+	int (*claim)(struct guest *guest, const struct guest_range *range);
+	void (*unclaim)(struct guest *guest, const struct guest_range *range);
+	int (*timer_create)(struct guest *guest, void (*fn)(void *arg), void *arg,
+		struct guest_timer **timer);
+	void (*timer_set)(struct guest_timer *timer, uint64_t delay_ns);
+	void (*timer_stop)(struct guest_timer *timer);
+	void (*timer_destroy)(struct guest_timer *timer);
+};
+
+struct guest {
+	const struct guest_ops *ops;
+	struct event_loop *loop;
+	struct log *log;
+};
+
+/* Guest memory. EFAULT: not all of it is RAM, and nothing was copied. Any thread. */
+static inline int guest_read(struct guest *guest, uint64_t gpa, void *buf, size_t len)
+{
+	return guest->ops->read(guest, gpa, buf, len);
+}
+
+static inline int guest_write(struct guest *guest, uint64_t gpa, const void *buf, size_t len)
+{
+	return guest->ops->write(guest, gpa, buf, len);
+}
+
+/*
+ * Raises or lowers this model's share of an ISA line; only on a change, since asserts are counted.
+ * Any thread; the model's lock may be held.
+ */
+static inline void guest_irq(struct guest *guest, unsigned irq, bool asserted)
+{
+	guest->ops->irq(guest, irq, asserted);
+}
+
+/* The line is level-triggered at the PIC from now on (ELCR). */
+static inline void guest_irq_level(struct guest *guest, unsigned irq)
+{
+	guest->ops->irq_level(guest, irq);
+}
+
+/* Ends the machine; the vcpus stop soon after. The first end counts. Any thread. */
+static inline void guest_end(struct guest *guest, enum guest_end how)
+{
+	guest->ops->end(guest, how);
+}
+
+/*
+ * Takes accesses in a range; of several claims the narrowest that holds the whole access gets it.  ENOMEM,
+ * EEXIST (the same range is taken).  `range` is copied.
+ */
+static inline int guest_claim(struct guest *guest, const struct guest_range *range)
+{
+	return guest->ops->claim(guest, range);
+}
+
+static inline void guest_unclaim(struct guest *guest, const struct guest_range *range)
+{
+	guest->ops->unclaim(guest, range);
+}
+
+/* A one-shot timer; fn runs on the event loop's thread. 0 or an errno. */
+static inline int guest_timer_create(
+	struct guest *guest, void (*fn)(void *arg), void *arg, struct guest_timer **timer)
+{
+	return guest->ops->timer_create(guest, fn, arg, timer);
+}
+
+/* (Re)arms it, `delay_ns` from now. Any thread. */
+static inline void guest_timer_set(struct guest *guest, struct guest_timer *timer, uint64_t delay_ns)
+{
+	guest->ops->timer_set(timer, delay_ns);
+}
+
+static inline void guest_timer_stop(struct guest *guest, struct guest_timer *timer)
+{
+	guest->ops->timer_stop(timer);
+}
+
+/* Waits for a running fn: no lock that it takes may be held. NULL is allowed. */
+static inline void guest_timer_destroy(struct guest *guest, struct guest_timer *timer)
+{
+	guest->ops->timer_destroy(timer);
+}
+
+#endif
