@@ -9,7 +9,6 @@
  */
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <ucontext.h>
@@ -123,13 +122,22 @@ static unsigned slot_of(const uint8_t *bytes, unsigned len)
 	return (hash ^ hash >> 15) % SLOT_COUNT;
 }
 
+/* libc's memcmp() would use the guest's vector registers. */
+static bool is_in_slot(const uint8_t *slot, const uint8_t *bytes, unsigned len)
+{
+	for (unsigned i = 0; i < len; i++)
+		if (slot[i] != bytes[i])
+			return false;
+	return slot[len] == OPCODE_RET;
+}
+
 static const void *exec_code(struct x86_exec *exec, const uint8_t *bytes, unsigned len)
 {
 	size_t offset = (size_t)slot_of(bytes, len) * SLOT_SIZE;
 	uint8_t *slot = exec->rw + offset;
 
-	if (memcmp(slot, bytes, len) != 0 || slot[len] != OPCODE_RET) {
-		memcpy(slot, bytes, len);
+	if (!is_in_slot(slot, bytes, len)) {
+		x86_bytes_copy(slot, bytes, len);
 		slot[len] = OPCODE_RET;
 		x86_exec_serialize();
 	}
@@ -149,16 +157,12 @@ int x86_exec_run(struct x86_exec *exec, const uint8_t *bytes, unsigned len,
 	return faulted ? exec->vector : X86_EXEC_NO_FAULT;
 }
 
-/* The 64-bit forms keep all of FIP and FDP.  RFBM: x87, SSE, AVX. */
 void x86_fpu_load(struct x86_cpu *cpu)
 {
-	__asm__ volatile("xrstor64 %0" : : "m"(cpu->fpu), "a"((uint32_t)X86_XCR0_SUPPORTED), "d"(0));
+	x86_vectors_load(cpu->fpu);
 }
 
 void x86_fpu_save(struct x86_cpu *cpu)
 {
-	__asm__ volatile("xsave64 %0"
-			 : "+m"(cpu->fpu)
-			 : "a"((uint32_t)X86_XCR0_SUPPORTED), "d"(0)
-			 : "memory");
+	x86_vectors_save(cpu->fpu);
 }

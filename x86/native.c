@@ -21,21 +21,7 @@ struct native {
 	uint16_t used;	/* registers that the instruction names, bit n = gpr n */
 	uint8_t base;	/* points at the memory operand; X86_NOREG if there is none */
 	uint8_t rsp;	/* stands for RSP; X86_RSP if it is not named */
-	uint8_t bit;	/* holds the bit offset of a BT family instruction on memory, or X86_NOREG */
 };
-
-static bool is_bit_string(const struct x86_insn *insn)
-{
-	switch (insn->row->mnem) {
-	case X86_I_bt:
-	case X86_I_bts:
-	case X86_I_btr:
-	case X86_I_btc:
-		return insn->op[0].kind == X86_OK_MEM && insn->op[1].kind == X86_OK_GPR;
-	default:
-		return false;
-	}
-}
 
 static uint16_t named_registers(const struct x86_insn *insn)
 {
@@ -65,7 +51,6 @@ static void native_prepare(struct native *n, const struct x86_cpu *cpu, const st
 	n->used = named_registers(insn);
 	n->rsp = n->used & 1u << X86_RSP ? take_free(n) : X86_RSP;
 	n->base = insn->has_mem ? take_free(n) : X86_NOREG;
-	n->bit = is_bit_string(insn) ? insn->op[1].reg : X86_NOREG;
 	for (uint8_t reg = 0; reg < 16; reg++) {
 		n->map.gpr[reg] = reg;
 		n->frame.gpr[reg] = cpu->gpr[reg];
@@ -75,8 +60,6 @@ static void native_prepare(struct native *n, const struct x86_cpu *cpu, const st
 	n->map.mem_disp = 0;
 	n->frame.gpr[n->rsp] = cpu->gpr[X86_RSP];
 	n->frame.flags = cpu->rflags & (X86_FL_STATUS | X86_FL_DF);
-	if (n->bit != X86_NOREG) /* the rest of the offset went into the address */
-		n->frame.gpr[n->map.gpr[n->bit]] &= 8u * insn->op[1].size - 1;
 }
 
 static void native_commit(const struct native *n, struct x86_cpu *cpu)
@@ -84,7 +67,7 @@ static void native_commit(const struct native *n, struct x86_cpu *cpu)
 	const uint64_t flags = X86_FL_STATUS | X86_FL_DF;
 
 	for (unsigned reg = 0; reg < 16; reg++)
-		if (reg != n->base && reg != n->bit && (reg == X86_RSP || reg != n->rsp))
+		if (reg != n->base && (reg == X86_RSP || reg != n->rsp))
 			cpu->gpr[reg] = n->frame.gpr[n->map.gpr[reg]];
 	cpu->rflags = (cpu->rflags & ~flags) | (n->frame.flags & flags);
 }
@@ -114,21 +97,6 @@ static enum x86_result native_run(struct x86_cpu *cpu, const struct x86_insn *in
 	return vector == X86_EXEC_NO_FAULT ? X86_DONE : raise_host_fault(cpu, vector);
 }
 
-/* BT family: the bit offset is signed and reaches beyond the addressed operand (SDM vol. 2, BT). */
-static uint64_t operand_offset(const struct x86_cpu *cpu, const struct x86_insn *insn)
-{
-	uint64_t offset = x86_effective(cpu, insn);
-	unsigned size;
-	int64_t bit;
-
-	if (!is_bit_string(insn))
-		return offset;
-	size = insn->op[1].size;
-	bit = (int64_t)(cpu->gpr[insn->op[1].reg] << (64 - 8 * size)) >> (64 - 8 * size);
-	offset += (uint64_t)((bit >> (size == 2 ? 4 : size == 4 ? 5 : 6)) * (int64_t)size);
-	return offset & x86_mask(insn->addrsize);
-}
-
 /* SDM vol. 3, table 6-7.  Unaligned vector accesses are never checked, as implementations may choose. */
 static unsigned alignment(unsigned size)
 {
@@ -140,7 +108,7 @@ static enum x86_result operand_linear(struct x86_cpu *cpu, const struct x86_insn
 	unsigned size = insn->mem.size;
 	unsigned acc = insn->mem.access & X86_WR ? X86_ACC_WRITE : X86_ACC_READ;
 	enum x86_result res =
-		x86_linear(cpu, insn->mem.seg, operand_offset(cpu, insn), size, acc, gla);
+		x86_linear(cpu, insn->mem.seg, x86_effective(cpu, insn), size, acc, gla);
 
 	if (res != X86_DONE)
 		return res;
@@ -151,50 +119,36 @@ static enum x86_result operand_linear(struct x86_cpu *cpu, const struct x86_insn
 
 /*
  * x87 stores pop their register before the buffer is flushed; should the device ask for an exit then, the
- * instruction is executed once more, so the stack has to be put back.  RFBM 1: x87 alone.
+ * instruction is executed once more, so the stack has to be put back.
  */
-struct x87_state {
-	uint8_t image[512 + 64] __attribute__((aligned(64)));
-};
-
-static void x87_save(struct x87_state *state)
-{
-	__builtin_memset(state->image + 512, 0, 64);
-	__asm__ volatile("xsave64 %0" : "+m"(state->image) : "a"(1), "d"(0) : "memory");
-}
-
-static void x87_restore(const struct x87_state *state)
-{
-	__asm__ volatile("xrstor64 %0" : : "m"(state->image), "a"(1), "d"(0));
-}
-
 static enum x86_result bounce_out(struct x86_cpu *cpu, const struct x86_insn *insn, struct native *n,
 	uint64_t gla, uint8_t *buffer)
 {
 	const bool pops = insn->row->props & X86_P_X87;
-	struct x87_state before;
+	uint8_t before[X86_XSAVE_SIZE] __attribute__((aligned(64)));
 	enum x86_result res;
 
 	if (pops)
-		x87_save(&before);
+		x86_vectors_save(before);
 	res = native_run(cpu, insn, n, buffer);
 	if (res != X86_DONE)
 		return res;
 	res = x86_write(cpu, gla, buffer, insn->mem.size, x86_acc(cpu, X86_ACC_WRITE));
 	if (res != X86_DONE && pops)
-		x87_restore(&before);
+		x86_vectors_load(before);
 	return res;
 }
 
 static enum x86_result run_bounced(struct x86_cpu *cpu, const struct x86_insn *insn, struct native *n,
 	uint64_t gla)
 {
-	uint8_t buffer[BOUNCE_SIZE] __attribute__((aligned(64))) = {0};
+	uint8_t buffer[BOUNCE_SIZE] __attribute__((aligned(64)));
 	unsigned size = insn->mem.size, access = insn->mem.access;
 	enum x86_result res = X86_DONE;
 
 	if (size > sizeof(buffer))
 		return x86_raise(cpu, X86_UD);
+	x86_bytes_zero(buffer, sizeof(buffer));
 	if (access & X86_WR)
 		res = x86_data_probe(cpu, gla, size, x86_acc(cpu, X86_ACC_WRITE));
 	if (res == X86_DONE && access & X86_RD)

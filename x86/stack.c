@@ -66,9 +66,6 @@ static enum x86_result push(struct x86_cpu *cpu, const struct x86_insn *insn)
 	case X86_OK_GPR:
 		value = x86_gpr_get(cpu, op);
 		break;
-	case X86_OK_SEG:
-		value = cpu->seg[op->reg].sel;
-		break;
 	case X86_OK_MEM:
 		res = x86_data_read(cpu, insn->mem.seg, x86_effective(cpu, insn), insn->opsize,
 			&value);

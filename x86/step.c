@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Copyright (c) 2026, the hyve authors */
 /* Fetch and execution of one instruction of any class. */
-#include <string.h>
-
+#include "x86/bytes.h"
 #include "x86/data.h"
 #include "x86/step.h"
 
@@ -43,7 +42,7 @@ static enum x86_result window_extend(struct x86_cpu *cpu, struct window *w, unsi
 	host = cpu->ops->map(cpu, gla, len, x86_acc(cpu, X86_ACC_EXEC), &res);
 	if (host == NULL)
 		return res;
-	memcpy(w->bytes + w->have, host, len);
+	x86_bytes_copy(w->bytes + w->have, host, len);
 	w->have += len;
 	return X86_DONE;
 }

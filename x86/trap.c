@@ -20,12 +20,11 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <ucontext.h>
 #include <unistd.h>
 
-#include "x86/cpu.h"
+#include "x86/exec.h"
 
 #define STACK_SIZE  (64u << 10) /* AVX-512 frames are 3 KiB; AMX ones 11 KiB */
 #define GUARD_SIZE  4096u
@@ -167,12 +166,24 @@ static void stack_destroy(void)
 	self.stack = NULL;
 }
 
+/* libc moves signal masks with vector instructions, and the guest's registers may be in place. */
+static int first_push(void)
+{
+	uint8_t vectors[X86_XSAVE_SIZE] __attribute__((aligned(64)));
+	int error;
+
+	x86_vectors_save(vectors);
+	error = install();
+	if (error == 0)
+		error = stack_create();
+	x86_vectors_load(vectors);
+	return error;
+}
+
 int x86_trap_push(struct x86_trap *trap)
 {
-	int error = self.head == NULL ? install() : 0;
+	int error = self.head == NULL ? first_push() : 0;
 
-	if (error == 0 && self.head == NULL)
-		error = stack_create();
 	if (error != 0)
 		return error;
 	trap->next = self.head;
