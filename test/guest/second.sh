@@ -45,9 +45,10 @@ bad=0
 for image in "$@"; do
 	name=$(basename "$image" .bin)
 	out=$(run_"$emulator" "$image")
-	fails=$(printf '%s\n' "$out" | grep -a '^FAIL' | while read -r word check rest; do
-		grep -q "^$emulator $name $check " "$known" || echo "$word $name: $check $rest"
-	done)
+	fails=$(printf '%s\n' "$out" | awk -v emulator="$emulator" -v name="$name" '
+		FNR == NR { if ($1 == emulator && $2 == name) known[$3]; next }
+		/^FAIL/ { for (k in known) if ($2 ~ "^" k "$") next; print "FAIL " name ":", substr($0, 6) }
+		' "$known" -)
 	last=$(printf '%s\n' "$out" | tail -n 1)
 	echo "$emulator $name: $last"
 	[ -z "$fails" ] || { printf '%s\n' "$fails"; bad=1; }
