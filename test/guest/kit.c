@@ -86,6 +86,13 @@ void check_true(const char *name, bool ok)
 	check(name, ok, 1);
 }
 
+void skip(const char *name)
+{
+	say("skip ");
+	say(name);
+	say("\n");
+}
+
 static void say_fault(word vector, word error, word ip)
 {
 	say_hex(vector);
@@ -238,6 +245,11 @@ bool is_amd(void)
 	return cpuid(0, 0).c == 0x444d4163; /* "cAMD" */
 }
 
+bool in_tcg(void)
+{
+	return cpuid(0x40000000, 0).b == 0x54474354; /* "TCGT" */
+}
+
 uint64_t rdmsr(uint32_t msr)
 {
 	uint32_t lo, hi;
@@ -285,6 +297,31 @@ static void tss_init(void)
 }
 #endif
 
+static void __attribute__((noreturn)) finish(void)
+{
+	say("done ");
+	say_dec(passed);
+	say(" ");
+	say_dec(failed);
+	say("\n");
+	outl(0xf4, failed != 0);
+	/* Bochs ends by a word of its own. */
+	for (const char *p = "Shutdown"; *p; p++)
+		outb(0x8900, (uint8_t)*p);
+	for (;;)
+		__asm__ volatile("cli; hlt");
+}
+
+/* An exception in the kit or in a test's own C code. */
+void kit_crash(void);
+void kit_crash(void)
+{
+	verdict("kit.crash", false);
+	say_got();
+	say("none\n");
+	finish();
+}
+
 void kit_main(void);
 void kit_main(void)
 {
@@ -298,13 +335,5 @@ void kit_main(void)
 	outb(0x21, 0xff);
 	outb(0xa1, 0xff);
 	image_main();
-	say("done ");
-	say_dec(passed);
-	say(" ");
-	say_dec(failed);
-	say("\n");
-	outl(0xf4, failed != 0);
-	/* Bochs ends by a word of its own. */
-	for (const char *p = "Shutdown"; *p; p++)
-		outb(0x8900, (uint8_t)*p);
+	finish();
 }

@@ -182,6 +182,7 @@ void expect(const char *name, unsigned vector, uint32_t error, const void *ip);
 void expect_end(const char *name);
 /* As expect() for #PF, and CR2. */
 void expect_pf(const char *name, uint32_t error, const void *ip, word cr2);
+void skip(const char *name);
 void say(const char *text);
 void say_hex(uint64_t value);
 
@@ -239,6 +240,8 @@ struct regs4 {
 };
 struct regs4 cpuid(uint32_t leaf, uint32_t subleaf);
 bool is_amd(void);
+/* QEMU without hardware acceleration: for the few checks that it does not survive. */
+bool in_tcg(void);
 uint64_t rdmsr(uint32_t msr);
 void wrmsr(uint32_t msr, uint64_t value);
 

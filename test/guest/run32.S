@@ -10,6 +10,7 @@
 	.globl	run
 run:	pushal
 	movl	%esp, ksp
+	movl	$1, running
 	testl	$0x20000, R(FLAGS)
 	jnz	1f
 	testl	$3, R(CS)
@@ -107,6 +108,8 @@ leave:	movl	$SEL_KDS, %eax
 	movl	%eax, %ss
 	movl	ksp, %esp
 	cld
+	decl	running
+	js	kit_crash
 	popal
 	ret
 
@@ -137,6 +140,7 @@ df_task:
 run_real:
 	pushal
 	movl	%esp, ksp
+	movl	$1, running
 	lidtl	ivtr
 	movw	real_sel, %ax
 	ljmp	$SEL_KCS16, $1f
@@ -231,5 +235,7 @@ real_entry:
 	.balign	4
 ivtr:	.word	0x3ff
 	.long	0
-	.globl	ksp
+	.globl	ksp, running
 ksp:	.long	0
+running:
+	.long	0

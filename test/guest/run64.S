@@ -16,6 +16,7 @@ run:	pushq	%rbx
 	pushq	%r14
 	pushq	%r15
 	movq	%rsp, ksp
+	movl	$1, running
 	pushq	R(SS)
 	pushq	R(SP)
 	pushq	R(FLAGS)
@@ -108,6 +109,8 @@ leave:	movl	$SEL_KDS, %eax
 	movl	%eax, %ss
 	movq	ksp, %rsp
 	cld
+	decl	running
+	js	kit_crash
 	popq	%r15
 	popq	%r14
 	popq	%r13
@@ -118,9 +121,11 @@ leave:	movl	$SEL_KDS, %eax
 
 	.data
 	.balign	8
-	.globl	ksp, entry_rsp, entry_ss
+	.globl	ksp, running, entry_rsp, entry_ss
 ksp:	.quad	0
 entry_rsp:
 	.quad	0
 entry_ss:
+	.long	0
+running:
 	.long	0

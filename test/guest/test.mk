@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # The guest images: flat 64 KiB ROMs, one for each file of tests, and what runs them.
 
-GUEST32 := excp seg
+GUEST32 := excp seg real
 GUEST64 :=
 GUEST := $(GUEST32) $(GUEST64)
 GUEST_BIN := $(patsubst %,$(BUILD)/test/guest/%.bin,$(GUEST))
 GUEST_CFLAGS := -std=gnu17 -Os -Wall -Wextra -Wno-array-bounds -Werror -ffreestanding -fno-pic -fno-pie \
-	-fno-stack-protector -fno-asynchronous-unwind-tables -fno-strict-aliasing -mgeneral-regs-only \
+	-fno-stack-protector -fno-asynchronous-unwind-tables -fno-strict-aliasing -fno-delete-null-pointer-checks \
+	-mgeneral-regs-only \
 	-mno-red-zone -fcf-protection=none -fno-tree-loop-distribute-patterns -Itest/guest -MMD -MP
 $(patsubst %,$(BUILD)/test/guest/%.elf,$(GUEST32)): GBITS := 32
 $(patsubst %,$(BUILD)/test/guest/%.elf,$(GUEST64)): GBITS := 64
