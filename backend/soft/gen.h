@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Copyright (c) 2026, the hyve authors */
+/* One block while it is being translated. For translate.c and gen_*.c. */
+#ifndef BACKEND_SOFT_GEN_H
+#define BACKEND_SOFT_GEN_H
+
+#include "backend/soft/emit.h"
+#include "backend/soft/soft.h"
+
+#define GEN_MAX_INSNS 64u
+#define GEN_MAX_STUBS 256u
+#define GEN_ROOM      32768u /* bytes of code that one block can need at most */
+
+#define STATE(member) ((int32_t)offsetof(struct soft_vcpu, member))
+#define GPR(n)	      (STATE(cpu.gpr) + 8 * (int32_t)(n))
+
+/* Code out of line, emitted behind the block. */
+enum gen_stub_kind {
+	STUB_FILL, /* TLB miss: undo the subtraction, call fill, try again */
+	STUB_LINK, /* first time through a direct jump inside the page */
+	STUB_LEAVE /* to soft_loop() with a known rip */
+};
+
+struct gen_stub {
+	uint8_t kind;
+	bool flags_parked; /* LINK, LEAVE: status flags are in flags16 */
+	bool write;	   /* FILL */
+	uint8_t reason;	   /* LEAVE */
+	bool rip_in_s0;	   /* LEAVE: rip is in r12 instead of target */
+	uint16_t site;	   /* FILL */
+	uint16_t size;	   /* FILL */
+	uint8_t *jump;	   /* displacement that leads here (writable) */
+	const uint8_t *retry;
+	uint64_t target;   /* LINK, LEAVE: rip */
+};
+
+struct gen {
+	struct emit e;
+	struct soft_vcpu *v;
+	uint64_t rip;	/* of the block */
+	uint64_t gpa;
+	uint32_t mode;
+	unsigned class;
+	bool is64, flat;
+	unsigned n;	/* instructions */
+	unsigned i;	/* the one being translated */
+	bool straddles;	/* the last instruction ends in the next page */
+	bool ended;	/* the last instruction leaves the block by itself */
+	bool failed;	/* out of metadata */
+	const uint8_t *host; /* block entry, executable */
+	uint16_t live[GEN_MAX_INSNS + 1]; /* status flags live before instruction i */
+	uint16_t offset[GEN_MAX_INSNS + 1];
+	struct x86_insn insn[GEN_MAX_INSNS];
+	struct soft_site site[GEN_MAX_INSNS + 1];
+	unsigned nstubs;
+	struct gen_stub stub[GEN_MAX_STUBS];
+};
+
+/* Where a guest register lives: a host register, or 255 for a slot in memory. */
+static inline unsigned gen_host(unsigned gpr)
+{
+	return gpr == X86_RSP ? HOST_RSP_G : gpr < X86_R12 ? gpr : 255;
+}
+
+static inline uint64_t gen_rip(const struct gen *g)
+{
+	return g->rip + g->offset[g->i];
+}
+
+static inline uint64_t gen_next_rip(const struct gen *g)
+{
+	uint64_t rip = g->rip + g->offset[g->i + 1];
+
+	return g->is64 ? rip : (uint32_t)rip;
+}
+
+struct gen_stub *gen_stub(struct gen *g, enum gen_stub_kind kind);
+
+/* gen_mem.c */
+void gen_park_flags(struct gen *g);
+void gen_unpark_flags(struct gen *g);
+/* Can the memory operand be translated inline in this mode? */
+bool gen_can_address(const struct gen *g, const struct x86_insn *in);
+/* Linear address of in->mem -> r12. Clobbers r13, keeps flags. */
+void gen_address(struct gen *g, const struct x86_insn *in);
+/*
+ * r12: linear address -> host address, r13 clobbered.  Status flags are clobbered unless they are
+ * live before this instruction and not parked already.
+ */
+void gen_check(struct gen *g, unsigned size, bool write, bool parked);
+
+/* gen_native.c, gen_stack.c: false: not this one inline. gen_branch.c ends the block. */
+bool gen_native(struct gen *g, const struct x86_insn *in);
+bool gen_stack(struct gen *g, const struct x86_insn *in);
+bool gen_system(struct gen *g, const struct x86_insn *in);
+bool gen_branch(struct gen *g, const struct x86_insn *in);
+/* rsp - size -> r12 as an address for gen_check; gen_push_done() moves RSP. */
+void gen_push_address(struct gen *g, unsigned size);
+void gen_move_rsp(struct gen *g, int delta);
+/* Leaves the block for a known rip. */
+void gen_goto(struct gen *g, uint64_t rip, bool parked);
+
+#endif

@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Copyright (c) 2026, the hyve authors */
+/*
+ * Near branches, and the ways out of a block:
+ * - to a known rip in the same page: a direct jump, patched when its target exists (the page is mapped
+ *   where it is as long as we execute in it);
+ * - to anything else: through the jump cache, which is emptied whenever a mapping changes.
+ * Status flags cross a direct jump in the host's flags and the jump cache in flags16.
+ */
+#include "backend/soft/gen.h"
+
+static struct gen_stub *leave_stub(struct gen *g, enum soft_reason reason, bool parked)
+{
+	struct gen_stub *s = gen_stub(g, STUB_LEAVE);
+
+	s->reason = (uint8_t)reason;
+	s->flags_parked = parked;
+	s->rip_in_s0 = false;
+	return s;
+}
+
+/*
+ * Loops end here when somebody wants the vcpu.  run is 1 as long as nobody does; JRCXZ looks at it without
+ * touching flags.
+ */
+static void poll(struct gen *g, uint64_t target, bool parked)
+{
+	struct emit *e = &g->e;
+	uint8_t *stop, *go;
+
+	emit_mov(e, 8, HOST_S0, X86_RCX);
+	emit_load(e, 4, X86_RCX, HOST_STATE, STATE(run));
+	stop = emit_jcc8(e, 0xe3);
+	emit_mov(e, 8, X86_RCX, HOST_S0);
+	go = emit_jcc8(e, 0xeb);
+	emit_patch8(e, stop);
+	emit_mov(e, 8, X86_RCX, HOST_S0);
+	struct gen_stub *s = leave_stub(g, SOFT_POLL, parked);
+	s->target = target;
+	s->jump = emit_jmp(e, emit_here(e));
+	emit_patch8(e, go);
+}
+
+static int32_t jc_offset(const struct gen *g)
+{
+	return STATE(jc) + (int32_t)(g->class * SOFT_JC_ENTRIES * sizeof(struct soft_jump));
+}
+
+/* Behind the comparison of the jump cache: flags are parked, r12 is the target. */
+static void leave_if_missed(struct gen *g, bool poll_too)
+{
+	struct emit *e = &g->e;
+	struct gen_stub *s = leave_stub(g, SOFT_LOOKUP, true);
+
+	s->rip_in_s0 = true;
+	s->jump = emit_jcc(e, 5, emit_here(e));
+	if (!poll_too)
+		return;
+	emit_alu_mem_imm(e, 4, 7, HOST_STATE, STATE(run), 0);
+	s = leave_stub(g, SOFT_POLL, true);
+	s->rip_in_s0 = true;
+	s->jump = emit_jcc(e, 4, emit_here(e));
+}
+
+static void jump_cached(struct gen *g, uint64_t target)
+{
+	uint32_t slot = (uint32_t)(target ^ target >> 12) & (SOFT_JC_ENTRIES - 1);
+	int32_t at = jc_offset(g) + (int32_t)(slot * sizeof(struct soft_jump));
+
+	emit_mov_imm(&g->e, HOST_S0, target);
+	emit_rm_mem(&g->e, 8, 0x39, HOST_S0, HOST_STATE, at);
+	leave_if_missed(g, target <= gen_rip(g));
+	emit_rm_mem(&g->e, 4, 0xff, 4, HOST_STATE, at + (int32_t)offsetof(struct soft_jump, code));
+}
+
+/* r12: target; flags are parked. */
+static void jump_indirect(struct gen *g)
+{
+	struct emit *e = &g->e;
+
+	if (!g->is64)
+		emit_mov(e, 4, HOST_S0, HOST_S0);
+	emit_mov(e, 8, HOST_S1, HOST_S0);
+	emit_shift_imm(e, 8, 5, HOST_S1, 12);
+	emit_rr(e, 4, 0x33, HOST_S1, HOST_S0);
+	emit_alu_imm(e, 4, 4, HOST_S1, SOFT_JC_ENTRIES - 1);
+	emit_shift_imm(e, 4, 4, HOST_S1, 4);
+	emit_rm_sib(e, 8, 0x39, HOST_S0, HOST_STATE, HOST_S1, 0, jc_offset(g));
+	leave_if_missed(g, true);
+	emit_rm_sib(e, 4, 0xff, 4, HOST_STATE, HOST_S1, 0,
+		jc_offset(g) + (int32_t)offsetof(struct soft_jump, code));
+}
+
+void gen_goto(struct gen *g, uint64_t rip, bool parked)
+{
+	struct gen_stub *s;
+
+	if (!g->is64)
+		rip = (uint32_t)rip;
+	if (!g->flat) {
+		s = leave_stub(g, SOFT_POLL, parked);
+		s->target = rip;
+		s->jump = emit_jmp(&g->e, emit_here(&g->e));
+		return;
+	}
+	if ((rip ^ g->rip) >> 12 || g->straddles) {
+		if (!parked)
+			gen_park_flags(g);
+		jump_cached(g, rip);
+		return;
+	}
+	if (rip <= gen_rip(g))
+		poll(g, rip, parked);
+	s = gen_stub(g, STUB_LINK);
+	s->target = rip;
+	s->flags_parked = parked;
+	s->jump = emit_jmp(&g->e, emit_here(&g->e));
+}
+
+static uint64_t relative_target(const struct gen *g, const struct x86_insn *in)
+{
+	uint64_t rip = gen_next_rip(g) + (uint64_t)in->imm;
+
+	return g->is64 ? rip : (uint32_t)rip;
+}
+
+static void gen_jcc(struct gen *g, const struct x86_insn *in)
+{
+	struct emit *e = &g->e;
+	uint8_t *taken = emit_jcc(e, in->opcode & 15, emit_here(e));
+
+	gen_goto(g, gen_next_rip(g), false);
+	emit_patch(e, taken, emit_here(e));
+	gen_goto(g, relative_target(g, in), false);
+}
+
+/* LOOP, LOOPE, LOOPNE, JCXZ: the instruction itself, over a jump to the way on. */
+static void gen_loop(struct gen *g, const struct x86_insn *in)
+{
+	struct emit *e = &g->e;
+	uint8_t *skip;
+
+	if (in->addrsize == 4)
+		emit8(e, 0x67);
+	emit8(e, in->opcode);
+	emit8(e, 5);
+	skip = emit_jmp(e, emit_here(e));
+	gen_goto(g, relative_target(g, in), false);
+	emit_patch(e, skip, emit_here(e));
+	gen_goto(g, gen_next_rip(g), false);
+}
+
+/* Pushes the return address; flags are parked. */
+static void push_return(struct gen *g, unsigned size)
+{
+	uint64_t ret = gen_next_rip(g);
+
+	gen_push_address(g, size);
+	gen_check(g, size, true, true);
+	if (size == 4 || (int64_t)ret == (int32_t)ret) {
+		emit_store_imm(&g->e, size, HOST_S0, 0, (uint32_t)ret);
+	} else {
+		emit_mov_imm(&g->e, HOST_S1, ret);
+		emit_store(&g->e, 8, HOST_S0, 0, HOST_S1);
+	}
+	gen_move_rsp(g, -(int)size);
+}
+
+static void gen_ret(struct gen *g, const struct x86_insn *in, unsigned size)
+{
+	gen_park_flags(g);
+	gen_push_address(g, 0);
+	gen_check(g, size, false, true);
+	emit_load(&g->e, size, HOST_S0, HOST_S0, 0);
+	gen_move_rsp(g, (int)(size + (in->nops ? (uint16_t)in->imm : 0)));
+	jump_indirect(g);
+}
+
+/* The target of an indirect jump or call -> r12; flags are parked. */
+static void load_target(struct gen *g, const struct x86_insn *in, unsigned size)
+{
+	unsigned host;
+
+	if (in->has_mem) {
+		gen_address(g, in);
+		gen_check(g, size, false, true);
+		emit_load(&g->e, size, HOST_S0, HOST_S0, 0);
+		return;
+	}
+	host = gen_host(in->op[0].reg);
+	if (host == 255)
+		emit_load(&g->e, 8, HOST_S0, HOST_STATE, GPR(in->op[0].reg));
+	else
+		emit_mov(&g->e, 8, HOST_S0, host);
+}
+
+static void gen_indirect(struct gen *g, const struct x86_insn *in, unsigned size)
+{
+	bool call = in->row->mnem == X86_I_call;
+
+	gen_park_flags(g);
+	load_target(g, in, size);
+	if (call) {
+		emit_store(&g->e, 8, HOST_STATE, STATE(borrow), HOST_S0);
+		push_return(g, size);
+		emit_load(&g->e, 8, HOST_S0, HOST_STATE, STATE(borrow));
+	}
+	jump_indirect(g);
+}
+
+static void gen_direct(struct gen *g, const struct x86_insn *in, unsigned size)
+{
+	bool call = in->row->mnem == X86_I_call;
+
+	if (call) {
+		gen_park_flags(g);
+		push_return(g, size);
+	}
+	gen_goto(g, relative_target(g, in), call);
+}
+
+bool gen_branch(struct gen *g, const struct x86_insn *in)
+{
+	bool direct = in->nops && in->op[0].kind == X86_OK_REL;
+	unsigned size = g->is64 ? 8 : 4;
+
+	if (!g->flat || in->opsize != size || (!g->is64 && !(g->mode & SOFT_MODE_STACK32)))
+		return false;
+	if (in->has_mem && !gen_can_address(g, in))
+		return false;
+	switch (in->row->mnem) {
+	case X86_I_ret:
+		gen_ret(g, in, size);
+		return true;
+	case X86_I_jmp:
+	case X86_I_call:
+		if (direct)
+			gen_direct(g, in, size);
+		else
+			gen_indirect(g, in, size);
+		return true;
+	case X86_I_loop:
+	case X86_I_loope:
+	case X86_I_loopne:
+	case X86_I_jcxz:
+		if (in->addrsize == 2)
+			return false;
+		gen_loop(g, in);
+		return true;
+	default:
+		gen_jcc(g, in);
+		return true;
+	}
+}

@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Copyright (c) 2026, the hyve authors */
+/*
+ * NATIVE rows: the instruction itself, with registers renamed and its memory operand at [r12].
+ *
+ * Guest R12..R15 live in memory: those that the instruction names are loaded into a scratch register
+ * before it and stored back behind it.  When scratch registers run out, or a high byte register forbids
+ * the REX prefix that r12 needs, a register that the instruction does not use is borrowed.
+ */
+#include "backend/soft/gen.h"
+
+/* Guest registers in memory slots that are explicit operands, and whether they are written. */
+struct slots {
+	unsigned n;
+	uint8_t gpr[4];
+	bool written[4], read[4];
+	uint8_t host[4];
+};
+
+static void add_slot(struct slots *s, const struct x86_operand *op)
+{
+	unsigned i;
+
+	if (op->kind != X86_OK_GPR || op->field == X86_OF_IMPLICIT || op->reg < X86_R12)
+		return;
+	for (i = 0; i < s->n && s->gpr[i] != op->reg; i++)
+		;
+	if (i == s->n) {
+		s->gpr[s->n] = op->reg;
+		s->written[s->n] = s->read[s->n] = false;
+		s->n++;
+	}
+	s->written[i] |= (op->access & X86_WR) != 0;
+	s->read[i] |= (op->access & X86_RD) || op->size < 4;
+}
+
+static unsigned borrow(struct gen *g, const struct x86_insn *in, bool low_only)
+{
+	static const uint8_t candidates[] = { X86_RSI, X86_RDI, X86_RBP, X86_R8, X86_R9, X86_R10, X86_R11,
+		X86_RBX };
+	unsigned used = in->gpr_read | in->gpr_write;
+
+	for (unsigned i = 0; i < (low_only ? 3 : sizeof(candidates)); i++)
+		if (!(used & 1u << candidates[i])) {
+			g->site[g->i].borrowed = candidates[i] + 1;
+			emit_store(&g->e, 8, HOST_STATE, STATE(borrow), candidates[i]);
+			return candidates[i];
+		}
+	return 255;
+}
+
+static bool has_high(const struct x86_insn *in)
+{
+	for (unsigned i = 0; i < in->nops; i++)
+		if (in->op[i].kind == X86_OK_GPR && in->op[i].high)
+			return true;
+	return false;
+}
+
+/*
+ * Decides which host register stands for each slot; `mem` takes r12.  False: not enough of them, and
+ * nothing has been emitted.  *extra: a borrowed register is needed.
+ */
+static bool assign(const struct slots *s, bool mem, bool high, unsigned *need)
+{
+	unsigned free_regs = mem ? 1 : 2;
+
+	*need = (s->n > free_regs ? 1 : 0) + (high && mem ? 1 : 0);
+	return s->n <= free_regs + 1 && *need <= 1 && !(high && s->n);
+}
+
+static void emit_bytes(struct emit *e, const uint8_t *p, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		emit8(e, p[i]);
+}
+
+static void load_slots(struct gen *g, const struct slots *s)
+{
+	for (unsigned i = 0; i < s->n; i++)
+		if (s->read[i])
+			emit_load(&g->e, 8, s->host[i], HOST_STATE, GPR(s->gpr[i]));
+}
+
+static void store_slots(struct gen *g, const struct slots *s)
+{
+	for (unsigned i = 0; i < s->n; i++)
+		if (s->written[i])
+			emit_store(&g->e, 8, HOST_STATE, GPR(s->gpr[i]), s->host[i]);
+}
+
+static bool emit_renamed(struct gen *g, const struct x86_insn *in, bool mem)
+{
+	struct slots s = { 0 };
+	struct x86_remap map = { .mem_base = HOST_S0 };
+	uint8_t bytes[16], *start = g->e.p;
+	unsigned need, borrowed = 255, nstubs = g->nstubs, len, host[] = { HOST_S1, HOST_S0 };
+	bool high = has_high(in);
+
+	for (unsigned i = 0; i < in->nops; i++)
+		add_slot(&s, &in->op[i]);
+	if (!assign(&s, mem, high, &need))
+		return false;
+	if (need) {
+		borrowed = borrow(g, in, high);
+		if (borrowed == 255)
+			return false;
+	}
+	for (unsigned i = 0; i < 16; i++)
+		map.gpr[i] = (uint8_t)gen_host(i);
+	for (unsigned i = 0; i < s.n; i++) {
+		s.host[i] = (uint8_t)(i < (mem ? 1u : 2u) ? host[i] : borrowed);
+		map.gpr[s.gpr[i]] = s.host[i];
+	}
+	if (high && mem)
+		map.mem_base = (uint8_t)borrowed;
+	len = x86_encode(in, &map, bytes);
+	if (len == 0) {
+		g->e.p = start;
+		g->nstubs = nstubs;
+		g->site[g->i].borrowed = 0;
+		return false;
+	}
+	if (mem) {
+		gen_address(g, in);
+		gen_check(g, in->mem.size, in->mem.access & X86_WR, false);
+		if (high)
+			emit_mov(&g->e, 8, borrowed, HOST_S0);
+	}
+	load_slots(g, &s);
+	emit_bytes(&g->e, bytes, len);
+	store_slots(g, &s);
+	if (borrowed != 255)
+		emit_load(&g->e, 8, borrowed, HOST_STATE, STATE(borrow));
+	return true;
+}
+
+/* LEA: the offset, without segment base (SDM vol. 2, LEA), cut to operand size. */
+static bool gen_lea(struct gen *g, const struct x86_insn *in)
+{
+	unsigned dst = gen_host(in->op[0].reg), size = in->addrsize == 8 && in->opsize == 8 ? 8 : 4;
+	struct x86_insn flat = *in;
+
+	if (in->addrsize == 2 || in->opsize == 2)
+		return false;
+	flat.mem.seg = X86_DS;
+	if (dst == 255 || in->mem.base == X86_RIP_BASE || in->mem.base >= X86_R12 ||
+		(in->mem.index != X86_NOREG && in->mem.index >= X86_R12)) {
+		gen_address(g, &flat);
+		if (size == 4)
+			emit_mov(&g->e, 4, HOST_S0, HOST_S0);
+		if (dst == 255)
+			emit_store(&g->e, 8, HOST_STATE, GPR(in->op[0].reg), HOST_S0);
+		else
+			emit_mov(&g->e, 8, dst, HOST_S0);
+		return true;
+	}
+	if (in->mem.index == X86_NOREG)
+		emit_lea(&g->e, size, dst, gen_host(in->mem.base), (int32_t)in->mem.disp);
+	else
+		emit_rm_sib(&g->e, size, 0x8d, dst, gen_host(in->mem.base), gen_host(in->mem.index),
+			in->mem.scale, (int32_t)in->mem.disp);
+	return true;
+}
+
+bool gen_native(struct gen *g, const struct x86_insn *in)
+{
+	switch (in->row->mnem) {
+	case X86_I_lea:
+		return gen_lea(g, in);
+	case X86_I_cld: /* the host's DF stays clear: the guest's is in cpu.rflags */
+	case X86_I_std:
+		return false;
+	default:
+		break;
+	}
+	if (in->row->props & X86_P_NOMEM)
+		return true;
+	if (!in->has_mem || !in->mem.access)
+		return emit_renamed(g, in, in->has_mem);
+	if (in->mem.size == 0 || in->mem.size > 64 || !gen_can_address(g, in))
+		return false;
+	return emit_renamed(g, in, true);
+}

@@ -1,0 +1,336 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Copyright (c) 2026, the hyve authors */
+/* Around translated code: which block comes next, what to do when one gives up, host signals. */
+#include <signal.h>
+#include <ucontext.h>
+
+#include "backend/soft/soft.h"
+
+static bool is_flat(const struct x86_seg *s, bool code)
+{
+	uint32_t need = X86_SEG_P | X86_SEG_S | (code ? 8u : 2u), type = s->access & (code ? 8u : 0xau);
+
+	return s->base == 0 && s->limit == 0xffffffff && !(s->access & X86_SEG_UNUSABLE) &&
+	       (s->access & need) == need && type == (code ? 8u : 2u) &&
+	       (code || !(s->access & 4)); /* no expand-down */
+}
+
+static uint32_t mode_legacy(const struct x86_cpu *cpu)
+{
+	uint32_t m = cpu->seg[X86_CS].access & X86_SEG_DB ? SOFT_MODE_SIZE_32 : SOFT_MODE_SIZE_16;
+
+	if (cpu->seg[X86_SS].access & X86_SEG_DB)
+		m |= SOFT_MODE_STACK32;
+	if (is_flat(&cpu->seg[X86_CS], true) && (cpu->seg[X86_CS].access & 2) &&
+		is_flat(&cpu->seg[X86_SS], false) && is_flat(&cpu->seg[X86_DS], false) &&
+		is_flat(&cpu->seg[X86_ES], false))
+		m |= SOFT_MODE_FLAT;
+	return m;
+}
+
+uint32_t soft_mode(struct soft_vcpu *v)
+{
+	const struct x86_cpu *cpu = &v->cpu;
+	uint64_t f = cpu->rflags, cr4 = cpu->cr4;
+	bool lma = cpu->efer & X86_EFER_LMA;
+	uint32_t m, class = SOFT_SUPER;
+
+	if (lma && cpu->seg[X86_CS].access & X86_SEG_L)
+		m = SOFT_MODE_SIZE_64 | SOFT_MODE_FLAT;
+	else
+		m = mode_legacy(cpu);
+	if (cpu->cpl == 3)
+		class = SOFT_USER;
+	else if (cr4 & X86_CR4_SMAP && f & X86_RF_AC)
+		class = SOFT_SUPER_AC;
+	m |= class << SOFT_MODE_CLASS_SHIFT | (uint32_t)cpu->cpl << SOFT_MODE_CPL_SHIFT;
+	m |= (uint32_t)(cpu->cr0 & (X86_CR0_MP | X86_CR0_EM | X86_CR0_TS)) << (SOFT_MODE_FPU_SHIFT - 1);
+	m |= (uint32_t)(f >> 12 & 3) << SOFT_MODE_IOPL_SHIFT;
+	if (cpu->cr0 & X86_CR0_PE)
+		m |= SOFT_MODE_PE;
+	if (lma)
+		m |= SOFT_MODE_LMA;
+	if (f & X86_RF_VM)
+		m |= SOFT_MODE_VM;
+	if (cr4 & X86_CR4_OSFXSR)
+		m |= SOFT_MODE_OSFXSR;
+	if (cr4 & X86_CR4_OSXSAVE && (cpu->xcr0 & 6) == 6)
+		m |= SOFT_MODE_AVX;
+	if (cr4 & X86_CR4_UMIP)
+		m |= SOFT_MODE_UMIP;
+	if (cr4 & X86_CR4_FSGSBASE)
+		m |= SOFT_MODE_FSGSBASE;
+	if (cr4 & X86_CR4_TSD)
+		m |= SOFT_MODE_TSD;
+	if (cpu->efer & X86_EFER_SCE)
+		m |= SOFT_MODE_SCE;
+	if (f & X86_RF_TF || v->watch || v->single_step || cpu->shadow ||
+		(cpu->cpl == 3 && f & X86_RF_AC && cpu->cr0 & X86_CR0_AM))
+		m |= SOFT_MODE_STEP;
+	return m;
+}
+
+/* The page of the next instruction; NULL: v->result says why not. */
+static struct soft_itlb_entry *fetch_page(struct soft_vcpu *v, unsigned class, uint64_t gla)
+{
+	struct soft_itlb_entry *e = &v->itlb[class][gla >> 12 & (SOFT_ITLB_ENTRIES - 1)];
+	struct x86_walk w;
+	enum x86_result res;
+
+	if (e->page == ((gla & ~0xfffull) | 1))
+		return e;
+	if (v->cpu.efer & X86_EFER_LMA && !x86_canonical(gla)) {
+		v->result = (uint8_t)x86_raise_error(&v->cpu, X86_GP, 0);
+		return NULL;
+	}
+	res = x86_walk(&v->cpu, gla, X86_ACC_EXEC | (class == SOFT_USER ? X86_ACC_USER : 0), &w);
+	if (res != X86_DONE) {
+		v->result = (uint8_t)res;
+		return NULL;
+	}
+	e->hva = soft_ram(v, w.gpa & ~0xfffull);
+	if (!e->hva || w.gpa >> 12 >= v->soft->pages) {
+		e->page = 0;
+		v->cpu.exit.reason = X86_EXIT_MMIO;
+		v->cpu.exit.mmio.gpa = w.gpa;
+		v->cpu.exit.mmio.gla = gla;
+		v->cpu.exit.mmio.size = 0; /* a fetch */
+		v->cpu.exit.mmio.write = false;
+		v->result = X86_EXIT;
+		return NULL;
+	}
+	e->page = (gla & ~0xfffull) | 1;
+	e->gpa = (w.gpa & ~0xfffull) | (w.global ? SOFT_TLB_GLOBAL : 0);
+	return e;
+}
+
+static void jc_enter(struct soft_vcpu *v, const struct soft_block *b, bool global)
+{
+	unsigned class = SOFT_MODE_CLASS(b->mode);
+	struct soft_jump *j = &v->jc[class][(b->rip ^ b->rip >> 12) & (SOFT_JC_ENTRIES - 1)];
+
+	j->rip = b->rip;
+	j->code = v->cache.rx + b->host_mem;
+	v->jc_used[class] = true;
+	if (!global)
+		v->jc_nonglobal[class] = true;
+}
+
+/* The block for cpu.rip, translated if need be; NULL: v->result. */
+static struct soft_block *find_block(struct soft_vcpu *v, uint32_t mode)
+{
+	unsigned class = SOFT_MODE_CLASS(mode);
+	uint64_t gla = x86_linear_rip(&v->cpu);
+	struct soft_itlb_entry *page = fetch_page(v, class, gla);
+	struct soft_block *b;
+
+	v->stat_lookups++;
+	if (!page)
+		return NULL;
+	b = soft_block_find(v, v->cpu.rip, (page->gpa & ~0xfffull) | (gla & 0xfff), mode);
+	if (!b) {
+		b = soft_translate(v, v->cpu.rip, mode, page);
+		if (!b) {
+			soft_cache_flush(v);
+			b = soft_translate(v, v->cpu.rip, mode, page);
+		}
+	}
+	if (mode & SOFT_MODE_FLAT)
+		jc_enter(v, b, page->gpa & SOFT_TLB_GLOBAL);
+	return b;
+}
+
+static void link_block(struct soft_vcpu *v, const struct soft_block *b, uint32_t site, uint32_t flushes)
+{
+	uint8_t *disp = v->cache.rw + (site >> 1);
+	uint32_t to = site & 1 ? b->host_mem : b->host, rel;
+
+	if (b->gpa2 || v->stat_flushes != flushes)
+		return;
+	rel = to - ((site >> 1) + 4);
+	__builtin_memcpy(disp, &rel, 4);
+}
+
+/* A fault or an exit. False: vm_exitinfo() is filled. */
+static bool handle_result(struct soft_vcpu *v)
+{
+	if (v->result == X86_FAULT)
+		return soft_deliver_fault(v);
+	if (v->cpu.exit.reason == X86_EXIT_PAUSE && !v->cap[VM_CAP_PAUSE_EXIT]) {
+		v->cpu.rip += v->insn_len;
+		return true;
+	}
+	soft_exit(v);
+	return false;
+}
+
+static enum x86_result step_once(struct soft_vcpu *v)
+{
+	struct x86_insn insn;
+	enum x86_result res;
+	uint32_t bp;
+
+	v->watch_hit = 0;
+	bp = v->watch && !(v->cpu.rflags & X86_RF_RF) ? soft_exec_breakpoints(v) : 0;
+	if (bp) {
+		res = x86_raise(&v->cpu, X86_DB);
+		v->cpu.fault.dr6 = bp;
+		return res;
+	}
+	res = x86_fetch(&v->cpu, &insn);
+	if (res != X86_DONE)
+		return res;
+	v->insn_len = insn.len;
+	return x86_execute(&v->cpu, &insn);
+}
+
+/*
+ * One instruction without translation: behind STI and MOV SS, under TF, breakpoints or MTRAP.  True: go
+ * on; false: vm_exitinfo() is filled.
+ */
+static bool step(struct soft_vcpu *v)
+{
+	bool tf = v->cpu.rflags & X86_RF_TF, trap = v->single_step;
+	uint8_t shadow = v->cpu.shadow;
+	enum x86_result res;
+
+	v->stat_steps++;
+	v->cpu.shadow = 0;
+	res = step_once(v);
+	if (v->npending_writes || v->pending_overflow)
+		soft_writes_done(v);
+	if (res == X86_FAULT || res == X86_EXIT) {
+		v->result = (uint8_t)res;
+		if (res == X86_EXIT && shadow)
+			v->cpu.shadow = shadow; /* the instruction is still to be done */
+		return handle_result(v);
+	}
+	v->cpu.rflags &= ~X86_RF_RF;
+	if (res == X86_DONE && (tf || v->watch_hit) && !(v->cpu.shadow & X86_SHADOW_MOVSS)) {
+		x86_raise(&v->cpu, X86_DB);
+		v->cpu.fault.dr6 = (tf ? 1u << 14 : 0) | v->watch_hit;
+		if (!soft_deliver_fault(v))
+			return false;
+	}
+	if (trap) {
+		soft_exit_mtrap(v);
+		return false;
+	}
+	return true;
+}
+
+/* CS limit: translated code does not look at it, so blocks stay well inside. */
+static bool near_limit(const struct soft_vcpu *v, uint32_t mode)
+{
+	return SOFT_MODE_SIZE(mode) != SOFT_MODE_SIZE_64 && !(mode & SOFT_MODE_FLAT) &&
+	       v->cpu.rip + 1024 > v->cpu.seg[X86_CS].limit;
+}
+
+static bool run_block(struct soft_vcpu *v, uint32_t mode)
+{
+	static const struct soft_block *const none;
+	const struct soft_block *b = find_block(v, mode);
+
+	while (b != none) {
+		uint32_t flushes = (uint32_t)v->stat_flushes, site;
+
+		v->reason = (uint32_t)v->cache.enter(v, v->cache.rx + b->host);
+		if (v->reason != SOFT_LINK)
+			return v->reason != SOFT_RESULT || handle_result(v);
+		site = v->link_site;
+		b = find_block(v, mode);
+		if (b)
+			link_block(v, b, site, flushes);
+	}
+	return handle_result(v);
+}
+
+int soft_loop(struct soft_vcpu *v)
+{
+	atomic_store(&v->in_guest, true);
+	for (;;) {
+		uint32_t mode;
+
+		if (!atomic_load_explicit(&v->run, memory_order_relaxed) ||
+			(v->intr_window && soft_window_open(v))) {
+			atomic_store(&v->run, 1);
+			soft_serve_requests(v);
+			if (!soft_events(v))
+				break;
+		}
+		mode = soft_mode(v);
+		if (SOFT_MODE_JCKEY(mode) != v->mode) {
+			soft_jc_flush(v);
+			v->mode = SOFT_MODE_JCKEY(mode);
+		}
+		if (mode & SOFT_MODE_STEP || near_limit(v, mode)) {
+			if (!step(v))
+				break;
+		} else if (!run_block(v, mode)) {
+			break;
+		}
+	}
+	atomic_store(&v->in_guest, false);
+	return 0;
+}
+
+static const uint8_t context_reg[16] = { REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_R14, REG_RBP, REG_RSI,
+	REG_RDI, REG_R8, REG_R9, REG_R10, REG_R11 };
+
+/* Which guest exception a host signal in translated code stands for; -1: none, our bug. */
+static int vector_of(struct soft_vcpu *v, const struct x86_insn *in, int sig, const siginfo_t *si)
+{
+	(void)v;
+	if (sig == SIGFPE && si->si_code == FPE_INTDIV)
+		return X86_DE;
+	if (sig == SIGFPE && si->si_code == FPE_INTOVF)
+		return X86_DE;
+	if (sig == SIGFPE)
+		return in->row->props & (X86_P_X87 | X86_P_MMX) ? X86_MF : X86_XM;
+	if (sig == SIGSEGV && si->si_code == SI_KERNEL)
+		return X86_GP;
+	if (sig == SIGBUS && si->si_code == BUS_ADRALN)
+		return X86_AC;
+	return -1;
+}
+
+/*
+ * A native instruction faulted on the host.  Its guest state is what the registers hold, but for the
+ * scratch ones; go back to soft_loop() with the guest's exception.
+ */
+bool soft_trap(struct x86_trap *trap, int sig, void *info, void *context)
+{
+	struct soft_vcpu *v = trap->arg;
+	ucontext_t *uc = context;
+	greg_t *r = uc->uc_mcontext.gregs;
+	struct soft_block *b = soft_block_at(&v->cache, (const void *)r[REG_RIP]);
+	struct x86_insn insn;
+	unsigned host, i;
+	int vector;
+
+	if (!b)
+		return false;
+	host = (unsigned)((const uint8_t *)r[REG_RIP] - (v->cache.rx + b->host));
+	for (i = 0; i + 1 < b->nsites && b->sites[i + 1].host <= host; i++)
+		;
+	v->cpu.rip = b->rip + b->sites[i].guest;
+	if (x86_fetch(&v->cpu, &insn) != X86_DONE)
+		return false;
+	vector = vector_of(v, &insn, sig, info);
+	if (vector < 0)
+		return false;
+	for (unsigned n = 0; n < X86_R12; n++)
+		v->cpu.gpr[n] = (uint64_t)r[context_reg[n]];
+	if (b->sites[i].borrowed)
+		v->cpu.gpr[b->sites[i].borrowed - 1] = v->borrow;
+	v->cpu.rflags = (v->cpu.rflags & ~(uint64_t)X86_FL_STATUS) | (r[REG_EFL] & X86_FL_STATUS);
+	if (vector == X86_GP || vector == X86_AC)
+		v->result = (uint8_t)x86_raise_error(&v->cpu, (unsigned)vector, 0);
+	else
+		v->result = (uint8_t)x86_raise(&v->cpu,
+			vector == X86_XM && !(v->cpu.cr4 & X86_CR4_OSXMMEXCPT) ? X86_UD : (unsigned)vector);
+	v->reason = SOFT_RESULT;
+	r[REG_RIP] = (greg_t)(uintptr_t)v->cache.leave_raw;
+	r[REG_R15] = (greg_t)(uintptr_t)v;
+	return true;
+}

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Copyright (c) 2026, the hyve authors */
+/* The C functions that translated code calls for whole instructions. */
+#include "backend/soft/soft.h"
+
+/*
+ * After an instruction was executed in C: where to go on.  `resume` is translated code for cpu.rip, or
+ * NULL if there is none.
+ */
+const void *soft_finish(struct soft_vcpu *v, enum x86_result res, const void *resume)
+{
+	bool stale = (v->npending_writes || v->pending_overflow) && soft_writes_done(v);
+
+	v->reason = SOFT_LOOKUP;
+	switch (res) {
+	case X86_DONE:
+		return stale ? NULL : resume;
+	case X86_AGAIN:
+		v->reason = SOFT_POLL;
+		return NULL;
+	default:
+		v->result = (uint8_t)res;
+		v->reason = SOFT_RESULT;
+		return NULL;
+	}
+}
+
+const void *soft_op_execute(struct soft_vcpu *v, struct soft_op *op)
+{
+	enum x86_result res;
+
+	v->cpu.rip = op->rip;
+	v->insn_len = op->insn.len;
+	res = x86_execute(&v->cpu, &op->insn);
+	return soft_finish(v, res, op->resume);
+}
+
+const void *soft_op_fetch(struct soft_vcpu *v, struct soft_op *op)
+{
+	struct x86_insn insn;
+	enum x86_result res;
+
+	v->cpu.rip = op->rip;
+	res = x86_fetch(&v->cpu, &insn);
+	if (res == X86_DONE) {
+		v->insn_len = insn.len;
+		res = x86_execute(&v->cpu, &insn);
+	}
+	return soft_finish(v, res, NULL);
+}

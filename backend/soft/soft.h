@@ -1,0 +1,309 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Copyright (c) 2026, the hyve authors */
+/*
+ * The software CPU, inside: one struct soft_vcpu per virtual CPU, its translated-address cache, its
+ * code cache, and the loop around them.  README.md in this folder tells how they work together.
+ *
+ * While guest code runs, and in all C code of this folder that it calls, the guest's x87 and vector
+ * registers are in the host's registers (hence -mgeneral-regs-only).  Before anything of vmm/ or libc is
+ * called they are parked in cpu.fpu: soft_park().
+ */
+#ifndef BACKEND_SOFT_SOFT_H
+#define BACKEND_SOFT_SOFT_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <vmm/backend.h>
+#include "x86/x86.h"
+
+/*
+ * Translation classes: which of the three translated-address caches and jump caches a block uses.
+ * Supervisor code with and without EFLAGS.AC differ only under CR4.SMAP.
+ */
+enum soft_class { SOFT_USER, SOFT_SUPER, SOFT_SUPER_AC, SOFT_CLASSES };
+
+/*
+ * The mode word: everything besides address and bytes that the translation of an instruction depends
+ * on.  Part of a block's key.
+ */
+#define SOFT_MODE_SIZE(m)  ((m)&3u) /* 0: 16-bit code, 1: 32-bit, 2: 64-bit */
+#define SOFT_MODE_SIZE_16  0u
+#define SOFT_MODE_SIZE_32  1u
+#define SOFT_MODE_SIZE_64  2u
+#define SOFT_MODE_STACK32  0x004u /* SS.B */
+#define SOFT_MODE_CLASS(m) (((m) >> 3) & 3u)
+#define SOFT_MODE_CLASS_SHIFT 3
+#define SOFT_MODE_FLAT	   0x020u /* CS, DS, ES, SS have base 0, limit 4 GiB, and may be used freely */
+#define SOFT_MODE_PE	   0x040u
+#define SOFT_MODE_VM	   0x080u
+#define SOFT_MODE_FPU_SHIFT 8 /* CR0.MP, EM, TS (bits 1..3) */
+#define SOFT_MODE_OSFXSR   0x0800u
+#define SOFT_MODE_AVX	   0x1000u
+#define SOFT_MODE_UMIP	   0x2000u
+#define SOFT_MODE_FSGSBASE 0x4000u
+#define SOFT_MODE_TSD	   0x8000u
+#define SOFT_MODE_CPL_SHIFT 16
+#define SOFT_MODE_IOPL_SHIFT 18
+#define SOFT_MODE_STEP	   0x100000u /* one instruction at a time: TF, breakpoints, #AC, MTRAP */
+#define SOFT_MODE_SCE	   0x200000u
+#define SOFT_MODE_LMA	   0x400000u
+#define SOFT_MODE_PVI	   0x800000u
+/* What the jump cache does not key on: a change of these empties it. */
+#define SOFT_MODE_JCKEY(m) ((m) & ~(3u << SOFT_MODE_CLASS_SHIFT | 3u << SOFT_MODE_CPL_SHIFT))
+
+#define SOFT_TLB_BITS	 12
+#define SOFT_TLB_ENTRIES (1u << SOFT_TLB_BITS)
+#define SOFT_JC_BITS	 13
+#define SOFT_JC_ENTRIES	 (1u << SOFT_JC_BITS)
+#define SOFT_ITLB_ENTRIES 512u
+#define SOFT_LOG_MAX	 2048u
+#define SOFT_PENDING_WRITES 8
+
+/*
+ * One translated page.  The tags hold the page's linear address, or one that no address with this index
+ * can be within a page of: see soft_tlb_clear().  An access hits when address - tag <= 4096 - size, which
+ * also sends page-crossing accesses out of line.
+ */
+struct soft_tlb_entry {
+	uint64_t read;
+	uint64_t write;
+	uint64_t hva; /* host address of the page */
+	uint64_t gpa; /* guest-physical page | SOFT_TLB_* */
+};
+#define SOFT_TLB_GLOBAL 1u
+#define SOFT_TLB_LARGE	2u
+
+struct soft_tlb {
+	struct soft_tlb_entry entry[SOFT_TLB_ENTRIES];
+	uint32_t filled; /* indices in log[]; more than SOFT_LOG_MAX: log is useless */
+	bool has_large;	 /* some entry is part of a large page: INVLPG must drop all */
+	uint16_t log[SOFT_LOG_MAX];
+};
+
+struct soft_jump {
+	uint64_t rip;
+	const void *code; /* entry with status flags in soft_vcpu.flags16 */
+};
+
+struct soft_itlb_entry {
+	uint64_t page; /* linear page | 1 when valid */
+	uint64_t gpa;  /* guest-physical page | SOFT_TLB_GLOBAL */
+	uint8_t *hva;
+};
+
+struct soft_vcpu;
+struct soft_op;
+
+/* Where translated code goes on: a host address, or NULL to leave to soft_loop(). */
+typedef const void *(*soft_op_fn)(struct soft_vcpu *v, struct soft_op *op);
+
+/* An instruction that C executes, called from translated code. */
+struct soft_op {
+	soft_op_fn fn;
+	uint64_t rip;	    /* of the instruction */
+	const void *resume; /* translated code of the next instruction; NULL: the block ends here */
+	struct x86_insn insn;
+};
+
+/* One instruction inside a block: how to get from a host address back to the guest's. */
+struct soft_site {
+	uint16_t host;	  /* offset of its code in the block */
+	uint16_t guest;	  /* offset of the instruction from the block's rip */
+	uint8_t borrowed; /* host register + 1 whose guest value is in soft_vcpu.borrow, or 0 */
+	bool flags_parked;/* status flags are in soft_vcpu.flags16 while memory is checked */
+};
+
+struct soft_block {
+	uint64_t rip;
+	uint64_t gpa;	   /* of the first byte */
+	uint64_t gpa2;	   /* page of the last byte if it lies in another page, else 0 */
+	uint32_t mode;
+	uint32_t host;	   /* offset of the code in the cache; entry with flags in the host's */
+	uint32_t host_mem; /* entry with flags in flags16 */
+	uint32_t host_end;
+	uint32_t next_hash;  /* index + 1 */
+	uint32_t next_page;  /* index + 1: next block with the same first page */
+	uint32_t next_page2; /* ... with the same second page */
+	uint16_t nsites;     /* sites[nsites] is the end of the block */
+	bool dead;
+	struct soft_site *sites;
+};
+
+/* The code cache of one vcpu: a memfd mapped twice, its metadata, and the tables over it. */
+struct soft_cache {
+	uint8_t *rw, *rx;
+	uint32_t size, used, start; /* bytes; translated code begins at start */
+	uint8_t *meta;		    /* sites and ops */
+	uint32_t meta_size, meta_used;
+	struct soft_block *blocks;
+	uint32_t nblocks, max_blocks;
+	uint32_t *hash; /* index + 1 */
+	uint32_t *page_head;  /* by guest page number: index + 1 of the first block */
+	uint64_t *page_lines; /* by guest page number: which 64-byte lines hold code */
+	uint64_t pages;
+	/* emitted once: */
+	int (*enter)(struct soft_vcpu *v, const void *code);
+	const uint8_t *leave, *leave_mem, *leave_raw, *fill_read, *fill_write, *call_op;
+};
+
+/* Why translated code came back to soft_loop(). */
+enum soft_reason {
+	SOFT_LOOKUP,   /* go on at cpu.rip */
+	SOFT_LINK,     /* the same, and make link_site jump there from now on */
+	SOFT_POLL,     /* go on at cpu.rip after looking at events */
+	SOFT_RESULT    /* v->result says: FAULT or EXIT */
+};
+
+struct soft_vm;
+struct gen;
+
+struct soft_vcpu {
+	struct x86_cpu cpu; /* first: translated code addresses it through r15 */
+
+	uint64_t host_rsp;
+	uint64_t park;	    /* a host register for a moment */
+	uint64_t borrow;
+	uint32_t flags16;   /* AH, AL of LAHF and SETO: status flags outside the host's */
+	uint32_t reason;    /* enum soft_reason */
+	uint32_t link_site; /* SOFT_LINK: offset in the cache of the jmp's displacement */
+	/* 1: guest code may run on; 0: leave soon. Written by any thread. */
+	_Atomic uint32_t run;
+	uint8_t intr_window; /* something waits for IF, the end of a shadow or IRET */
+	uint8_t result;	     /* enum x86_result for SOFT_RESULT */
+	bool fpu_live;	     /* guest x87/vector state is in the host's registers */
+	bool single_step;    /* VM_CAP_MTRAP_EXIT */
+	bool watch;	     /* DR7 enables something */
+	uint8_t insn_len;    /* of the instruction that an exit is about */
+	uint64_t watch_hit;  /* DR6 bits found while executing one instruction */
+	uint32_t mode;	     /* of the jump caches' contents */
+
+	struct soft_tlb tlb[SOFT_CLASSES];
+	struct soft_jump jc[SOFT_CLASSES][SOFT_JC_ENTRIES];
+	bool jc_used[SOFT_CLASSES], jc_nonglobal[SOFT_CLASSES];
+	struct soft_itlb_entry itlb[SOFT_CLASSES][SOFT_ITLB_ENTRIES];
+
+	struct {
+		uint64_t cr0, cr3, cr4, efer;
+	} lent; /* as they were at cpu_get */
+	struct soft_vm *soft;
+	struct vm *vm;
+	int vcpuid;
+	struct soft_cache cache;
+	struct gen *gen; /* the translator's workspace */
+	struct x86_trap trap;
+	struct { /* recent results of vm_gpa_ram() */
+		uint64_t gpa, len;
+		uint8_t *hva;
+	} ram[4];
+	unsigned ram_next;
+	int cap[VM_CAP_MAX];
+	uint64_t last_rip; /* at the last exit: a different one at entry ends the shadow */
+	void *rendezvous_cookie, *suspend_cookie;
+
+	/* Stores of the current instruction to pages with code, not yet acted on. */
+	unsigned npending_writes;
+	bool pending_overflow;
+	struct {
+		uint64_t gpa;
+		unsigned len;
+	} pending_write[SOFT_PENDING_WRITES];
+
+	/* Requests of other threads, served at the top of the loop. */
+	_Atomic uint32_t flush_request;	 /* SOFT_REQ_* */
+	_Atomic bool in_guest;
+	pthread_mutex_t lock; /* written[] */
+	unsigned nwritten;
+	struct {
+		uint64_t gpa, len;
+	} written[16];
+
+	/* counters */
+	uint64_t stat_translated_blocks, stat_translated_insns, stat_tlb_fills, stat_lookups,
+		stat_executed, stat_flushes, stat_invalidations, stat_steps;
+};
+#define SOFT_REQ_CODE  1u /* look at written[]; too many: drop all code */
+#define SOFT_REQ_CODE_ALL 2u
+#define SOFT_REQ_WRITE 4u /* drop write tags */
+#define SOFT_REQ_MAP   8u /* the map of guest memory changed */
+
+struct soft_vm {
+	struct vm *vm;
+	struct soft_vcpu *vcpu[VM_MAXCPU];
+	_Atomic uint16_t *page_code;   /* by guest page number: vcpus with code of that page */
+	_Atomic uint16_t *page_writers;/* vcpus that may hold a write tag for it */
+	uint64_t pages;
+};
+
+/* ---- soft.c ---- */
+void soft_park(struct soft_vcpu *v);   /* host registers -> cpu.fpu, if they are the guest's */
+void soft_unpark(struct soft_vcpu *v); /* and back */
+uint64_t soft_cr8_read(struct x86_cpu *cpu);
+void soft_cr8_write(struct x86_cpu *cpu, uint64_t value);
+void soft_cpuid(struct x86_cpu *cpu, uint32_t leaf, uint32_t subleaf, uint32_t out[4]);
+
+/* ---- tlb.c ---- */
+extern const struct x86_ops soft_x86_ops;
+void soft_tlb_init(struct soft_vcpu *v);
+void soft_tlb_flush(struct soft_vcpu *v, enum x86_flush kind, uint64_t gla);
+void soft_tlb_drop_writes(struct soft_vcpu *v);
+void *soft_ram(struct soft_vcpu *v, uint64_t gpa);
+void soft_jc_flush(struct soft_vcpu *v);
+/* DR6 bits of execution breakpoints at rip. */
+uint32_t soft_exec_breakpoints(const struct soft_vcpu *v);
+/* Called by translated code on a miss; `site` is index << 16 | size. */
+/* Acts on pending_write[]: true if code of this vcpu changed. */
+bool soft_writes_done(struct soft_vcpu *v);
+const void *soft_fill(struct soft_vcpu *v, uint64_t gla, uint64_t site, const uint8_t *ret);
+const void *soft_fill_write(struct soft_vcpu *v, uint64_t gla, uint64_t site, const uint8_t *ret);
+
+/* ---- cache.c ---- */
+int soft_cache_create(struct soft_vcpu *v, uint32_t size);
+void soft_cache_destroy(struct soft_cache *c);
+void soft_cache_flush(struct soft_vcpu *v);
+void *soft_meta_alloc(struct soft_cache *c, uint32_t size);
+struct soft_block *soft_block_at(struct soft_cache *c, const void *host);
+struct soft_block *soft_block_find(struct soft_vcpu *v, uint64_t rip, uint64_t gpa, uint32_t mode);
+void soft_block_insert(struct soft_vcpu *v, struct soft_block *b);
+/* A store to guest RAM by this vcpu, or seen by it: drops code that it changed. True if it did. */
+bool soft_code_written(struct soft_vcpu *v, uint64_t gpa, uint64_t len);
+/* Announces it to the other vcpus. */
+void soft_code_broadcast(struct soft_vcpu *v, uint64_t gpa, uint64_t len);
+void soft_page_has_code(struct soft_vcpu *v, uint64_t gpa);
+void soft_serve_requests(struct soft_vcpu *v);
+
+/* ---- thunk.c ---- */
+void soft_emit_thunks(struct soft_cache *c);
+
+/* ---- translate.c ---- */
+struct gen *soft_gen_create(void);
+struct soft_block *soft_translate(struct soft_vcpu *v, uint64_t rip, uint32_t mode,
+	const struct soft_itlb_entry *page);
+
+/* ---- op.c: C functions that translated code calls ---- */
+const void *soft_op_execute(struct soft_vcpu *v, struct soft_op *op);
+const void *soft_op_fetch(struct soft_vcpu *v, struct soft_op *op);
+const void *soft_finish(struct soft_vcpu *v, enum x86_result res, const void *resume);
+
+/* ---- loop.c ---- */
+uint32_t soft_mode(struct soft_vcpu *v);
+int soft_loop(struct soft_vcpu *v);
+bool soft_trap(struct x86_trap *trap, int sig, void *info, void *context);
+
+/* ---- event.c ---- */
+/* Injects what is due. False: an exit has been filled in. */
+bool soft_events(struct soft_vcpu *v);
+/* Delivers cpu.fault. False: an exit has been filled in. */
+bool soft_deliver_fault(struct soft_vcpu *v);
+/* May something that waited be injected now? */
+bool soft_window_open(const struct soft_vcpu *v);
+
+/* ---- exit.c ---- */
+/* Turns cpu.exit into vm_exitinfo(). */
+void soft_exit(struct soft_vcpu *v);
+void soft_exit_mtrap(struct soft_vcpu *v);
+void soft_paging(struct soft_vcpu *v, struct vm_guest_paging *paging);
+
+#endif

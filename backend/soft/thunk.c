@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Copyright (c) 2026, the hyve authors */
+/*
+ * The fixed code at the start of every code cache: into translated code, out of it, and from it to C.
+ *
+ * Between guest instructions the host's registers hold the guest's: RAX..RDI without RSP and R8..R11 in
+ * place, RSP in r14, R12..R15 in memory; status flags in the host's; r12 and r13 are scratch; r15 is the
+ * struct soft_vcpu.  The host stack is aligned to 16 there.
+ */
+#include "backend/soft/emit.h"
+#include "backend/soft/soft.h"
+
+#define STATE(member) ((int32_t)offsetof(struct soft_vcpu, member))
+#define GPR(n)	      (STATE(cpu.gpr) + 8 * (int32_t)(n))
+
+static const uint8_t in_place[] = { X86_RCX, X86_RDX, X86_RBX, X86_RBP, X86_RSI, X86_RDI, X86_R8,
+	X86_R9, X86_R10, X86_R11 };
+static const uint8_t callee_saved[] = { X86_RBX, X86_RBP, X86_R12, X86_R13, X86_R14, X86_R15 };
+
+static void save_rax(struct emit *e)
+{
+	emit_store(e, 8, HOST_STATE, GPR(X86_RAX), X86_RAX);
+}
+
+static void save_others(struct emit *e)
+{
+	for (unsigned i = 0; i < sizeof(in_place); i++)
+		emit_store(e, 8, HOST_STATE, GPR(in_place[i]), in_place[i]);
+	emit_store(e, 8, HOST_STATE, GPR(X86_RSP), HOST_RSP_G);
+}
+
+static void load_others(struct emit *e)
+{
+	for (unsigned i = 0; i < sizeof(in_place); i++)
+		emit_load(e, 8, in_place[i], HOST_STATE, GPR(in_place[i]));
+	emit_load(e, 8, HOST_RSP_G, HOST_STATE, GPR(X86_RSP));
+}
+
+/* Status flags -> ax (RAX and nothing else is changed). */
+static void flags_to_ax(struct emit *e)
+{
+	emit8(e, 0x9f); /* lahf */
+	emit8(e, 0x0f);
+	emit8(e, 0x90);
+	emit8(e, 0xc0); /* seto al */
+}
+
+/* ax as flags_to_ax left it -> cpu.rflags. Clobbers rax, rcx. */
+static void ax_to_rflags(struct emit *e)
+{
+	emit8(e, 0x0f);
+	emit8(e, 0xb6);
+	emit8(e, 0xcc); /* movzx ecx, ah */
+	emit_alu_imm(e, 4, 4, X86_RCX, 0xd5);
+	emit8(e, 0x0f);
+	emit8(e, 0xb6);
+	emit8(e, 0xc0); /* movzx eax, al */
+	emit_shift_imm(e, 4, 4, X86_RAX, 11);
+	emit_rr(e, 4, 0x0b, X86_RCX, X86_RAX); /* or ecx, eax */
+	emit_load(e, 4, X86_RAX, HOST_STATE, STATE(cpu.rflags));
+	emit_alu_imm(e, 4, 4, X86_RAX, ~X86_FL_STATUS | X86_FL_DF);
+	emit_rr(e, 4, 0x0b, X86_RAX, X86_RCX);
+	emit_store(e, 4, HOST_STATE, STATE(cpu.rflags), X86_RAX);
+}
+
+/* cpu.rflags -> status flags of the host. Clobbers rax, rcx. */
+static void rflags_to_host(struct emit *e)
+{
+	emit_load(e, 4, X86_RAX, HOST_STATE, STATE(cpu.rflags));
+	emit_mov(e, 4, X86_RCX, X86_RAX);
+	emit_shift_imm(e, 4, 5, X86_RCX, 11);
+	emit_alu_imm(e, 4, 4, X86_RCX, 1);
+	emit8(e, 0x88);
+	emit8(e, 0xc4); /* mov ah, al */
+	emit8(e, 0x88);
+	emit8(e, 0xc8); /* mov al, cl */
+	emit8(e, 0x04);
+	emit8(e, 0x7f); /* add al, 127: OF as it was */
+	emit8(e, 0x9e); /* sahf */
+}
+
+/* Everything from memory into the host's registers; r12 and r13 are left alone. */
+static void load_guest(struct emit *e)
+{
+	rflags_to_host(e);
+	load_others(e);
+	emit_load(e, 8, X86_RAX, HOST_STATE, GPR(X86_RAX));
+}
+
+static void pop_host(struct emit *e)
+{
+	emit_load(e, 8, X86_RSP, HOST_STATE, STATE(host_rsp));
+	for (int i = sizeof(callee_saved) - 1; i >= 0; i--) {
+		if (callee_saved[i] >> 3)
+			emit8(e, 0x41);
+		emit8(e, 0x58 | (callee_saved[i] & 7));
+	}
+	emit8(e, 0xc3);
+}
+
+/* int enter(struct soft_vcpu *v, const void *code) */
+static void emit_enter(struct emit *e)
+{
+	for (unsigned i = 0; i < sizeof(callee_saved); i++) {
+		if (callee_saved[i] >> 3)
+			emit8(e, 0x41);
+		emit8(e, 0x50 | (callee_saved[i] & 7));
+	}
+	emit_mov(e, 8, HOST_STATE, X86_RDI);
+	emit_store(e, 8, HOST_STATE, STATE(host_rsp), X86_RSP);
+	emit_lea(e, 8, X86_RSP, X86_RSP, -8);
+	emit_mov(e, 8, HOST_S0, X86_RSI);
+	load_guest(e);
+	emit8(e, 0x41);
+	emit8(e, 0xff);
+	emit8(e, 0xe4); /* jmp r12 */
+}
+
+/* ret rax -> there, with the guest's registers; NULL -> back to the caller of enter(). */
+static void emit_continue(struct emit *e, const uint8_t *leave_raw)
+{
+	emit_rr(e, 8, 0x85, X86_RAX, X86_RAX);
+	emit_jcc(e, 4, leave_raw);
+	emit_mov(e, 8, HOST_S0, X86_RAX);
+	load_guest(e);
+	emit8(e, 0x41);
+	emit8(e, 0xff);
+	emit8(e, 0xe4); /* jmp r12 */
+}
+
+static void call_abs(struct emit *e, const void *fn)
+{
+	emit_mov_imm(e, X86_RAX, (uint64_t)(uintptr_t)fn);
+	emit8(e, 0xff);
+	emit8(e, 0xd0);
+}
+
+/* r12: address, r13: site, [rsp]: return address. The address comes back in r12 for the retry. */
+static void emit_fill(struct emit *e, const void *fn, const uint8_t *leave_raw)
+{
+	save_rax(e);
+	save_others(e);
+	emit_mov(e, 8, X86_RDI, HOST_STATE);
+	emit_mov(e, 8, X86_RSI, HOST_S0);
+	emit_mov(e, 8, X86_RDX, HOST_S1);
+	emit8(e, 0x59);			       /* pop rcx */
+	emit_mov(e, 8, X86_RBX, HOST_S0);      /* callee-saved, and its guest value is in memory */
+	call_abs(e, fn);
+	emit_rr(e, 8, 0x85, X86_RAX, X86_RAX);
+	emit_jcc(e, 4, leave_raw);
+	emit_mov(e, 8, HOST_S1, X86_RAX);
+	emit_mov(e, 8, HOST_S0, X86_RBX);
+	load_guest(e);
+	emit8(e, 0x41);
+	emit8(e, 0xff);
+	emit8(e, 0xe5); /* jmp r13 */
+}
+
+/* r12: struct soft_op. */
+static void emit_call_op(struct emit *e, const uint8_t *leave_raw)
+{
+	save_rax(e);
+	save_others(e);
+	flags_to_ax(e);
+	ax_to_rflags(e);
+	emit_mov(e, 8, X86_RDI, HOST_STATE);
+	emit_mov(e, 8, X86_RSI, HOST_S0);
+	emit8(e, 0xff);
+	emit8(e, 0x56);
+	emit8(e, offsetof(struct soft_op, fn)); /* call [rsi + fn] */
+	emit_continue(e, leave_raw);
+}
+
+void soft_emit_thunks(struct soft_cache *c)
+{
+	struct emit e = { .p = c->rw, .end = c->rw + c->size, .to_rx = c->rx - c->rw };
+
+	c->enter = (int (*)(struct soft_vcpu *, const void *))(uintptr_t)emit_here(&e);
+	emit_enter(&e);
+	c->leave = emit_here(&e);
+	save_rax(&e);
+	save_others(&e);
+	flags_to_ax(&e);
+	ax_to_rflags(&e);
+	c->leave_raw = emit_here(&e);
+	emit_load(&e, 4, X86_RAX, HOST_STATE, STATE(reason));
+	pop_host(&e);
+	c->leave_mem = emit_here(&e); /* status flags are in flags16 */
+	save_rax(&e);
+	save_others(&e);
+	emit_load(&e, 4, X86_RAX, HOST_STATE, STATE(flags16));
+	ax_to_rflags(&e);
+	emit_jmp(&e, c->leave_raw);
+	c->fill_read = emit_here(&e);
+	emit_fill(&e, (const void *)(uintptr_t)soft_fill, c->leave_raw);
+	c->fill_write = emit_here(&e);
+	emit_fill(&e, (const void *)(uintptr_t)soft_fill_write, c->leave_raw);
+	c->call_op = emit_here(&e);
+	emit_call_op(&e, c->leave_raw);
+	c->used = (uint32_t)(e.p - c->rw + 63) & ~63u;
+}

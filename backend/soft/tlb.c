@@ -1,0 +1,491 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Copyright (c) 2026, the hyve authors */
+/*
+ * The translated-address cache and the memory side of struct x86_ops.
+ *
+ * Translated code looks up (address >> 12) modulo the table's size, subtracts the tag, and has a hit if the
+ * difference is small enough for the whole access to lie in the page.  A tag of 0 fits no index but that
+ * of page 0, so cleared memory is an empty table; entry 0 gets the tag of page 1 instead.
+ */
+#include <errno.h>
+
+#include "backend/soft/soft.h"
+
+static void entry_clear(struct soft_tlb *t, unsigned i)
+{
+	t->entry[i] = (struct soft_tlb_entry){ .read = i ? 0 : 4096, .write = i ? 0 : 4096 };
+}
+
+static void tlb_clear(struct soft_tlb *t)
+{
+	if (t->filled <= SOFT_LOG_MAX) {
+		for (uint32_t i = 0; i < t->filled; i++)
+			entry_clear(t, t->log[i]);
+	} else {
+		for (unsigned i = 0; i < SOFT_TLB_ENTRIES; i++)
+			entry_clear(t, i);
+	}
+	t->filled = 0;
+	t->has_large = false;
+}
+
+static bool entry_used(const struct soft_tlb_entry *e)
+{
+	return e->hva != 0;
+}
+
+/* Keeps global entries. */
+static void tlb_clear_nonglobal(struct soft_tlb *t)
+{
+	uint32_t kept = 0;
+
+	if (t->filled <= SOFT_LOG_MAX) {
+		for (uint32_t i = 0; i < t->filled; i++) {
+			unsigned n = t->log[i];
+
+			if (t->entry[n].gpa & SOFT_TLB_GLOBAL)
+				t->log[kept++] = (uint16_t)n;
+			else
+				entry_clear(t, n);
+		}
+		t->filled = kept;
+		return;
+	}
+	for (unsigned i = 0; i < SOFT_TLB_ENTRIES; i++) {
+		if (!entry_used(&t->entry[i]))
+			continue;
+		if (t->entry[i].gpa & SOFT_TLB_GLOBAL) {
+			if (kept < SOFT_LOG_MAX)
+				t->log[kept] = (uint16_t)i;
+			kept++;
+		} else {
+			entry_clear(t, i);
+		}
+	}
+	t->filled = kept;
+}
+
+static void tlb_drop_writes(struct soft_tlb *t)
+{
+	for (unsigned i = 0; i < SOFT_TLB_ENTRIES; i++)
+		t->entry[i].write = i ? 0 : 4096;
+}
+
+void soft_tlb_drop_writes(struct soft_vcpu *v)
+{
+	for (unsigned c = 0; c < SOFT_CLASSES; c++)
+		tlb_drop_writes(&v->tlb[c]);
+}
+
+void soft_tlb_init(struct soft_vcpu *v)
+{
+	for (unsigned c = 0; c < SOFT_CLASSES; c++) {
+		v->tlb[c].filled = SOFT_LOG_MAX + 1;
+		tlb_clear(&v->tlb[c]);
+	}
+}
+
+static void jc_clear(struct soft_vcpu *v, unsigned class)
+{
+	if (!v->jc_used[class])
+		return;
+	for (unsigned i = 0; i < SOFT_JC_ENTRIES; i++)
+		v->jc[class][i] = (struct soft_jump){ .rip = ~0ull };
+	v->jc_used[class] = false;
+	v->jc_nonglobal[class] = false;
+}
+
+void soft_jc_flush(struct soft_vcpu *v)
+{
+	for (unsigned c = 0; c < SOFT_CLASSES; c++)
+		jc_clear(v, c);
+}
+
+static void itlb_clear(struct soft_vcpu *v, unsigned class, bool keep_global)
+{
+	for (unsigned i = 0; i < SOFT_ITLB_ENTRIES; i++)
+		if (!keep_global || !(v->itlb[class][i].gpa & SOFT_TLB_GLOBAL))
+			v->itlb[class][i].page = 0;
+}
+
+static void flush_page(struct soft_vcpu *v, uint64_t gla)
+{
+	for (unsigned c = 0; c < SOFT_CLASSES; c++) {
+		if (v->tlb[c].has_large)
+			tlb_clear(&v->tlb[c]);
+		else
+			entry_clear(&v->tlb[c], (gla >> 12) & (SOFT_TLB_ENTRIES - 1));
+	}
+}
+
+void soft_tlb_flush(struct soft_vcpu *v, enum x86_flush kind, uint64_t gla)
+{
+	bool keep = kind == X86_FLUSH_NONGLOBAL;
+
+	if (kind == X86_FLUSH_PAGE) {
+		flush_page(v, gla);
+	} else {
+		for (unsigned c = 0; c < SOFT_CLASSES; c++) {
+			if (keep)
+				tlb_clear_nonglobal(&v->tlb[c]);
+			else
+				tlb_clear(&v->tlb[c]);
+		}
+	}
+	for (unsigned c = 0; c < SOFT_CLASSES; c++) {
+		itlb_clear(v, c, keep);
+		if (!keep || v->jc_nonglobal[c])
+			jc_clear(v, c);
+	}
+}
+
+/* Host address of the guest page at gpa (aligned or not), or NULL if it is not RAM. */
+void *soft_ram(struct soft_vcpu *v, uint64_t gpa)
+{
+	size_t len = 0;
+	uint8_t *hva;
+	unsigned n;
+
+	for (unsigned i = 0; i < 4; i++)
+		if (gpa - v->ram[i].gpa < v->ram[i].len)
+			return v->ram[i].hva + (gpa - v->ram[i].gpa);
+	soft_park(v);
+	hva = vm_gpa_ram(v->vm, gpa & ~0xfffull, &len);
+	soft_unpark(v);
+	if (!hva || len < 4096)
+		return NULL;
+	n = v->ram_next++ & 3;
+	v->ram[n].gpa = gpa & ~0xfffull;
+	v->ram[n].len = len;
+	v->ram[n].hva = hva;
+	return hva + (gpa & 0xfff);
+}
+
+static unsigned class_of(const struct soft_vcpu *v, unsigned acc)
+{
+	if (acc & X86_ACC_USER)
+		return SOFT_USER;
+	if (!(v->cpu.cr4 & X86_CR4_SMAP) || acc & X86_ACC_IMPLICIT || !(v->cpu.rflags & X86_RF_AC))
+		return SOFT_SUPER;
+	return SOFT_SUPER_AC;
+}
+
+static bool may_cache(const struct soft_vcpu *v, uint64_t gpa)
+{
+	return !v->watch && gpa >> 12 < v->soft->pages;
+}
+
+/*
+ * Enters a translation.  A page that holds translated code gets no write tag; the writer's bit is set
+ * before the look, soft_page_has_code() does it the other way round.
+ */
+static void tlb_fill(struct soft_vcpu *v, unsigned class, uint64_t gla, const struct x86_walk *w,
+	uint8_t *hva, bool write)
+{
+	unsigned i = (gla >> 12) & (SOFT_TLB_ENTRIES - 1);
+	struct soft_tlb *t = &v->tlb[class];
+	struct soft_tlb_entry *e = &t->entry[i];
+	uint64_t page = gla & ~0xfffull, pfn = w->gpa >> 12;
+	bool same = e->hva && e->read == page;
+
+	v->stat_tlb_fills++;
+	if (!entry_used(e)) {
+		if (t->filled < SOFT_LOG_MAX)
+			t->log[t->filled] = (uint16_t)i;
+		if (t->filled <= SOFT_LOG_MAX)
+			t->filled++;
+	}
+	if (!same)
+		e->write = i ? 0 : 4096;
+	e->read = page;
+	e->hva = (uint64_t)(uintptr_t)hva & ~0xfffull;
+	e->gpa = (w->gpa & ~0xfffull) | (w->global ? SOFT_TLB_GLOBAL : 0) |
+		 (w->page_shift > 12 ? SOFT_TLB_LARGE : 0);
+	if (w->page_shift > 12)
+		t->has_large = true;
+	if (!write)
+		return;
+	atomic_fetch_or(&v->soft->page_writers[pfn], (uint16_t)(1u << v->vcpuid));
+	if (!atomic_load(&v->soft->page_code[pfn]))
+		e->write = page;
+}
+
+static void *tlb_find(struct soft_vcpu *v, unsigned class, uint64_t gla, unsigned len, bool write)
+{
+	struct soft_tlb_entry *e = &v->tlb[class].entry[(gla >> 12) & (SOFT_TLB_ENTRIES - 1)];
+	uint64_t off = gla - (write ? e->write : e->read);
+
+	return off + len <= 4096 && off < 4096 ? (void *)(uintptr_t)(e->hva + off) : NULL;
+}
+
+/* A store is about to go to a page with code: remembered, and acted on when it has happened. */
+static void note_write(struct soft_vcpu *v, uint64_t gpa, unsigned len)
+{
+	uint64_t pfn = gpa >> 12;
+
+	if (pfn >= v->soft->pages || !atomic_load(&v->soft->page_code[pfn]))
+		return;
+	if (v->npending_writes < SOFT_PENDING_WRITES) {
+		v->pending_write[v->npending_writes].gpa = gpa;
+		v->pending_write[v->npending_writes++].len = len;
+	} else { /* many small ones: the last entry grows into everything */
+		v->pending_overflow = true;
+	}
+}
+
+bool soft_writes_done(struct soft_vcpu *v)
+{
+	bool hit = false;
+
+	for (unsigned i = 0; i < v->npending_writes; i++) {
+		hit |= soft_code_written(v, v->pending_write[i].gpa, v->pending_write[i].len);
+		soft_code_broadcast(v, v->pending_write[i].gpa, v->pending_write[i].len);
+	}
+	if (v->pending_overflow) {
+		soft_cache_flush(v);
+		for (int i = 0; i < VM_MAXCPU; i++) {
+			struct soft_vcpu *o = v->soft->vcpu[i];
+
+			if (!o || o == v)
+				continue;
+			atomic_fetch_or(&o->flush_request, SOFT_REQ_CODE_ALL);
+			atomic_store(&o->run, 0);
+		}
+		hit = true;
+	}
+	v->npending_writes = 0;
+	v->pending_overflow = false;
+	return hit;
+}
+
+/* Data breakpoints (SDM vol. 3, 17.2.4): DR6 bits of those that [gla, gla+len) touches. */
+static void watch_check(struct soft_vcpu *v, uint64_t gla, unsigned len, bool write)
+{
+	static const uint8_t length[] = { 1, 2, 8, 4 };
+
+	for (unsigned i = 0; i < 4; i++) {
+		unsigned ctl = (unsigned)(v->cpu.dr[7] >> (16 + 4 * i)) & 15, rw = ctl & 3;
+		unsigned size = length[ctl >> 2];
+		uint64_t at = v->cpu.dr[i] & ~(uint64_t)(size - 1);
+
+		if (!(v->cpu.dr[7] >> (2 * i) & 3) || rw == 0 || rw == 2 || (rw == 1 && !write))
+			continue;
+		if (gla < at + size && at < gla + len)
+			v->watch_hit |= 1u << i;
+	}
+}
+
+uint32_t soft_exec_breakpoints(const struct soft_vcpu *v)
+{
+	uint64_t gla = x86_linear_rip(&v->cpu);
+	uint32_t hit = 0;
+
+	for (unsigned i = 0; i < 4; i++)
+		if (v->cpu.dr[7] >> (2 * i) & 3 && !(v->cpu.dr[7] >> (16 + 4 * i) & 15) &&
+			v->cpu.dr[i] == gla)
+			hit |= 1u << i;
+	return hit;
+}
+
+static void *op_ram(struct x86_cpu *cpu, uint64_t gpa, unsigned len, bool write)
+{
+	struct soft_vcpu *v = cpu->owner;
+	void *hva = soft_ram(v, gpa);
+
+	if (hva && write)
+		note_write(v, gpa, len);
+	return hva;
+}
+
+static void *op_map(struct x86_cpu *cpu, uint64_t gla, unsigned len, unsigned acc, enum x86_result *res)
+{
+	struct soft_vcpu *v = cpu->owner;
+	bool write = acc & X86_ACC_WRITE;
+	unsigned class = class_of(v, acc);
+	struct x86_walk w;
+	uint8_t *hva;
+
+	*res = X86_DONE;
+	if (acc & (X86_ACC_EXEC | X86_ACC_NOFAULT))
+		return x86_map_walk(cpu, gla, len, acc, res);
+	if (v->watch && !(acc & X86_ACC_IMPLICIT))
+		watch_check(v, gla, len, write);
+	hva = tlb_find(v, class, gla, len, write);
+	if (hva && (!write || !(acc & X86_ACC_READ)))
+		return hva;
+	if (hva && tlb_find(v, class, gla, len, false))
+		return hva;
+	*res = x86_walk(cpu, gla, acc, &w);
+	if (*res != X86_DONE)
+		return NULL;
+	hva = soft_ram(v, w.gpa);
+	if (!hva) {
+		cpu->exit.reason = X86_EXIT_MMIO;
+		cpu->exit.mmio.gpa = w.gpa;
+		cpu->exit.mmio.gla = gla;
+		cpu->exit.mmio.size = (uint8_t)len;
+		cpu->exit.mmio.write = write;
+		*res = X86_EXIT;
+		return NULL;
+	}
+	if (may_cache(v, w.gpa))
+		tlb_fill(v, class, gla, &w, hva, write);
+	if (write)
+		note_write(v, w.gpa, len);
+	return hva;
+}
+
+/* Outside RAM: always the exit; vm_run or its caller completes the instruction. */
+static enum x86_result mmio_exit(struct x86_cpu *cpu, uint64_t gla, uint64_t gpa, unsigned len, bool write)
+{
+	cpu->exit.reason = X86_EXIT_MMIO;
+	cpu->exit.mmio.gpa = gpa;
+	cpu->exit.mmio.gla = gla;
+	cpu->exit.mmio.size = (uint8_t)len;
+	cpu->exit.mmio.write = write;
+	return X86_EXIT;
+}
+
+static enum x86_result op_mmio_read(
+	struct x86_cpu *cpu, uint64_t gla, uint64_t gpa, void *buf, unsigned len)
+{
+	(void)buf;
+	return mmio_exit(cpu, gla, gpa, len, false);
+}
+
+static enum x86_result op_mmio_write(
+	struct x86_cpu *cpu, uint64_t gla, uint64_t gpa, const void *buf, unsigned len)
+{
+	(void)buf;
+	return mmio_exit(cpu, gla, gpa, len, true);
+}
+
+static void op_flush(struct x86_cpu *cpu, enum x86_flush kind, uint64_t gla)
+{
+	soft_tlb_flush(cpu->owner, kind, gla);
+}
+
+static enum x86_result msr_result(struct x86_cpu *cpu, int error, bool write, uint32_t msr, uint64_t value)
+{
+	if (error == 0)
+		return X86_DONE;
+	if (error == EPERM)
+		return x86_raise_error(cpu, X86_GP, 0);
+	cpu->exit.reason = write ? X86_EXIT_WRMSR : X86_EXIT_RDMSR;
+	cpu->exit.msr.msr = msr;
+	cpu->exit.msr.value = value;
+	return X86_EXIT;
+}
+
+static enum x86_result op_rdmsr(struct x86_cpu *cpu, uint32_t msr, uint64_t *value)
+{
+	struct soft_vcpu *v = cpu->owner;
+	int error;
+
+	soft_park(v);
+	error = vm_rdmsr(v->vm, v->vcpuid, msr, value);
+	soft_unpark(v);
+	return msr_result(cpu, error, false, msr, 0);
+}
+
+/* A write to the APIC may have made an interrupt deliverable: look at events before going on. */
+static enum x86_result op_wrmsr(struct x86_cpu *cpu, uint32_t msr, uint64_t value)
+{
+	struct soft_vcpu *v = cpu->owner;
+	int error;
+
+	soft_park(v);
+	error = vm_wrmsr(v->vm, v->vcpuid, msr, value);
+	soft_unpark(v);
+	atomic_store_explicit(&v->run, 0, memory_order_relaxed);
+	return msr_result(cpu, error, true, msr, value);
+}
+
+static bool op_poll(struct x86_cpu *cpu)
+{
+	struct soft_vcpu *v = cpu->owner;
+
+	return !atomic_load_explicit(&v->run, memory_order_relaxed);
+}
+
+const struct x86_ops soft_x86_ops = {
+	.ram = op_ram,
+	.map = op_map,
+	.mmio_read = op_mmio_read,
+	.mmio_write = op_mmio_write,
+	.flush = op_flush,
+	.rdmsr = op_rdmsr,
+	.wrmsr = op_wrmsr,
+	.cr8_read = soft_cr8_read,
+	.cr8_write = soft_cr8_write,
+	.cpuid = soft_cpuid,
+	.poll = op_poll,
+};
+
+/*
+ * The site of a fill call: sets cpu.rip to its instruction.  Returns its index, and its block in *block.
+ */
+static unsigned site_of(struct soft_vcpu *v, uint64_t site, const uint8_t *ret, struct soft_block **block)
+{
+	struct soft_block *b = soft_block_at(&v->cache, ret - 1);
+	unsigned i = (unsigned)(site >> 16);
+	uint32_t f = v->flags16;
+
+	*block = b;
+	v->cpu.rip = b->rip + b->sites[i].guest;
+	if (b->sites[i].flags_parked)
+		v->cpu.rflags = (v->cpu.rflags & ~(uint64_t)X86_FL_STATUS) | (f >> 8 & 0xd5) |
+				(uint64_t)(f & 1) << 11;
+	if (b->sites[i].borrowed)
+		v->cpu.gpr[b->sites[i].borrowed - 1] = v->borrow;
+	return i;
+}
+
+/* The whole instruction in C: page crossing, MMIO, stores next to code. */
+static const void *execute_site(struct soft_vcpu *v, uint64_t site, const uint8_t *ret)
+{
+	struct soft_block *b;
+	unsigned i = site_of(v, site, ret, &b);
+	struct x86_insn insn;
+	enum x86_result res = x86_fetch(&v->cpu, &insn);
+	uint64_t next = b->rip + b->sites[i + 1].guest;
+
+	v->stat_executed++;
+	if (res == X86_DONE)
+		res = x86_execute(&v->cpu, &insn);
+	return soft_finish(v, res,
+		v->cpu.rip == next ? v->cache.rx + b->host + b->sites[i + 1].host : NULL);
+}
+
+static const void *fill(struct soft_vcpu *v, uint64_t gla, uint64_t site, const uint8_t *ret, bool write)
+{
+	unsigned size = (unsigned)site & 0xffff;
+	unsigned acc = (write ? X86_ACC_WRITE : X86_ACC_READ) | (v->cpu.cpl == 3 ? X86_ACC_USER : 0);
+	struct soft_block *b;
+	struct x86_walk w;
+	uint8_t *hva;
+
+	if ((gla & 0xfff) + size > 4096 || !x86_canonical(gla))
+		return execute_site(v, site, ret);
+	if (x86_walk(&v->cpu, gla, acc, &w) == X86_FAULT) {
+		site_of(v, site, ret, &b);
+		return soft_finish(v, X86_FAULT, NULL);
+	}
+	hva = soft_ram(v, w.gpa);
+	if (!hva || !may_cache(v, w.gpa))
+		return execute_site(v, site, ret);
+	tlb_fill(v, class_of(v, acc), gla, &w, hva, write);
+	if (write && atomic_load(&v->soft->page_code[w.gpa >> 12]))
+		return execute_site(v, site, ret);
+	return ret;
+}
+
+const void *soft_fill(struct soft_vcpu *v, uint64_t gla, uint64_t site, const uint8_t *ret)
+{
+	return fill(v, gla, site, ret, false);
+}
+
+const void *soft_fill_write(struct soft_vcpu *v, uint64_t gla, uint64_t site, const uint8_t *ret)
+{
+	return fill(v, gla, site, ret, true);
+}

@@ -1,0 +1,366 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Copyright (c) 2026, the hyve authors */
+/*
+ * From guest code to a block in the code cache: decode up to the next branch or the end of the page, find
+ * out backwards where status flags are live, emit, then the stubs.
+ */
+#include <stdlib.h>
+
+#include "backend/soft/gen.h"
+
+/* SYSTEM and STACK instructions behind which the block goes on: they change neither mode nor mapping. */
+static bool goes_on(const struct x86_insn *in)
+{
+	switch (in->row->mnem) {
+	case X86_I_cpuid:
+	case X86_I_rdtsc:
+	case X86_I_rdtscp:
+	case X86_I_rdpid:
+	case X86_I_rdmsr:
+	case X86_I_swapgs:
+	case X86_I_cli:
+	case X86_I_sgdt:
+	case X86_I_sidt:
+	case X86_I_sldt:
+	case X86_I_str:
+	case X86_I_smsw:
+	case X86_I_lar:
+	case X86_I_lsl:
+	case X86_I_verr:
+	case X86_I_verw:
+	case X86_I_bt:
+	case X86_I_bts:
+	case X86_I_btr:
+	case X86_I_btc:
+	case X86_I_xlat:
+	case X86_I_fxsave:
+	case X86_I_fxrstor:
+	case X86_I_xsave:
+	case X86_I_xsavec:
+	case X86_I_xsaveopt:
+	case X86_I_xrstor:
+	case X86_I_fnstenv:
+	case X86_I_fnsave:
+	case X86_I_fldenv:
+	case X86_I_frstor:
+	case X86_I_rdfsbase:
+	case X86_I_rdgsbase:
+	case X86_I_wrfsbase:
+	case X86_I_wrgsbase:
+	case X86_I_xgetbv:
+	case X86_I_clflush:
+	case X86_I_wbinvd:
+	case X86_I_push:
+	case X86_I_pop:
+	case X86_I_pushf:
+	case X86_I_enter:
+	case X86_I_leave:
+	case X86_I_pusha:
+	case X86_I_popa:
+		return in->row->class == X86_STACK || in->row->class == X86_SYSTEM;
+	default:
+		return false;
+	}
+}
+
+static bool ends_block(const struct x86_insn *in)
+{
+	switch (in->row->class) {
+	case X86_NATIVE:
+	case X86_STRING:
+		return false;
+	case X86_BRANCH:
+		return true;
+	default:
+		/* PUSH and POP of segment registers are SYSTEM and may change what the mode word says. */
+		return !goes_on(in) ||
+		       (in->row->class == X86_SYSTEM &&
+			       (in->row->mnem == X86_I_push || in->row->mnem == X86_I_pop));
+	}
+}
+
+struct gen_stub *gen_stub(struct gen *g, enum gen_stub_kind kind)
+{
+	struct gen_stub *s = &g->stub[g->nstubs++];
+
+	*s = (struct gen_stub){ .kind = (uint8_t)kind };
+	return s;
+}
+
+/*
+ * Decodes into g->insn[].  Returns false if not even the first instruction can be decoded from this page:
+ * it runs into the next one, or is undefined.
+ */
+static void decode(struct gen *g, const uint8_t *page, unsigned code_size)
+{
+	unsigned off = (unsigned)(g->gpa & 0xfff), start = off;
+
+	g->n = 0;
+	while (g->n < GEN_MAX_INSNS && off < 4096) {
+		struct x86_insn *in = &g->insn[g->n];
+
+		if (x86_decode(in, page + off, 4096 - off, code_size) != X86_DECODE_OK)
+			break;
+		g->offset[g->n++] = (uint16_t)(off - start);
+		off += in->len;
+		if (x86_insn_allowed(&g->v->cpu, in) != X86_DONE || ends_block(in)) {
+			g->ended = true;
+			break;
+		}
+	}
+	g->offset[g->n] = (uint16_t)(off - start);
+}
+
+static bool by_c(const struct x86_insn *in)
+{
+	return in->row->class != X86_NATIVE && in->row->class != X86_BRANCH &&
+	       in->row->class != X86_STACK;
+}
+
+/* Backwards: which status flags does somebody still read?  At the end of the block: all. */
+static void liveness(struct gen *g)
+{
+	unsigned live = X86_FL_STATUS;
+
+	g->live[g->n] = (uint16_t)live;
+	for (unsigned i = g->n; i-- > 0;) {
+		const struct x86_row *row = g->insn[i].row;
+
+		if (by_c(&g->insn[i]))
+			live = X86_FL_STATUS; /* C and its exits see all of RFLAGS */
+		else
+			live = (live & ~row->fl_kill) | (row->fl_read & X86_FL_STATUS);
+		g->live[i] = (uint16_t)live;
+	}
+}
+
+static struct soft_op *new_op(struct gen *g, soft_op_fn fn)
+{
+	struct soft_op *op = soft_meta_alloc(&g->v->cache, sizeof(*op));
+
+	if (!op) {
+		g->failed = true;
+		return NULL;
+	}
+	op->fn = fn;
+	op->rip = gen_rip(g);
+	op->resume = NULL;
+	return op;
+}
+
+/* An instruction that C executes. */
+static void gen_op(struct gen *g, soft_op_fn fn, const struct x86_insn *in, bool last)
+{
+	struct soft_op *op = new_op(g, fn);
+
+	if (!op)
+		return;
+	if (in)
+		op->insn = *in;
+	emit_mov_imm(&g->e, HOST_S0, (uint64_t)(uintptr_t)op);
+	emit_jmp(&g->e, g->v->cache.call_op);
+	if (!last)
+		op->resume = emit_here(&g->e);
+}
+
+static void gen_insn(struct gen *g)
+{
+	const struct x86_insn *in = &g->insn[g->i];
+	bool last = g->i + 1 == g->n && g->ended, done = false;
+
+	if (last && x86_insn_allowed(&g->v->cpu, in) != X86_DONE) {
+		gen_op(g, soft_op_execute, in, true);
+		return;
+	}
+	switch (in->row->class) {
+	case X86_NATIVE:
+		done = gen_native(g, in);
+		break;
+	case X86_STACK:
+		done = gen_stack(g, in);
+		break;
+	case X86_BRANCH:
+		done = gen_branch(g, in);
+		break;
+	case X86_SYSTEM:
+		done = gen_system(g, in);
+		break;
+	default:
+		break;
+	}
+	if (!done)
+		gen_op(g, soft_op_execute, in, last);
+}
+
+static void emit_reason(struct gen *g, unsigned reason)
+{
+	emit_store_imm(&g->e, 4, HOST_STATE, STATE(reason), reason);
+}
+
+static void stub_fill(struct gen *g, const struct gen_stub *s)
+{
+	int32_t tlb = STATE(tlb) + (int32_t)(g->class * sizeof(struct soft_tlb));
+	struct emit *e = &g->e;
+
+	emit_rm_sib(e, 8, 0x03, HOST_S0, HOST_STATE, HOST_S1, 0,
+		tlb + (int32_t)(s->write ? offsetof(struct soft_tlb_entry, write) :
+					   offsetof(struct soft_tlb_entry, read)));
+	emit_mov_imm(e, HOST_S1, (uint64_t)s->site << 16 | s->size);
+	emit_call(e, s->write ? g->v->cache.fill_write : g->v->cache.fill_read);
+	emit_jmp(e, s->retry);
+}
+
+static void stub_leave(struct gen *g, const struct gen_stub *s)
+{
+	if (!s->rip_in_s0)
+		emit_mov_imm(&g->e, HOST_S0, s->target);
+	emit_store(&g->e, 8, HOST_STATE, STATE(cpu.rip), HOST_S0);
+	emit_reason(g, s->reason);
+	emit_jmp(&g->e, s->flags_parked ? g->v->cache.leave_mem : g->v->cache.leave);
+}
+
+/* Which displacement to patch, and whether for parked flags, in link_site. */
+static void stub_link(struct gen *g, const struct gen_stub *s)
+{
+	emit_store_imm(&g->e, 4, HOST_STATE, STATE(link_site),
+		(uint32_t)(s->jump - g->v->cache.rw) << 1 | s->flags_parked);
+	emit_mov_imm(&g->e, HOST_S0, s->target);
+	emit_store(&g->e, 8, HOST_STATE, STATE(cpu.rip), HOST_S0);
+	emit_reason(g, SOFT_LINK);
+	emit_jmp(&g->e, s->flags_parked ? g->v->cache.leave_mem : g->v->cache.leave);
+}
+
+/* A direct jump whose target is there already needs no stub. */
+static bool linked_now(struct gen *g, const struct gen_stub *s, const struct soft_block *self)
+{
+	const struct soft_block *b = self;
+
+	if (s->target != g->rip)
+		b = soft_block_find(g->v, s->target, (g->gpa & ~0xfffull) | (s->target & 0xfff), g->mode);
+	if (!b || b->gpa2)
+		return false;
+	emit_patch(&g->e, s->jump, g->v->cache.rx + (s->flags_parked ? b->host_mem : b->host));
+	return true;
+}
+
+static void gen_stubs(struct gen *g, const struct soft_block *self)
+{
+	for (unsigned i = 0; i < g->nstubs; i++) {
+		const struct gen_stub *s = &g->stub[i];
+
+		if (s->kind == STUB_LINK && linked_now(g, s, self))
+			continue;
+		emit_patch(&g->e, s->jump, emit_here(&g->e));
+		if (s->kind == STUB_FILL)
+			stub_fill(g, s);
+		else if (s->kind == STUB_LINK)
+			stub_link(g, s);
+		else
+			stub_leave(g, s);
+	}
+}
+
+static void gen_body(struct gen *g)
+{
+	for (g->i = 0; g->i < g->n && !g->failed; g->i++) {
+		g->site[g->i] = (struct soft_site){
+			.host = (uint16_t)(emit_here(&g->e) - g->host),
+			.guest = g->offset[g->i],
+		};
+		gen_insn(g);
+	}
+	g->site[g->n] = (struct soft_site){
+		.host = (uint16_t)(emit_here(&g->e) - g->host),
+		.guest = g->offset[g->n],
+	};
+	if (g->ended || g->failed)
+		return;
+	g->i = g->n - 1;
+	gen_goto(g, gen_next_rip(g), false);
+}
+
+static struct soft_block *finish(struct gen *g, struct soft_block *b)
+{
+	struct soft_cache *c = &g->v->cache;
+	uint32_t bytes = (g->n + 1) * (uint32_t)sizeof(struct soft_site);
+
+	b->sites = soft_meta_alloc(c, bytes);
+	if (!b->sites || g->failed)
+		return NULL;
+	__builtin_memcpy(b->sites, g->site, bytes);
+	b->nsites = (uint16_t)g->n;
+	b->host_end = (uint32_t)(g->e.p - c->rw);
+	c->used = (b->host_end + 15) & ~15u;
+	c->nblocks++;
+	soft_page_has_code(g->v, b->gpa);
+	if (b->gpa2)
+		soft_page_has_code(g->v, b->gpa2);
+	soft_block_insert(g->v, b);
+	g->v->stat_translated_blocks++;
+	g->v->stat_translated_insns += g->n;
+	return b;
+}
+
+/*
+ * One block for code that cannot be decoded from its page alone: fetched and executed in C each time, so
+ * that page faults on its second half, #UD and the 15-byte limit come out right.
+ */
+static void gen_fetch(struct gen *g)
+{
+	g->n = 1;
+	g->ended = true;
+	g->offset[0] = 0;
+	g->offset[1] = 1;
+	g->site[0] = (struct soft_site){ 0 };
+	g->site[1] = (struct soft_site){ .guest = 1 };
+	g->i = 0;
+	gen_op(g, soft_op_fetch, NULL, true);
+}
+
+struct gen *soft_gen_create(void)
+{
+	return malloc(sizeof(struct gen));
+}
+
+struct soft_block *soft_translate(
+	struct soft_vcpu *v, uint64_t rip, uint32_t mode, const struct soft_itlb_entry *page)
+{
+	static const uint8_t code_size[] = { 16, 32, 64, 64 };
+	struct soft_cache *c = &v->cache;
+	struct gen *g = v->gen;
+	struct soft_block *b;
+	unsigned off = (unsigned)(x86_linear_rip(&v->cpu) & 0xfff);
+
+	if (c->size - c->used < GEN_ROOM || c->nblocks == c->max_blocks)
+		return NULL;
+	b = &c->blocks[c->nblocks];
+	g->e = (struct emit){ .p = c->rw + c->used, .end = c->rw + c->size, .to_rx = c->rx - c->rw };
+	g->v = v;
+	g->rip = rip;
+	g->gpa = (page->gpa & ~0xfffull) | off;
+	g->mode = mode;
+	g->class = SOFT_MODE_CLASS(mode);
+	g->is64 = SOFT_MODE_SIZE(mode) == SOFT_MODE_SIZE_64;
+	g->flat = (mode & SOFT_MODE_FLAT) != 0;
+	g->straddles = g->ended = g->failed = false;
+	g->nstubs = 0;
+	decode(g, page->hva, code_size[SOFT_MODE_SIZE(mode)]);
+	*b = (struct soft_block){ .rip = rip, .gpa = g->gpa, .mode = mode };
+	b->host_mem = b->host = c->used;
+	g->host = c->rx + b->host;
+	if (g->n == 0) {
+		gen_fetch(g);
+		return finish(g, b);
+	}
+	liveness(g);
+	if (g->live[0]) {
+		gen_unpark_flags(g);
+		g->host = emit_here(&g->e);
+		b->host = (uint32_t)(g->host - c->rx);
+	}
+	gen_body(g);
+	if (g->failed)
+		return NULL;
+	gen_stubs(g, b);
+	return finish(g, b);
+}
