@@ -132,6 +132,7 @@ struct x86_operand {
 #define X86_P_WAIT    0x00008000u /* x87 control instruction that does not raise pending #MF */
 #define X86_P_NOMEM   0x00010000u /* ModRM memory form touches no memory (LEA, NOP, prefetch) */
 #define X86_P_VSIB    0x00020000u /* memory operand indexed by a vector (gathers) */
+#define X86_P_NOUD    0x00040000u /* without its feature an older instruction, not #UD (TZCNT: BSF) */
 
 /* One line of insn.def, as the readers see it. */
 struct x86_row {
