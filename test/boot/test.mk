@@ -1,0 +1,9 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# One small guest for each way in which a machine ends.
+
+BOOT_GUESTS := acpi_off reset_cf9 reset_kbd reset_port92 halt triple_fault
+$(BOOT_GUESTS:%=$(BUILD)/test/boot/%): $(BUILD)/test/boot/%: test/boot/guest.S include/vmm/pc.h
+	$(Q)mkdir -p $(@D)
+	$(Q)gcc -Iinclude -DEND_$* -c -o $@.o $<
+	$(Q)ld -N -Ttext=0x100000 -e start --build-id=none --no-warn-rwx-segments -o $@ $@.o
+tests: $(BOOT_GUESTS:%=$(BUILD)/test/boot/%)
