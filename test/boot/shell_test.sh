@@ -31,7 +31,7 @@ await() {
 }
 # ended STATUS: hyve has ended with it, and the settings are what they were.
 ended() {
-	await "^status [0-9]" || return 1
+	await "status [0-9]" || return 1
 	exec 3>&-
 	wait $script_pid
 	tr -d '\r' <"$out" | awk -v want="$1" '
