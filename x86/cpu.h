@@ -211,6 +211,15 @@ struct x86_ops {
 
 struct x86_exec;
 
+/* Whose processor the guest sees; the manuals differ in SYSCALL and SYSENTER. */
+enum x86_vendor { X86_VENDOR_INTEL, X86_VENDOR_AMD };
+
+struct x86_cpuid_leaf {
+	uint32_t leaf, subleaf;
+	uint32_t reg[4]; /* EAX, EBX, ECX, EDX */
+};
+#define X86_CPUID_LEAVES 40
+
 /* Offsets of the first members are baked into translated code: hot ones first. */
 struct x86_cpu {
 	uint64_t gpr[16]; /* encoding order */
@@ -239,13 +248,17 @@ struct x86_cpu {
 	const struct x86_ops *ops;
 	void *owner;
 	struct x86_exec *exec; /* where single instructions are executed natively (exec.c) */
+	uint64_t tsc_adjust;
+	uint32_t signature; /* CPUID.1:EAX */
+	uint8_t vendor;	    /* enum x86_vendor, of the host */
+	struct x86_cpuid_leaf cpuid[X86_CPUID_LEAVES]; /* the model, built by x86_features_init() */
 	/* XSAVE image of the guest's vector and x87 state, when it is not in the host's registers. */
 	uint8_t fpu[X86_XSAVE_SIZE] __attribute__((aligned(64)));
 };
 
 /* ---- state ---- */
 
-/* Power-on values (SDM vol. 3, table 9-1); `ops`, `owner`, `exec`, `features`, `maxphyaddr` are kept. */
+/* Power-on values (SDM vol. 3, table 9-1); `ops`, `owner`, `exec` and what x86_features_init() filled are kept. */
 void x86_reset(struct x86_cpu *cpu);
 /* 16, 32 or 64: what CS.L and CS.D say now. */
 unsigned x86_code_size(const struct x86_cpu *cpu);
@@ -378,5 +391,7 @@ struct x86_trap {
 };
 int x86_trap_push(struct x86_trap *trap); /* errno; installs handlers and alternate stack at need */
 void x86_trap_pop(struct x86_trap *trap);
+/* Keeps handlers and alternate stack until this thread ends, so that its pushes and pops cost nothing. */
+int x86_trap_keep(void);
 
 #endif

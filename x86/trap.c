@@ -13,8 +13,8 @@
  * handed no context of ours, so it has to find the list through thread-local storage, and dispositions
  * belong to the process.
  *
- * A thread's alternate stack lives from its first push to its last pop: who executes often keeps an
- * outer trap pushed meanwhile.
+ * A thread's alternate stack lives from its first push to its last pop; a thread that pushes often calls
+ * x86_trap_keep() first, and has handlers and stack looked after once, until it ends.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -36,6 +36,7 @@ struct trap_thread {
 	struct x86_trap *head;
 	uint8_t *stack;	   /* ours, guard page first; NULL if the thread had one of its own */
 	stack_t old_stack; /* what it had before */
+	bool kept;	   /* x86_trap_keep() */
 };
 
 /* initial-exec: the handler must not run into a lazily allocated TLS block. */
@@ -180,9 +181,39 @@ static int first_push(void)
 	return error;
 }
 
+static pthread_key_t keep_key; /* its destructor ends what x86_trap_keep() began */
+static pthread_once_t keep_once = PTHREAD_ONCE_INIT;
+static int keep_error;
+
+static void keep_end(void *unused)
+{
+	(void)unused;
+	stack_destroy();
+	self.kept = false;
+}
+
+static void keep_create(void)
+{
+	keep_error = pthread_key_create(&keep_key, keep_end);
+}
+
+int x86_trap_keep(void)
+{
+	int error;
+
+	if (self.kept)
+		return 0;
+	pthread_once(&keep_once, keep_create);
+	error = keep_error ? keep_error : pthread_setspecific(keep_key, &self);
+	if (error == 0 && self.head == NULL)
+		error = first_push();
+	self.kept = error == 0;
+	return error;
+}
+
 int x86_trap_push(struct x86_trap *trap)
 {
-	int error = self.head == NULL ? first_push() : 0;
+	int error = self.head == NULL && !self.kept ? first_push() : 0;
 
 	if (error != 0)
 		return error;
@@ -202,6 +233,6 @@ void x86_trap_pop(struct x86_trap *trap)
 		return;
 	*link = trap->next;
 	atomic_signal_fence(memory_order_seq_cst);
-	if (self.head == NULL)
+	if (self.head == NULL && !self.kept)
 		stack_destroy();
 }

@@ -231,7 +231,9 @@ static int soft_vmrun(void *vmi, int vcpu, register_t rip, struct pmap *pmap, vo
 		.fn = soft_trap,
 		.arg = v,
 	};
-	error = x86_trap_push(&v->trap);
+	error = x86_trap_keep();
+	if (!error)
+		error = x86_trap_push(&v->trap);
 	if (error)
 		return error;
 	atomic_store(&v->run, 0); /* look at everything first */
