@@ -10,6 +10,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+#pragma GCC visibility push(default)
+
 struct vmm_clock;
 
 /* Host monotonic time with a timer thread. NULL on ENOMEM or when no thread can be had. */
@@ -52,5 +57,10 @@ void vmm_timer_stop(struct vmm_timer *timer);
  * From inside a callback of the same clock it only stops.
  */
 void vmm_timer_drain(struct vmm_timer *timer);
+
+#pragma GCC visibility pop
+#ifdef __cplusplus
+}
+#endif
 
 #endif

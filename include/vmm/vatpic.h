@@ -12,6 +12,11 @@
 #include <stdint.h>
 #include <vmm/vmm.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+#pragma GCC visibility push(default)
+
 /* NULL on ENOMEM. */
 struct vatpic *vatpic_init(struct vm *vm);
 /* NULL is allowed. */
@@ -35,5 +40,10 @@ bool vatpic_intr_asserted(struct vm *vm);
 int vatpic_master_handler(struct vm *vm, int vcpuid, bool in, int port, int bytes, uint32_t *val);
 int vatpic_slave_handler(struct vm *vm, int vcpuid, bool in, int port, int bytes, uint32_t *val);
 int vatpic_elc_handler(struct vm *vm, int vcpuid, bool in, int port, int bytes, uint32_t *val);
+
+#pragma GCC visibility pop
+#ifdef __cplusplus
+}
+#endif
 
 #endif

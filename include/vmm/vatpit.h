@@ -11,6 +11,11 @@
 #include <stdint.h>
 #include <vmm/vmm.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+#pragma GCC visibility push(default)
+
 /* NULL on ENOMEM. */
 struct vatpit *vatpit_init(struct vm *vm);
 /* Drains the timer; before the PIC and the I/O APIC go. NULL is allowed. */
@@ -20,5 +25,10 @@ void vatpit_cleanup(struct vatpit *vatpit);
 int vatpit_handler(struct vm *vm, int vcpuid, bool in, int port, int bytes, uint32_t *val);
 /* PC_NMISC_PORT. Always 0. */
 int vatpit_nmisc_handler(struct vm *vm, int vcpuid, bool in, int port, int bytes, uint32_t *val);
+
+#pragma GCC visibility pop
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -11,6 +11,11 @@
 #include <stdint.h>
 #include <vmm/vmm.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+#pragma GCC visibility push(default)
+
 /* NULL on ENOMEM. */
 struct vhpet *vhpet_init(struct vm *vm);
 /* Drains the timers; before the PIC and the I/O APIC go. NULL is allowed. */
@@ -27,5 +32,10 @@ int vhpet_mmio_write(
 
 /* The low half of the capabilities register, for the ACPI table. 0. */
 int vhpet_getcap(struct vm *vm, uint32_t *cap);
+
+#pragma GCC visibility pop
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -11,6 +11,11 @@
 #include <stdint.h>
 #include <vmm/vmm.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+#pragma GCC visibility push(default)
+
 /* NULL on ENOMEM. */
 struct vioapic *vioapic_init(struct vm *vm);
 /* NULL is allowed. */
@@ -33,5 +38,10 @@ int vioapic_mmio_write(
 
 /* A local APIC ended a level-triggered `vector`: lines still asserted are sent again. */
 void vioapic_process_eoi(struct vm *vm, int vcpuid, int vector);
+
+#pragma GCC visibility pop
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -15,6 +15,11 @@
 #include <stdint.h>
 #include <vmm/vmm.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+#pragma GCC visibility push(default)
+
 /* The timer's input frequency before the divider, 2^27 Hz as bhyve's. */
 #define VLAPIC_TIMER_HZ (1ull << 27)
 
@@ -143,5 +148,10 @@ bool vlapic_boot_event_pending(struct vlapic *vlapic);
 bool vlapic_waits_for_sipi(struct vlapic *vlapic);
 /* Target's vcpu thread, no locks held: takes the oldest event, and the vector of a STARTUP. */
 enum vlapic_boot_event vlapic_take_boot_event(struct vlapic *vlapic, uint8_t *vector);
+
+#pragma GCC visibility pop
+#ifdef __cplusplus
+}
+#endif
 
 #endif

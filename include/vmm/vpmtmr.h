@@ -11,6 +11,11 @@
 #include <stdint.h>
 #include <vmm/vmm.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+#pragma GCC visibility push(default)
+
 #define VPMTMR_HZ 3579545u
 
 /* NULL on ENOMEM. */
@@ -20,5 +25,10 @@ void vpmtmr_cleanup(struct vpmtmr *vpmtmr);
 
 /* Reads give the counter's low bytes, writes are ignored. Always 0. */
 int vpmtmr_handler(struct vm *vm, int vcpuid, bool in, int port, int bytes, uint32_t *val);
+
+#pragma GCC visibility pop
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -14,6 +14,11 @@
 #include <stdint.h>
 #include <vmm/vmm.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+#pragma GCC visibility push(default)
+
 #define VRTC_NVRAM_SIZE 128
 #define VRTC_CENTURY	0x32 /* CMOS byte of the century, for the FADT */
 
@@ -24,14 +29,15 @@ void vrtc_cleanup(struct vrtc *vrtc);
 /* What a system reset does: interrupts off and acknowledged; time, alarm and RAM stay. */
 void vrtc_reset(struct vrtc *vrtc);
 
-/* What the battery keeps, to carry over vm_reinit() into a new vrtc of the same clock. */
+/* What the battery keeps, to carry over vm_reinit() into a new vrtc on the same clock. */
 struct vrtc_state {
 	uint8_t cmos[VRTC_NVRAM_SIZE];
-	int64_t secs;	      /* the date as seconds since 1970 at base_ns */
-	uint64_t base_ns;     /* of vm_clock() */
-	bool set;	      /* false: the date in `cmos` was no valid one, and stands still */
+	int64_t secs;	  /* the date as seconds since 1970 at base_ns */
+	uint64_t base_ns; /* of vm_clock() */
+	bool valid;	  /* false: the guest left an impossible date in `cmos`, which stands still */
 };
 void vrtc_save(struct vrtc *vrtc, struct vrtc_state *state);
+/* With a vrtc_reset(). */
 void vrtc_restore(struct vrtc *vrtc, const struct vrtc_state *state);
 
 /* The date, in seconds since 1970 read as UTC. get: -1 if the guest left an impossible date. */
@@ -53,5 +59,10 @@ void vrtc_set_memory(struct vm *vm, uint64_t below_4g, uint64_t above_4g);
 /* PC_RTC_INDEX and PC_RTC_DATA; accesses wider than a byte read all ones. Always 0. */
 int vrtc_addr_handler(struct vm *vm, int vcpuid, bool in, int port, int bytes, uint32_t *val);
 int vrtc_data_handler(struct vm *vm, int vcpuid, bool in, int port, int bytes, uint32_t *val);
+
+#pragma GCC visibility pop
+#ifdef __cplusplus
+}
+#endif
 
 #endif
