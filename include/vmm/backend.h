@@ -11,6 +11,8 @@
 #include <vmm/vmm_dev.h>
 
 struct vmm_clock;
+struct vrtc;
+struct vpmtmr;
 
 /*
  * How a backend and the core share an exit:
@@ -27,6 +29,11 @@ void *vm_gpa_ram(struct vm *vm, vm_paddr_t gpa, size_t *contiguous);
 /* True for the LAPIC, I/O APIC and HPET pages, which the core serves itself. */
 bool vm_gpa_is_chip(struct vm *vm, vm_paddr_t gpa);
 struct vmm_clock *vm_clock(struct vm *vm);
+/* The chips that vmm.h has no accessor for. Borrowed until vm_reinit. Any+locks. */
+struct vrtc *vm_rtc(struct vm *vm);
+struct vpmtmr *vm_pmtmr(struct vm *vm);
+/* Active vcpus as a bit mask. Any+locks. */
+uint32_t vm_active_mask(struct vm *vm);
 
 /* True when vm_run's thread should return to its caller (stop request, somebody wants the vcpu): vmrun step 4. */
 bool vcpu_should_yield(struct vm *vm, int vcpu);
@@ -41,6 +48,7 @@ int vm_wrmsr(struct vm *vm, int vcpu, uint32_t msr, uint64_t value);
 /* The default vmspace_alloc/vmspace_free and vlapic_init/vlapic_cleanup of a user-space backend. */
 struct vmspace *vmspace_generic_alloc(vm_offset_t min, vm_offset_t max);
 void vmspace_generic_free(struct vmspace *vmspace);
+struct pmap *vmspace_pmap(struct vmspace *vmspace);
 struct vlapic *vlapic_generic_init(struct vm *vm, int vcpu);
 void vlapic_generic_cleanup(struct vlapic *vlapic);
 

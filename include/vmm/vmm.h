@@ -343,8 +343,8 @@ void vm_exit_rendezvous(struct vm *vm, int vcpuid, uint64_t rip);
 void vm_exit_astpending(struct vm *vm, int vcpuid, uint64_t rip);
 
 /*
- * Calls func(vm, id, arg) once for each active vcpu in `dest`, on that vcpu's thread or on the caller's
- * when it is that vcpu, while no vcpu executes guest code; returns when done.  A vcpu thread outside
+ * Calls func(vm, id, arg) once for each active vcpu in `dest`, on the thread that runs that vcpu, outside
+ * guest code; returns when all are done.  A vcpu that wants to enter the guest meanwhile waits.  One outside
  * vm_run holds everybody up until it is back.  `func` runs under the rendezvous lock: it must neither
  * sleep nor start another.  `vcpuid`: the caller's own vcpu (FROZEN), else -1.  No locks held.
  */

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Copyright (c) 2026, the hyve authors */
+/* The pages of guest-physical memory that the core serves itself: three chips, and mapped host memory. */
+#include <vmm/pc.h>
+#include <vmm/vhpet.h>
+#include <vmm/vioapic.h>
+#include <vmm/vlapic.h>
+
+#include "vmm/vm.h"
+
+struct chip_page {
+	uint64_t base, size;
+	int (*read)(struct vm *vm, int vcpuid, uint64_t gpa, uint64_t *value, int size, void *arg);
+	int (*write)(struct vm *vm, int vcpuid, uint64_t gpa, uint64_t value, int size, void *arg);
+};
+
+static const struct chip_page pages[] = {
+	{PC_LAPIC_BASE, PC_LAPIC_SIZE, vlapic_mmio_read, vlapic_mmio_write},
+	{PC_IOAPIC_BASE, PC_IOAPIC_SIZE, vioapic_mmio_read, vioapic_mmio_write},
+	{PC_HPET_BASE, PC_HPET_SIZE, vhpet_mmio_read, vhpet_mmio_write},
+};
+
+static const struct chip_page *page_find(uint64_t gpa)
+{
+	for (size_t i = 0; i < sizeof(pages) / sizeof(pages[0]); i++)
+		if (gpa - pages[i].base < pages[i].size)
+			return &pages[i];
+	return NULL;
+}
+
+bool vm_gpa_is_chip(struct vm *vm, vm_paddr_t gpa)
+{
+	return page_find(gpa) != NULL || vm_mmio_find(vm, gpa, 1) != NULL;
+}
+
+/* Device registers want one access of exactly this width. */
+static uint64_t load(const volatile uint8_t *p, int size)
+{
+	switch (size) {
+	case 1:
+		return *p;
+	case 2:
+		return *(const volatile uint16_t *)p;
+	case 4:
+		return *(const volatile uint32_t *)p;
+	default:
+		return *(const volatile uint64_t *)p;
+	}
+}
+
+static void store(volatile uint8_t *p, uint64_t value, int size)
+{
+	switch (size) {
+	case 1:
+		*p = (uint8_t)value;
+		break;
+	case 2:
+		*(volatile uint16_t *)p = (uint16_t)value;
+		break;
+	case 4:
+		*(volatile uint32_t *)p = (uint32_t)value;
+		break;
+	default:
+		*(volatile uint64_t *)p = value;
+		break;
+	}
+}
+
+void vm_chip_read(struct vm *vm, int vcpuid, uint64_t gpa, uint64_t *value, int size)
+{
+	const struct chip_page *page = page_find(gpa);
+	const struct vm_mmio *range;
+	bool retu = false;
+
+	*value = UINT64_MAX;
+	if (page != NULL) {
+		if (page->read(vm, vcpuid, gpa, value, size, &retu) != 0)
+			*value = UINT64_MAX;
+		return;
+	}
+	range = vm_mmio_find(vm, gpa, (size_t)size);
+	if (range != NULL)
+		*value = load(range->hva + (gpa - range->gpa), size);
+}
+
+void vm_chip_write(struct vm *vm, int vcpuid, uint64_t gpa, uint64_t value, int size, bool *retu)
+{
+	const struct chip_page *page = page_find(gpa);
+	const struct vm_mmio *range;
+
+	if (page != NULL) {
+		(void)page->write(vm, vcpuid, gpa, value, size, retu);
+		return;
+	}
+	range = vm_mmio_find(vm, gpa, (size_t)size);
+	if (range != NULL)
+		store(range->hva + (gpa - range->gpa), value, size);
+}

@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Copyright (c) 2026, the hyve authors */
+/*
+ * The vcpu state machine, waiting and waking (see vm.h for the protocol), and the sets of vcpus.
+ */
+#include <limits.h>
+#include <linux/futex.h>
+#include <sched.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <vmm/vlapic.h>
+
+#include "vmm/vm.h"
+
+void vcpu_construct(struct vcpu *vcpu)
+{
+	atomic_store(&vcpu->state, VCPU_WORD(VCPU_IDLE, -1));
+	pthread_mutex_init(&vcpu->claim_lock, NULL);
+	pthread_cond_init(&vcpu->idle_cond, NULL);
+}
+
+void vcpu_destruct(struct vcpu *vcpu)
+{
+	pthread_cond_destroy(&vcpu->idle_cond);
+	pthread_mutex_destroy(&vcpu->claim_lock);
+}
+
+/* ---- States ---- */
+
+/* From FROZEN everywhere else, from elsewhere to FROZEN. */
+static int transition(struct vcpu *vcpu, enum vcpu_state to)
+{
+	uint32_t next = VCPU_WORD(to, to == VCPU_RUNNING ? sched_getcpu() : -1);
+	uint32_t old = atomic_load(&vcpu->state);
+
+	do {
+		if ((VCPU_WORD_STATE(old) == VCPU_FROZEN) == (to == VCPU_FROZEN))
+			return EBUSY;
+	} while (!atomic_compare_exchange_weak(&vcpu->state, &old, next));
+	return 0;
+}
+
+static enum vcpu_state current_state(struct vcpu *vcpu)
+{
+	return VCPU_WORD_STATE(atomic_load(&vcpu->state));
+}
+
+int vcpu_set_state(struct vm *vm, int vcpuid, enum vcpu_state state, bool from_idle)
+{
+	struct vcpu *vcpu;
+	int error;
+
+	if (!vcpu_valid(vcpuid) || (unsigned)state > VCPU_SLEEPING)
+		return EINVAL;
+	vcpu = &vm->vcpu[vcpuid];
+	if (!from_idle && state != VCPU_IDLE)
+		return current_state(vcpu) == VCPU_IDLE ? EBUSY : transition(vcpu, state);
+	/* Those who wait for IDLE look under the lock, so it must not come about outside of it. */
+	pthread_mutex_lock(&vcpu->claim_lock);
+	while (from_idle && current_state(vcpu) != VCPU_IDLE)
+		pthread_cond_wait(&vcpu->idle_cond, &vcpu->claim_lock);
+	error = transition(vcpu, state);
+	if (error == 0 && state == VCPU_IDLE)
+		pthread_cond_broadcast(&vcpu->idle_cond);
+	pthread_mutex_unlock(&vcpu->claim_lock);
+	return error;
+}
+
+enum vcpu_state vcpu_get_state(struct vm *vm, int vcpuid, int *hostcpu)
+{
+	uint32_t word = atomic_load(&vm->vcpu[vcpuid].state);
+
+	if (hostcpu != NULL)
+		*hostcpu = VCPU_WORD_HOSTCPU(word);
+	return VCPU_WORD_STATE(word);
+}
+
+/* ---- Claims, for the checked layer ---- */
+
+void vcpu_want(struct vm *vm, int vcpuid)
+{
+	atomic_fetch_add(&vm->vcpu[vcpuid].wanted, 1);
+	vcpu_notify_event(vm, vcpuid, false);
+}
+
+void vcpu_unwant(struct vm *vm, int vcpuid)
+{
+	struct vcpu *vcpu = &vm->vcpu[vcpuid];
+
+	pthread_mutex_lock(&vcpu->claim_lock);
+	atomic_fetch_sub(&vcpu->wanted, 1);
+	pthread_cond_broadcast(&vcpu->idle_cond);
+	pthread_mutex_unlock(&vcpu->claim_lock);
+}
+
+/*
+ * A runner is in a loop of running and would take the vcpu again before anybody it woke gets there: so
+ * it waits while others want the vcpu.
+ */
+void vcpu_claim(struct vm *vm, int vcpuid, bool runner)
+{
+	struct vcpu *vcpu = &vm->vcpu[vcpuid];
+
+	if (!runner)
+		vcpu_want(vm, vcpuid);
+	pthread_mutex_lock(&vcpu->claim_lock);
+	while (current_state(vcpu) != VCPU_IDLE || (runner && atomic_load(&vcpu->wanted) != 0))
+		pthread_cond_wait(&vcpu->idle_cond, &vcpu->claim_lock);
+	(void)transition(vcpu, VCPU_FROZEN);
+	atomic_store(&vcpu->claimer, (uintptr_t)pthread_self());
+	pthread_mutex_unlock(&vcpu->claim_lock);
+	if (!runner)
+		vcpu_unwant(vm, vcpuid);
+}
+
+void vcpu_release(struct vm *vm, int vcpuid)
+{
+	atomic_store(&vm->vcpu[vcpuid].claimer, 0);
+	(void)vcpu_set_state(vm, vcpuid, VCPU_IDLE, false);
+}
+
+/* ---- Waiting and waking ---- */
+
+void vcpu_wait(struct vcpu *vcpu, uint32_t seq)
+{
+	atomic_fetch_add(&vcpu->waiters, 1);
+	syscall(SYS_futex, &vcpu->seq, FUTEX_WAIT_PRIVATE, seq, NULL, NULL, 0);
+	atomic_fetch_sub(&vcpu->waiters, 1);
+}
+
+void vcpu_wake(struct vcpu *vcpu)
+{
+	int saved_errno = errno; /* a signal handler may be calling */
+
+	atomic_fetch_add(&vcpu->seq, 1);
+	if (atomic_load(&vcpu->waiters) != 0)
+		syscall(SYS_futex, &vcpu->seq, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
+	errno = saved_errno;
+}
+
+/*
+ * The bump of seq is the full barrier between the caller's event and the look at the state; the vcpu has
+ * one between its state becoming RUNNING and its look at events.
+ */
+void vcpu_notify_event(struct vm *vm, int vcpuid, bool lapic_intr)
+{
+	struct vcpu *vcpu = &vm->vcpu[vcpuid];
+
+	(void)lapic_intr;
+	vcpu_wake(vcpu);
+	if (current_state(vcpu) == VCPU_RUNNING)
+		vm->ops->kick(vm->vmi, vcpuid);
+}
+
+void vm_vcpu_yield(struct vm *vm, int vcpuid)
+{
+	atomic_store(&vm->vcpu[vcpuid].yield, true);
+	vcpu_notify_event(vm, vcpuid, false);
+}
+
+bool vcpu_user_yield(struct vcpu *vcpu)
+{
+	return atomic_load(&vcpu->yield) || atomic_load(&vcpu->wanted) != 0;
+}
+
+bool vcpu_should_yield(struct vm *vm, int vcpuid)
+{
+	struct vcpu *vcpu = &vm->vcpu[vcpuid];
+
+	return vcpu_user_yield(vcpu) || vcpu->spinup.pending ||
+		vlapic_boot_event_pending(vcpu->vlapic);
+}
+
+/* ---- Sets ---- */
+
+static cpuset_t mask_to_set(uint32_t mask)
+{
+	cpuset_t set;
+
+	CPU_ZERO(&set);
+	for (int i = 0; i < VM_MAXCPU; i++)
+		if ((mask >> i & 1) != 0)
+			CPU_SET(i, &set);
+	return set;
+}
+
+int vm_activate_cpu(struct vm *vm, int vcpuid)
+{
+	if (!vcpu_valid(vcpuid))
+		return EINVAL;
+	return (atomic_fetch_or(&vm->active, 1u << vcpuid) >> vcpuid & 1) != 0 ? EBUSY : 0;
+}
+
+uint32_t vm_active_mask(struct vm *vm)
+{
+	return atomic_load(&vm->active);
+}
+
+cpuset_t vm_active_cpus(struct vm *vm)
+{
+	return mask_to_set(atomic_load(&vm->active));
+}
+
+cpuset_t vm_suspended_cpus(struct vm *vm)
+{
+	return mask_to_set(atomic_load(&vm->suspended));
+}
+
+int vm_apicid2vcpuid(struct vm *vm, int apicid)
+{
+	(void)vm;
+	return apicid;
+}
