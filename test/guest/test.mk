@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # The guest images: flat 64 KiB ROMs, one for each file of tests, and what runs them.
 
-GUEST32 := excp seg real
+GUEST32 := excp seg real paging32
 GUEST64 :=
 GUEST := $(GUEST32) $(GUEST64)
 GUEST_BIN := $(patsubst %,$(BUILD)/test/guest/%.bin,$(GUEST))
@@ -24,6 +24,10 @@ $(BUILD)/test/guest/m64/%.o: test/guest/%.c
 $(BUILD)/test/guest/m64/%.o: test/guest/%.S
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) -m64 $(GUEST_CFLAGS) -c -o $@ $<
+
+# The tests that all paging modes share.
+$(BUILD)/test/guest/paging32.elf $(BUILD)/test/guest/pae.elf: $(BUILD)/test/guest/m32/paging.o
+$(BUILD)/test/guest/paging64.elf: $(BUILD)/test/guest/m64/paging.o
 
 GUEST_LD = ld -m $(1) -T test/guest/rom.ld -z noexecstack --no-warn-rwx-segments -o $@ $(filter %.o,$^)
 $(patsubst %,$(BUILD)/test/guest/%.elf,$(GUEST32)): $(BUILD)/test/guest/%.elf: \
