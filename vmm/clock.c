@@ -3,10 +3,11 @@
 /*
  * Clocks and their timers.
  *
- * Armed timers stand in a pairing heap: every timer is due no later than its children, and the links
- * are in the timers themselves.  Arming is one comparison, taking the first merges its children in pairs.
- * A real clock has a thread that sleeps until the first deadline; a fake one fires in vmm_clock_advance().
- * Both fire one timer at a time, so "in progress" is one pointer that draining waits on.
+ * Armed timers stand in a pairing heap: every timer is due no later than its children, and the
+ * links are in the timers themselves.  Arming is one comparison, taking the first merges its
+ * children in pairs. A real clock has a thread that sleeps until the first deadline; a fake one
+ * fires in vmm_clock_advance(). Both fire one timer at a time, so "in progress" is one pointer that
+ * draining waits on.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -115,7 +116,8 @@ void vmm_clock_fini(struct vmm_clock *clock)
 	free(clock);
 }
 
-/* Takes the first timer out and runs it. The callback may free what is around the timer afterwards. */
+/* Takes the first timer out and runs it. The callback may free what is around the timer afterwards.
+ */
 void vmm_clock_fire_first(struct vmm_clock *clock)
 {
 	struct vmm_timer *timer = clock->first;

@@ -32,9 +32,10 @@ int64_t vmm_clock_wall(struct vmm_clock *clock);
 void vmm_clock_advance(struct vmm_clock *clock, uint64_t ns);
 
 /*
- * One timer.  The callback runs without any lock of the clock held, on the timer thread; it may take the
- * device's lock and set its timer again.  Embedded in its device.  The members belong to the clock; the
- * links make the queue of armed timers (a pairing heap), so that arming never allocates and cannot fail.
+ * One timer.  The callback runs without any lock of the clock held, on the timer thread; it may
+ * take the device's lock and set its timer again.  Embedded in its device.  The members belong to
+ * the clock; the links make the queue of armed timers (a pairing heap), so that arming never
+ * allocates and cannot fail.
  */
 struct vmm_timer {
 	struct vmm_clock *clock;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Copyright (c) 2026, the hyve authors */
 /*
- * The two cascaded 8259A interrupt controllers with their edge/level control registers (vmm-api.md 10.4).
- * For the core, backends, other chips and the machine.  Any thread; the device lock is inside that of
- * vatpit and vhpet, and outside those of vioapic and the vcpus.
+ * The two cascaded 8259A interrupt controllers with their edge/level control registers
+ * (vmm-api.md 10.4). For the core, backends, other chips and the machine.  Any thread; the device
+ * lock is inside that of vatpit and vhpet, and outside those of vioapic and the vcpus.
  */
 #ifndef VMM_VATPIC_H
 #define VMM_VATPIC_H
@@ -26,7 +26,10 @@ void vatpic_cleanup(struct vatpic *vatpic);
 int vatpic_assert_irq(struct vm *vm, int irq);
 int vatpic_deassert_irq(struct vm *vm, int irq);
 int vatpic_pulse_irq(struct vm *vm, int irq);
-/* The ELCR's bit. EINVAL: no such line, or level for lines 0, 1, 2, 8 and 13, which are always edge. */
+/*
+ * The ELCR's bit. EINVAL: no such line, or level for lines 0, 1, 2, 8 and 13, which are always
+ * edge.
+ */
 int vatpic_set_irq_trigger(struct vm *vm, int irq, enum vm_intr_trigger trigger);
 
 /* The vector that INTA would fetch now, 0..255; that of IRQ 7 if the request has gone. */

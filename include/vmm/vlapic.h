@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Copyright (c) 2026, the hyve authors */
 /*
- * The local APIC of one vcpu (SDM 3A chapter 10; vmm-api.md 10.1, 10.2): xAPIC page, x2APIC MSRs, timer,
- * inter-processor and message-signalled interrupts.  For the core and backends.
+ * The local APIC of one vcpu (SDM 3A chapter 10; vmm-api.md 10.1, 10.2): xAPIC page, x2APIC MSRs,
+ * timer, inter-processor and message-signalled interrupts.  For the core and backends.
  *
  * Threads: registers are accessed by the vcpu's own thread.  Raising an interrupt, and whatever is
  * marked "any thread", is safe from everywhere; it may end in vcpu_notify_event() and so takes the
@@ -42,15 +42,16 @@ enum vlapic_lvt {
 
 /* In its power-on state, with the timer on vm_clock(vm). NULL on ENOMEM. */
 struct vlapic *vlapic_create(struct vm *vm, int vcpuid);
-/* Drains the timer. The vcpu no longer runs and nobody raises interrupts any more. NULL is allowed. */
+/* Drains the timer. The vcpu no longer runs and nobody raises interrupts any more. NULL is allowed.
+ */
 void vlapic_destroy(struct vlapic *vlapic);
 /* The power-on state again; the vcpu does not run. The x2APIC capability stays. */
 void vlapic_reset(struct vlapic *vlapic);
 
 /*
- * Gives the APIC the guest's time-stamp counter, which makes TSC-deadline mode available (offer CPUID.1:
- * ECX[24] only then). `tsc_hz`: its frequency; `guest_tsc(arg)`: its value now, from any thread.
- * Before the vcpu first runs.
+ * Gives the APIC the guest's time-stamp counter, which makes TSC-deadline mode available (offer
+ * CPUID.1: ECX[24] only then). `tsc_hz`: its frequency; `guest_tsc(arg)`: its value now, from any
+ * thread. Before the vcpu first runs.
  */
 void vlapic_set_tsc(
 	struct vlapic *vlapic, uint64_t tsc_hz, uint64_t (*guest_tsc)(void *arg), void *arg);
@@ -63,15 +64,14 @@ void vlapic_tsc_changed(struct vlapic *vlapic);
  * `arg` points to a bool that becomes true when the access ended in an exit to the user, which then
  * stands in vm_exitinfo() with its code (SPINUP_AP).  `size` is in bytes.  Vcpu's thread.
  */
-int vlapic_mmio_read(
-	struct vm *vm, int vcpuid, uint64_t gpa, uint64_t *value, int size, void *arg);
-int vlapic_mmio_write(
-	struct vm *vm, int vcpuid, uint64_t gpa, uint64_t value, int size, void *arg);
+int vlapic_mmio_read(struct vm *vm, int vcpuid, uint64_t gpa, uint64_t *value, int size, void *arg);
+int vlapic_mmio_write(struct vm *vm, int vcpuid, uint64_t gpa, uint64_t value, int size, void *arg);
 
 /* True for APICBASE, TSC_DEADLINE and 0x800..0xbff. */
 bool vlapic_owns_msr(uint32_t msr);
 /*
- * 0; EPERM: the guest gets #GP(0); ENOENT: not an MSR of this APIC.  `retu` as `arg` above.  Vcpu's thread.
+ * 0; EPERM: the guest gets #GP(0); ENOENT: not an MSR of this APIC.  `retu` as `arg` above.  Vcpu's
+ * thread.
  */
 int vlapic_rdmsr(struct vlapic *vlapic, uint32_t msr, uint64_t *value);
 int vlapic_wrmsr(struct vlapic *vlapic, uint32_t msr, uint64_t value, bool *retu);
@@ -100,13 +100,16 @@ void vlapic_set_error(struct vlapic *vlapic, uint32_t esr_bits);
 
 /* Sets a vector and notifies. EINVAL: no such vcpu, or a vector outside 16..255. Any thread. */
 int lapic_set_intr(struct vm *vm, int vcpuid, int vector, bool level);
-/* Triggers a local interrupt (enum vlapic_lvt) of a vcpu, or of all active ones if -1. Any thread. */
+/* Triggers a local interrupt (enum vlapic_lvt) of a vcpu, or of all active ones if -1. Any thread.
+ */
 int lapic_set_local_intr(struct vm *vm, int vcpuid, int lvt);
-/* A message-signalled interrupt. -1 if `addr` is not in 0xfee00000..0xfeefffff, else 0. Any thread. */
+/* A message-signalled interrupt. -1 if `addr` is not in 0xfee00000..0xfeefffff, else 0. Any thread.
+ */
 int lapic_intr_msi(struct vm *vm, uint64_t addr, uint64_t msg);
 /*
- * What an I/O APIC or MSI sends: `dest` in the 8-bit format, physical or logical.  Modes FIXED, LOWEST,
- * NMI and EXTINT are delivered, others dropped.  Any thread; may hold the lock of the vioapic or vhpet.
+ * What an I/O APIC or MSI sends: `dest` in the 8-bit format, physical or logical.  Modes FIXED,
+ * LOWEST, NMI and EXTINT are delivered, others dropped.  Any thread; may hold the lock of the
+ * vioapic or vhpet.
  */
 void vlapic_deliver_intr(
 	struct vm *vm, bool level, uint32_t dest, bool physical, int delmode, int vector);
@@ -126,17 +129,19 @@ enum apic_delmode {
 /*
  * Starting and restarting processors.
  *
- * A STARTUP IPI to a vcpu that waits for it and is not active makes a SPINUP_AP exit of the sender.  One
- * IPI can start several vcpus, an exit names one: before it enters the guest again the sender's vm_run
- * asks vlapic_next_spinup(), which fills vm_exitinfo() with the next one.  The user ignores vcpus that
- * it does not have.
+ * A STARTUP IPI to a vcpu that waits for it and is not active makes a SPINUP_AP exit of the sender.
+ * One IPI can start several vcpus, an exit names one: before it enters the guest again the sender's
+ * vm_run asks vlapic_next_spinup(), which fills vm_exitinfo() with the next one.  The user ignores
+ * vcpus that it does not have.
  *
- * INIT and STARTUP to an active vcpu never reach the user: they become events of the target, whose run
- * loop takes them, resets the CPU on INIT, sleeps while it waits, and starts at `vector` on STARTUP.
+ * INIT and STARTUP to an active vcpu never reach the user: they become events of the target, whose
+ * run loop takes them, resets the CPU on INIT, sleeps while it waits, and starts at `vector` on
+ * STARTUP.
  */
 enum vlapic_boot_event {
 	VLAPIC_BOOT_NONE,
-	VLAPIC_BOOT_INIT,    /* reset the CPU as by INIT; the APIC has been; the BSP goes on at the reset vector */
+	VLAPIC_BOOT_INIT,    /* reset the CPU as by INIT; the APIC has been; the BSP goes on at the
+				reset vector */
 	VLAPIC_BOOT_STARTUP, /* CS = vector << 8 with base vector << 12, RIP = 0 */
 };
 

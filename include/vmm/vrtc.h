@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Copyright (c) 2026, the hyve authors */
 /*
- * The MC146818 real-time clock and its 128 bytes of CMOS RAM.  For the core and the machine.  IRQ 8 on
- * both interrupt controllers.  Any thread.
+ * The MC146818 real-time clock and its 128 bytes of CMOS RAM.  For the core and the machine.  IRQ 8
+ * on both interrupt controllers.  Any thread.
  *
- * The clock starts at the host's wall-clock time, UTC, and then counts guest time: later steps of the
- * host's clock do not reach the guest.
+ * The clock starts at the host's wall-clock time, UTC, and then counts guest time: later steps of
+ * the host's clock do not reach the guest.
  */
 #ifndef VMM_VRTC_H
 #define VMM_VRTC_H
@@ -34,7 +34,7 @@ struct vrtc_state {
 	uint8_t cmos[VRTC_NVRAM_SIZE];
 	int64_t secs;	  /* the date as seconds since 1970 at base_ns */
 	uint64_t base_ns; /* of vm_clock() */
-	bool valid;	  /* false: the guest left an impossible date in `cmos`, which stands still */
+	bool valid; /* false: the guest left an impossible date in `cmos`, which stands still */
 };
 void vrtc_save(struct vrtc *vrtc, struct vrtc_state *state);
 /* With a vrtc_reset(). */
@@ -51,8 +51,8 @@ void vrtc_set_host_time(struct vm *vm, bool localtime);
 int vrtc_nvram_read(struct vm *vm, int offset, uint8_t *value);
 int vrtc_nvram_write(struct vm *vm, int offset, uint8_t value);
 /*
- * Describes memory to firmware where a PC's BIOS leaves it (0x15-0x18, 0x30, 0x31, 0x34, 0x35, 0x5b-0x5d) and
- * updates the checksum.  `below_4g` and `above_4g`: bytes of RAM.
+ * Describes memory to firmware where a PC's BIOS leaves it (0x15-0x18, 0x30, 0x31, 0x34, 0x35,
+ * 0x5b-0x5d) and updates the checksum.  `below_4g` and `above_4g`: bytes of RAM.
  */
 void vrtc_set_memory(struct vm *vm, uint64_t below_4g, uint64_t above_4g);
 

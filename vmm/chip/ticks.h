@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Copyright (c) 2026, the hyve authors */
 /*
- * Time in a chip's own ticks, without drift: chips remember instants in nanoseconds or ticks and convert
- * the whole distance each time, never a rounded period.  For vmm/chip/.
+ * Time in a chip's own ticks, without drift: chips remember instants in nanoseconds or ticks and
+ * convert the whole distance each time, never a rounded period.  For vmm/chip/.
  */
 #ifndef VMM_CHIP_TICKS_H
 #define VMM_CHIP_TICKS_H
@@ -12,8 +12,8 @@
 #define NS_PER_S 1000000000ull
 
 /*
- * No periodic timer interrupts more often than this, whatever the guest programs (a period of one HPET tick
- * is 100 ns): else a guest could keep the timer thread of the host busy forever.
+ * No periodic timer interrupts more often than this, whatever the guest programs (a period of one
+ * HPET tick is 100 ns): else a guest could keep the timer thread of the host busy forever.
  */
 #define CHIP_PERIOD_MIN_NS 20000u
 

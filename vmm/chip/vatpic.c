@@ -7,8 +7,8 @@
  *	IRQ 8..15 -> slave -> line 2 -> master -> INTR -> LINT0 of every active vcpu
  *	                     IRQ 0,1,3..7 ->           \> I/O APIC pin 0
  *
- * Line 2 follows the slave's output all the time instead of latching its edges: after every change the
- * requests and the output are computed anew, and only a change of INTR is told to anybody.
+ * Line 2 follows the slave's output all the time instead of latching its edges: after every change
+ * the requests and the output are computed anew, and only a change of INTR is told to anybody.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -19,8 +19,8 @@
 #include <vmm/vioapic.h>
 #include <vmm/vlapic.h>
 
-#define LINES	16
-#define CASCADE 2 /* the master's line */
+#define LINES	 16
+#define CASCADE	 2 /* the master's line */
 #define SPURIOUS 7
 
 #define ICW1_IC4  0x01
@@ -77,9 +77,9 @@ static int by_priority(const struct pic *pic, int n)
 }
 
 /*
- * The requesting line that beats all in service, or -1.  A line in service blocks itself and those below; in
- * special mask mode a masked one does not, and in special fully nested mode the cascade blocks only
- * the lines below it: the slave may have something better meanwhile.
+ * The requesting line that beats all in service, or -1.  A line in service blocks itself and those
+ * below; in special mask mode a masked one does not, and in special fully nested mode the cascade
+ * blocks only the lines below it: the slave may have something better meanwhile.
  */
 static int eligible(const struct pic *pic, uint8_t irr)
 {
@@ -116,7 +116,10 @@ static int master_request(const struct vatpic *vatpic)
 	return eligible(&vatpic->master, master_irr(vatpic));
 }
 
-/* Tells the outside about INTR. Caller holds the lock, which is outside those of the I/O APIC and vcpus. */
+/*
+ * Tells the outside about INTR. Caller holds the lock, which is outside those of the I/O APIC and
+ * vcpus.
+ */
 static void update_output(struct vatpic *vatpic)
 {
 	bool intr = master_request(vatpic) >= 0;
@@ -307,7 +310,10 @@ static void ready(struct pic *pic)
 	}
 }
 
-/* After ICW2 come those of ICW3 and ICW4 that ICW1 announced. The slave's line is wired: ICW3 is not kept. */
+/*
+ * After ICW2 come those of ICW3 and ICW4 that ICW1 announced. The slave's line is wired: ICW3 is
+ * not kept.
+ */
 static void next_icw(struct pic *pic)
 {
 	if (pic->state == WANT_ICW2 && !(pic->icw1 & ICW1_SNGL))

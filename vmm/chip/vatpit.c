@@ -3,8 +3,9 @@
 /*
  * The 8254 interval timer and port 0x61 (Intel 8254 data sheet; vmm-api.md 10.5).
  *
- * A counter remembers when its count was loaded; what it counts and what its OUT pin says are computed from
- * the ticks since then.  Only counter 0 is awaited by anybody, so only it has a timer.
+ * A counter remembers when its count was loaded; what it counts and what its OUT pin says are
+ * computed from the ticks since then.  Only counter 0 is awaited by anybody, so only it has a
+ * timer.
  */
 #include <pthread.h>
 #include <stdlib.h>
@@ -55,11 +56,11 @@ struct counter {
 	uint8_t mode, access;
 	bool bcd, gate;
 
-	bool written;	  /* a count has been written since the control word */
-	bool loaded;	  /* and the counting element has taken it: null count is clear */
-	bool counting;	  /* ticks pass */
-	uint32_t reload;  /* the last count written, 1..65536 */
-	uint32_t initial; /* the one being counted down */
+	bool written;		/* a count has been written since the control word */
+	bool loaded;		/* and the counting element has taken it: null count is clear */
+	bool counting;		/* ticks pass */
+	uint32_t reload;	/* the last count written, 1..65536 */
+	uint32_t initial;	/* the one being counted down */
 	uint64_t start_ns;	/* when counting: the instant of tick 0 */
 	uint64_t stopped_ticks; /* when not: how far it got */
 
@@ -120,7 +121,10 @@ static bool output(const struct counter *c, uint64_t now)
 	}
 }
 
-/* A square wave counts down by two, twice per period; an odd count makes the high half one tick longer. */
+/*
+ * A square wave counts down by two, twice per period; an odd count makes the high half one tick
+ * longer.
+ */
 static uint32_t square_count(const struct counter *c, uint64_t ticks)
 {
 	uint32_t high = (c->initial + 1) / 2, tick = (uint32_t)(ticks % c->initial);
@@ -155,7 +159,7 @@ static uint32_t count_from_register(const struct counter *c, uint16_t value)
 
 	if (c->bcd)
 		n = (value >> 12) * 1000u + (value >> 8 & 15) * 100u + (value >> 4 & 15) * 10u +
-			(value & 15u);
+		    (value & 15u);
 	n %= modulus(c);
 	return n ? n : modulus(c);
 }
@@ -181,7 +185,10 @@ static void schedule(struct vatpit *vatpit, uint64_t now)
 	vmm_timer_set(&vatpit->timer, vatpit->deadline_ns);
 }
 
-/* A callback can race with a new programming: only the deadline in force counts. Late edges are lost. */
+/*
+ * A callback can race with a new programming: only the deadline in force counts. Late edges are
+ * lost.
+ */
 static void timer_fired(void *arg)
 {
 	struct vatpit *vatpit = arg;
@@ -261,7 +268,7 @@ static void latch_status(struct counter *c, uint64_t now)
 	if (c->status_latched)
 		return;
 	c->status = (uint8_t)(output(c, now) << 7 | !c->loaded << 6 | c->access << 4 |
-		c->mode << 1 | c->bcd);
+			      c->mode << 1 | c->bcd);
 	c->status_latched = true;
 }
 
@@ -376,7 +383,7 @@ int vatpit_handler(struct vm *vm, int vcpuid, bool in, int port, int bytes, uint
 static uint8_t read_nmisc(struct vatpit *vatpit, uint64_t now)
 {
 	return (uint8_t)(vatpit->nmisc | (now / REFRESH_NS & 1 ? NMISC_REFRESH : 0) |
-		(output(&vatpit->counters[SPEAKER], now) ? NMISC_OUT : 0));
+			 (output(&vatpit->counters[SPEAKER], now) ? NMISC_OUT : 0));
 }
 
 int vatpit_nmisc_handler(struct vm *vm, int vcpuid, bool in, int port, int bytes, uint32_t *val)

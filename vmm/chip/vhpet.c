@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Copyright (c) 2026, the hyve authors */
 /*
- * The high-precision event timer (IA-PC HPET specification 1.0a; vmm-api.md 10.6): one 32-bit counter of
- * 10 MHz and eight comparators.
+ * The high-precision event timer (IA-PC HPET specification 1.0a; vmm-api.md 10.6): one 32-bit
+ * counter of 10 MHz and eight comparators.
  *
- * The counter is `base` plus the ticks since `base_ns` while it is enabled.  Every comparator has a timer on
- * the clock whenever the counter runs, even with its interrupt disabled.
+ * The counter is `base` plus the ticks since `base_ns` while it is enabled.  Every comparator has a
+ * timer on the clock whenever the counter runs, even with its interrupt disabled.
  */
 #include <pthread.h>
 #include <stdlib.h>
@@ -50,7 +50,8 @@
 #define TIMER_FSB_ENABLE 0x4000u
 #define TIMER_FSB_CAP	 0x8000u
 #define TIMER_WRITABLE                                                                             \
-	(TIMER_LEVEL | TIMER_INTR | TIMER_PERIODIC | TIMER_VALUE_SET | TIMER_ROUTE | TIMER_FSB_ENABLE)
+	(TIMER_LEVEL | TIMER_INTR | TIMER_PERIODIC | TIMER_VALUE_SET | TIMER_ROUTE |               \
+		TIMER_FSB_ENABLE)
 
 /* I/O APIC pins that timers can be routed to. */
 #define ROUTES 0x00f00000u
@@ -173,8 +174,8 @@ static void advance_comparator(struct hpet_timer *t, uint32_t count)
 }
 
 /*
- * Sets the clock's timer for the next match.  A one-shot comparator that was just passed, or matched,
- * matches again when the counter has wrapped.
+ * Sets the clock's timer for the next match.  A one-shot comparator that was just passed, or
+ * matched, matches again when the counter has wrapped.
  */
 static void schedule(struct hpet_timer *t, uint64_t now, bool matched)
 {
@@ -231,9 +232,9 @@ static void stop_counting(struct vhpet *vhpet, uint64_t now)
 
 static void write_config(struct vhpet *vhpet, uint64_t value, uint64_t now)
 {
-	uint32_t old = vhpet->config, new = (uint32_t)value & (CONFIG_ENABLE | CONFIG_LEGACY);
+	uint32_t old = vhpet->config, new = (uint32_t)value &(CONFIG_ENABLE | CONFIG_LEGACY);
 
-	if (old & ~new & CONFIG_ENABLE) {
+	if (old & ~new &CONFIG_ENABLE) {
 		vhpet->base = counter(vhpet, now);
 		stop_counting(vhpet, now);
 	}

@@ -8,7 +8,10 @@
 
 struct vm;
 
-/* With legacy routing, the lines of PIT and RTC are the HPET's (IA-PC HPET 2.3.5). Any thread, lock-free. */
+/*
+ * With legacy routing, the lines of PIT and RTC are the HPET's (IA-PC HPET 2.3.5). Any thread,
+ * lock-free.
+ */
 bool vhpet_has_legacy_routes(struct vm *vm);
 
 #endif

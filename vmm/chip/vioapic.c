@@ -47,8 +47,9 @@ struct vioapic {
 };
 
 /*
- * Sends what an asserted, unmasked pin stands for.  A level entry waits for the EOI of its last message:
- * that is what remote-IRR says.  Caller holds the lock, which is outside those of the vcpus.
+ * Sends what an asserted, unmasked pin stands for.  A level entry waits for the EOI of its last
+ * message: that is what remote-IRR says.  Caller holds the lock, which is outside those of the
+ * vcpus.
  */
 static void send(struct vioapic *vioapic, struct pin *pin)
 {
@@ -59,8 +60,7 @@ static void send(struct vioapic *vioapic, struct pin *pin)
 	if (level)
 		pin->redir |= REDIR_REMOTE_IRR;
 	vlapic_deliver_intr(vioapic->vm, level, REDIR_DEST(pin->redir),
-		!(pin->redir & REDIR_LOGICAL), REDIR_DELMODE(pin->redir),
-		REDIR_VECTOR(pin->redir));
+		!(pin->redir & REDIR_LOGICAL), REDIR_DELMODE(pin->redir), REDIR_VECTOR(pin->redir));
 }
 
 static void assert_pin(struct vioapic *vioapic, struct pin *pin)
@@ -151,8 +151,8 @@ static uint32_t read_window(struct vioapic *vioapic)
 }
 
 /*
- * Unmasking a pin whose line is high sends, also for an edge entry.  Turning an entry to edge clears
- * remote-IRR: that is how systems end an interrupt on I/O APICs without an EOI register.
+ * Unmasking a pin whose line is high sends, also for an edge entry.  Turning an entry to edge
+ * clears remote-IRR: that is how systems end an interrupt on I/O APICs without an EOI register.
  */
 static void write_redir(struct vioapic *vioapic, struct pin *pin, uint32_t value)
 {

@@ -11,16 +11,24 @@
 #define APIC_VERSION_VALUE 0x00060010 /* version 0x10, LVT entries 0..6 */
 #define APIC_REGS	   0x40	      /* numbers above are reserved */
 
-/* A bit per register number: which ones x2APIC mode has, for reading and for writing (SDM table 10-6). */
+/*
+ * A bit per register number: which ones x2APIC mode has, for reading and for writing (SDM table
+ * 10-6).
+ */
 #define BIT(reg)       (1ull << (reg))
 #define BITS(from, to) (BIT(to) - BIT(from) + BIT(to))
 static const uint64_t x2apic_both = BIT(APIC_TPR) | BIT(APIC_SVR) | BIT(APIC_ESR) |
-	BITS(APIC_LVT_CMCI, APIC_ICR_LO) | BITS(APIC_LVT_TIMER, APIC_TIMER_ICR) | BIT(APIC_TIMER_DCR);
+				    BITS(APIC_LVT_CMCI, APIC_ICR_LO) |
+				    BITS(APIC_LVT_TIMER, APIC_TIMER_ICR) | BIT(APIC_TIMER_DCR);
 static const uint64_t x2apic_readable = x2apic_both | BITS(APIC_ID, APIC_VERSION) | BIT(APIC_PPR) |
-	BIT(APIC_LDR) | BITS(APIC_ISR, APIC_IRR + 7) | BIT(APIC_TIMER_CCR);
+					BIT(APIC_LDR) | BITS(APIC_ISR, APIC_IRR + 7) |
+					BIT(APIC_TIMER_CCR);
 static const uint64_t x2apic_writable = x2apic_both | BIT(APIC_EOI) | BIT(APIC_SELF_IPI);
 
-/* Each LVT register: its entry, what can be written, and what reads as status and may be written back. */
+/*
+ * Each LVT register: its entry, what can be written, and what reads as status and may be written
+ * back.
+ */
 static const struct lvt_reg {
 	enum apic_reg reg;
 	enum vlapic_lvt entry;
@@ -76,7 +84,7 @@ void vlapic_init_registers(struct vlapic *v)
 void vlapic_reset(struct vlapic *v)
 {
 	v->apicbase = PC_LAPIC_BASE | APICBASE_ENABLE | (v->vcpuid == 0 ? APICBASE_BSP : 0) |
-		(v->x2apic_capable ? APICBASE_EXTD : 0);
+		      (v->x2apic_capable ? APICBASE_EXTD : 0);
 	vlapic_init_registers(v);
 	v->spinup_pending = 0;
 	pthread_mutex_lock(&v->lock);
@@ -346,8 +354,8 @@ uint64_t vlapic_get_apicbase(struct vlapic *v)
 }
 
 /*
- * The transitions of SDM 3A figure 10-27: x2APIC is entered from xAPIC mode and left only by way of off.  The page
- * does not move.  A disabled APIC has lost its state.
+ * The transitions of SDM 3A figure 10-27: x2APIC is entered from xAPIC mode and left only by way of
+ * off.  The page does not move.  A disabled APIC has lost its state.
  */
 static int set_apicbase(struct vlapic *v, uint64_t value)
 {
@@ -376,7 +384,7 @@ static int set_apicbase(struct vlapic *v, uint64_t value)
 bool vlapic_owns_msr(uint32_t msr)
 {
 	return msr == MSR_APICBASE || msr == MSR_TSC_DEADLINE ||
-		(msr >= MSR_X2APIC_FIRST && msr <= MSR_X2APIC_LAST);
+	       (msr >= MSR_X2APIC_FIRST && msr <= MSR_X2APIC_LAST);
 }
 
 int vlapic_rdmsr(struct vlapic *v, uint32_t msr, uint64_t *value)

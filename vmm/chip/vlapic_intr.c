@@ -3,8 +3,9 @@
 /*
  * Interrupts that reach a local APIC: acceptance, priorities, EOI, local vector table and errors.
  *
- * IRR and TMR are set with atomic operations from any thread, TMR first, so that the vcpu that finds a
- * vector pending also finds how it was triggered.  ISR, TPR and PPR belong to the vcpu's thread.
+ * IRR and TMR are set with atomic operations from any thread, TMR first, so that the vcpu that
+ * finds a vector pending also finds how it was triggered.  ISR, TPR and PPR belong to the vcpu's
+ * thread.
  */
 #include <errno.h>
 
@@ -93,7 +94,10 @@ bool vlapic_set_intr_ready(struct vlapic *v, int vector, bool level)
 	return true;
 }
 
-/* The error entry is fired here and not through vlapic_fire_lvt: its own illegal vector must not recurse. */
+/*
+ * The error entry is fired here and not through vlapic_fire_lvt: its own illegal vector must not
+ * recurse.
+ */
 void vlapic_set_error(struct vlapic *v, uint32_t esr_bits)
 {
 	uint32_t lvt = v->lvt[VLAPIC_LVT_ERROR];

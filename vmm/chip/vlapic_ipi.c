@@ -69,7 +69,10 @@ static uint32_t match(struct vm *vm, const struct destination *dest, uint32_t ev
 	return mask;
 }
 
-/* Of those that would take an interrupt, the one with the lowest task priority; the first of equals. */
+/*
+ * Of those that would take an interrupt, the one with the lowest task priority; the first of
+ * equals.
+ */
 static uint32_t lowest_priority(struct vm *vm, uint32_t mask)
 {
 	uint32_t lowest = UINT32_MAX, winner = 0;
@@ -132,8 +135,8 @@ int lapic_intr_msi(struct vm *vm, uint64_t addr, uint64_t msg)
 
 	if (addr >> 20 != 0xfee)
 		return -1;
-	vlapic_deliver_intr(vm, false, addr >> 12 & 0xff, !logical, (int)(msg >> 8 & 7),
-		(int)(msg & 0xff));
+	vlapic_deliver_intr(
+		vm, false, addr >> 12 & 0xff, !logical, (int)(msg >> 8 & 7), (int)(msg & 0xff));
 	return 0;
 }
 
@@ -180,7 +183,8 @@ static void receive_init(struct vlapic *target, bool active)
 		vcpu_notify_event(target->vm, target->vcpuid, false);
 }
 
-/* True when the user has to bring the vcpu to life. The customary second STARTUP finds it running. */
+/* True when the user has to bring the vcpu to life. The customary second STARTUP finds it running.
+ */
 static bool receive_startup(struct vlapic *target, bool active, uint8_t vector)
 {
 	bool waited;

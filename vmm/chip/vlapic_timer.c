@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Copyright (c) 2026, the hyve authors */
 /*
- * The APIC timer: one-shot and periodic on a frequency of its own, and TSC-deadline (SDM 3A 10.5.4).
+ * The APIC timer: one-shot and periodic on a frequency of its own, and TSC-deadline (SDM
+ * 3A 10.5.4).
  *
- * The first two keep the instant of expiry in undivided ticks, so that neither the divider nor a long
- * run of periods accumulates an error.
+ * The first two keep the instant of expiry in undivided ticks, so that neither the divider nor a
+ * long run of periods accumulates an error.
  */
 #include "vmm/chip/ticks.h"
 #include "vmm/chip/vlapic_impl.h"
@@ -62,7 +63,10 @@ static void arm_deadline(struct vlapic *v)
 	vmm_timer_set(&v->timer, vmm_clock_now(v->timer.clock) + ticks_to_ns(left, v->tsc_hz));
 }
 
-/* The next period follows the last without drift; after a long delay, periods are lost, not made up. */
+/*
+ * The next period follows the last without drift; after a long delay, periods are lost, not made
+ * up.
+ */
 static void next_period(struct vlapic *v)
 {
 	uint64_t min_ticks = ns_to_ticks(CHIP_PERIOD_MIN_NS, VLAPIC_TIMER_HZ);
@@ -218,8 +222,7 @@ void vlapic_timer_set_deadline(struct vlapic *v, uint64_t tsc)
 	pthread_mutex_unlock(&v->lock);
 }
 
-void vlapic_set_tsc(
-	struct vlapic *v, uint64_t tsc_hz, uint64_t (*guest_tsc)(void *arg), void *arg)
+void vlapic_set_tsc(struct vlapic *v, uint64_t tsc_hz, uint64_t (*guest_tsc)(void *arg), void *arg)
 {
 	pthread_mutex_lock(&v->lock);
 	v->tsc_hz = tsc_hz;

@@ -3,9 +3,10 @@
 /*
  * The MC146818 real-time clock (Motorola MC146818A data sheet).
  *
- * While it runs, the date is a number of seconds at an instant of the VM's clock.  Every entry into this file
- * first settles: it turns whole seconds and periods that have passed into flags, and the date into the
- * registers' format.  The timer runs only while an enabled interrupt waits for a flag that is not set yet.
+ * While it runs, the date is a number of seconds at an instant of the VM's clock.  Every entry into
+ * this file first settles: it turns whole seconds and periods that have passed into flags, and the
+ * date into the registers' format.  The timer runs only while an enabled interrupt waits for a flag
+ * that is not set yet.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -71,14 +72,14 @@ enum rtc_reg {
 #define SECS_MAX	 253402300799 /* 9999-12-31T23:59:59Z */
 
 /* Where a BIOS leaves the size of memory. */
-#define CMOS_BASE_MEM	 0x15 /* KiB below 1 MiB */
-#define CMOS_EXT_MEM	 0x17 /* KiB above 1 MiB */
-#define CMOS_EXT_MEM2	 0x30 /* the same, as found */
-#define CMOS_MEM_16M	 0x34 /* 64 KiB above 16 MiB */
-#define CMOS_MEM_4G	 0x5b /* 64 KiB above 4 GiB, three bytes */
-#define CMOS_SUM_FIRST	 0x10
-#define CMOS_SUM_LAST	 0x2d
-#define CMOS_SUM	 0x2e /* high byte first */
+#define CMOS_BASE_MEM  0x15 /* KiB below 1 MiB */
+#define CMOS_EXT_MEM   0x17 /* KiB above 1 MiB */
+#define CMOS_EXT_MEM2  0x30 /* the same, as found */
+#define CMOS_MEM_16M   0x34 /* 64 KiB above 16 MiB */
+#define CMOS_MEM_4G    0x5b /* 64 KiB above 4 GiB, three bytes */
+#define CMOS_SUM_FIRST 0x10
+#define CMOS_SUM_LAST  0x2d
+#define CMOS_SUM       0x2e /* high byte first */
 
 struct vrtc {
 	struct vm *vm;
@@ -185,9 +186,9 @@ static void take_date(struct vrtc *vrtc)
 	secs = timegm(&check);
 	/* timegm() carries what overflows, so a date is possible if it came through unchanged. */
 	vrtc->valid = century >= 0 && year >= 0 && year < 100 && secs >= 0 && secs <= SECS_MAX &&
-		check.tm_sec == tm.tm_sec && check.tm_min == tm.tm_min &&
-		check.tm_hour == tm.tm_hour && check.tm_mday == tm.tm_mday &&
-		check.tm_mon == tm.tm_mon;
+		      check.tm_sec == tm.tm_sec && check.tm_min == tm.tm_min &&
+		      check.tm_hour == tm.tm_hour && check.tm_mday == tm.tm_mday &&
+		      check.tm_mon == tm.tm_mon;
 	if (vrtc->valid)
 		vrtc->secs = secs;
 }
@@ -204,8 +205,8 @@ static bool alarm_matches(const struct vrtc *vrtc, int64_t secs)
 	int second = (int)(secs % SECS_PER_DAY);
 
 	return alarm_field(vrtc->cmos[RTC_SEC_ALARM], encode(vrtc, second % 60)) &&
-		alarm_field(vrtc->cmos[RTC_MIN_ALARM], encode(vrtc, second / 60 % 60)) &&
-		alarm_field(vrtc->cmos[RTC_HOUR_ALARM], encode_hour(vrtc, second / 3600));
+	       alarm_field(vrtc->cmos[RTC_MIN_ALARM], encode(vrtc, second / 60 % 60)) &&
+	       alarm_field(vrtc->cmos[RTC_HOUR_ALARM], encode_hour(vrtc, second / 3600));
 }
 
 /* An alarm is daily at most, so a day's seconds say all there is. */
@@ -277,8 +278,8 @@ static void update_line(struct vrtc *vrtc)
 }
 
 /*
- * When the next flag comes up that would interrupt. One that is up already waits for register C to be
- * read.  UINT64_MAX: never.
+ * When the next flag comes up that would interrupt. One that is up already waits for register C to
+ * be read.  UINT64_MAX: never.
  */
 static uint64_t next_flag_ns(const struct vrtc *vrtc)
 {
@@ -325,7 +326,10 @@ static void timer_fired(void *arg)
 
 /* ---- Registers ---- */
 
-/* Leaving the divider's reset, the first update comes half a second later; else one after a whole second. */
+/*
+ * Leaving the divider's reset, the first update comes half a second later; else one after a whole
+ * second.
+ */
 static void write_a(struct vrtc *vrtc, uint8_t val, uint64_t now)
 {
 	bool ran = divider_runs(vrtc);
@@ -341,8 +345,8 @@ static void write_a(struct vrtc *vrtc, uint8_t val, uint64_t now)
 }
 
 /*
- * SET stops updates and forbids their interrupt; clearing it takes the date that stands in the registers.
- * A change of format while running is a change of presentation.
+ * SET stops updates and forbids their interrupt; clearing it takes the date that stands in the
+ * registers. A change of format while running is a change of presentation.
  */
 static void write_b(struct vrtc *vrtc, uint8_t val, uint64_t now)
 {
@@ -359,7 +363,8 @@ static void write_b(struct vrtc *vrtc, uint8_t val, uint64_t now)
 		show_date(vrtc);
 }
 
-/* Without SET a date register is written into the running clock; the fraction of the second stays. */
+/* Without SET a date register is written into the running clock; the fraction of the second stays.
+ */
 static void write_date(struct vrtc *vrtc, uint8_t index, uint8_t val, uint64_t now)
 {
 	bool ran = runs(vrtc);
@@ -422,7 +427,8 @@ int vrtc_addr_handler(struct vm *vm, int vcpuid, bool in, int port, int bytes, u
 		return 0;
 	}
 	pthread_mutex_lock(&vrtc->lock);
-	vrtc->index = *val & (VRTC_NVRAM_SIZE - 1); /* bit 7 masks a PC's NMI sources: we have none */
+	vrtc->index =
+		*val & (VRTC_NVRAM_SIZE - 1); /* bit 7 masks a PC's NMI sources: we have none */
 	pthread_mutex_unlock(&vrtc->lock);
 	return 0;
 }
@@ -564,7 +570,7 @@ void vrtc_reset(struct vrtc *vrtc)
 {
 	pthread_mutex_lock(&vrtc->lock);
 	settle(vrtc, vmm_clock_now(vrtc->clock));
-	vrtc->cmos[RTC_B] &= (uint8_t)~(B_INTERRUPTS | B_SQWE);
+	vrtc->cmos[RTC_B] &= (uint8_t) ~(B_INTERRUPTS | B_SQWE);
 	vrtc->cmos[RTC_C] = 0;
 	vrtc->index = 0;
 	update(vrtc);
