@@ -46,7 +46,7 @@ for image in "$@"; do
 	name=$(basename "$image" .bin)
 	out=$(run_"$emulator" "$image")
 	fails=$(printf '%s\n' "$out" | awk -v emulator="$emulator" -v name="$name" '
-		FNR == NR { if ($1 == emulator && $2 == name) known[$3]; next }
+		FNR == NR { if ($1 == emulator && name ~ "^" $2 "$") known[$3]; next }
 		/^FAIL/ { for (k in known) if ($2 ~ "^" k "$") next; print "FAIL " name ":", substr($0, 6) }
 		' "$known" -)
 	last=$(printf '%s\n' "$out" | tail -n 1)
