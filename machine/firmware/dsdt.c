@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Copyright (c) 2026, the hyve authors */
+#include "machine/firmware/dsdt.h"
+
+#include <ctype.h>
+#include <stdio.h>
+
+#include <vmm/pc.h>
+
+#include "device/device.h"
+#include "machine/firmware/aml.h"
+#include "machine/firmware/firmware.h"
+
+/* Devices of the core, whose resources no model carries. */
+static const struct core_device {
+	const char *name, *hid;
+	struct {
+		uint16_t port;
+		uint8_t size;
+	} ports[4];
+	int irq; /* -1: none */
+	uint32_t memory, memory_size;
+} core_devices[] = {
+	{ "PIC", "PNP0000", { { PC_PIC1_PORT, 2 }, { PC_PIC2_PORT, 2 }, { PC_ELCR_PORT, 2 } }, 2, 0, 0 },
+	{ "TIMR", "PNP0100", { { PC_PIT_PORT, 4 } }, PC_PIT_IRQ, 0, 0 },
+	{ "RTC", "PNP0B00", { { PC_RTC_INDEX, 2 } }, PC_RTC_IRQ, 0, 0 },
+	{ "HPET", "PNP0103", { { 0, 0 } }, -1, PC_HPET_BASE, PC_HPET_SIZE },
+	/* The configuration space has to be reserved by a motherboard device (PCI firmware 3.2, 4.1.2). */
+	{ "MB", "PNP0C02", { { PC_POST_PORT, 1 }, { PC_PORT92, 1 } }, -1, PC_ECAM_BASE, PC_ECAM_SIZE },
+};
+
+static void core_device(struct aml *a, const struct core_device *d)
+{
+	aml_device(a, d->name);
+	aml_name(a, "_HID");
+	aml_eisa_id(a, d->hid);
+	aml_name(a, "_CRS");
+	aml_resources(a);
+	for (int i = 0; i < 4 && d->ports[i].size > 0; i++)
+		aml_res_io(a, d->ports[i].port, d->ports[i].size);
+	if (d->irq >= 0)
+		aml_res_irq(a, (unsigned)d->irq);
+	if (d->memory)
+		aml_res_memory(a, d->memory, d->memory_size);
+	aml_resources_end(a);
+	aml_close(a);
+}
+
+static void unit_resource(struct aml *a, const struct device_resource *res)
+{
+	if (res->hidden)
+		return;
+	switch (res->kind) {
+	case DEVICE_RES_PORTS:
+		aml_res_io(a, (uint16_t)res->base, (uint8_t)res->size);
+		break;
+	case DEVICE_RES_MEMORY:
+		aml_res_memory(a, (uint32_t)res->base, (uint32_t)res->size);
+		break;
+	case DEVICE_RES_IRQ:
+		aml_res_irq(a, (unsigned)res->base);
+		break;
+	case DEVICE_RES_NONE:
+		break;
+	}
+}
+
+/* A model's unit; its name in capitals is its ACPI name. */
+static void unit_device(struct aml *a, const struct device_unit *unit, unsigned uid)
+{
+	char name[5] = "";
+
+	for (unsigned i = 0; i < 4 && unit->name[i]; i++)
+		name[i] = (char)toupper((unsigned char)unit->name[i]);
+	aml_device(a, name);
+	aml_name(a, "_HID");
+	aml_eisa_id(a, unit->acpi_hid);
+	aml_name(a, "_UID");
+	aml_integer(a, uid);
+	aml_name(a, "_CRS");
+	aml_resources(a);
+	for (unsigned i = 0; i < DEVICE_MAX_RESOURCES; i++)
+		unit_resource(a, &unit->res[i]);
+	aml_resources_end(a);
+	aml_close(a);
+}
+
+/* INTA..INTD of every slot, spread over the I/O APIC's upper pins. */
+static void pci_routes(struct aml *a)
+{
+	enum { SLOTS = 32, PINS = 4, LINES = PC_PCI_PIN_LAST - PC_PCI_PIN_FIRST + 1 };
+
+	aml_name(a, "_PRT");
+	aml_package(a, (SLOTS - 1) * PINS);
+	/* Slot 0 is the host bridge, which has no pin. */
+	for (unsigned slot = 1; slot < SLOTS; slot++) {
+		for (unsigned pin = 0; pin < PINS; pin++) {
+			aml_package(a, 4);
+			aml_integer(a, slot << 16 | 0xffff); /* any function */
+			aml_integer(a, pin);
+			aml_integer(a, 0); /* no link device: */
+			aml_integer(a, PC_PCI_PIN_FIRST + (slot + pin) % LINES);
+			aml_close(a);
+		}
+	}
+	aml_close(a);
+}
+
+static void pci_root(struct aml *a)
+{
+	aml_device(a, "PCI0");
+	aml_name(a, "_HID");
+	aml_eisa_id(a, "PNP0A03");
+	aml_name(a, "_BBN");
+	aml_integer(a, 0);
+	aml_name(a, "_UID");
+	aml_integer(a, 0);
+	aml_name(a, "_CRS");
+	aml_resources(a);
+	aml_res_window_bus(a, 0, 255);
+	aml_res_io(a, PC_PCI_CONF_ADDR, 8);
+	aml_res_window_io(a, 0, PC_PCI_CONF_ADDR - 1);
+	aml_res_window_io(a, PC_PCI_CONF_ADDR + 8, 0xffff);
+	aml_res_window_memory(a, PC_PCI_HOLE_BASE, PC_PCI_HOLE_LIMIT - 1);
+	aml_resources_end(a);
+	pci_routes(a);
+	aml_close(a);
+}
+
+static void processors(struct aml *a, unsigned ncpus)
+{
+	char name[5];
+
+	for (unsigned i = 0; i < ncpus; i++) {
+		snprintf(name, sizeof(name), "CP%02u", i % 100);
+		aml_device(a, name);
+		aml_name(a, "_HID");
+		aml_string(a, "ACPI0007");
+		aml_name(a, "_UID");
+		aml_integer(a, i);
+		aml_close(a);
+	}
+}
+
+void dsdt_fill(struct aml *a, const struct firmware_facts *facts)
+{
+	unsigned uid = 1;
+
+	aml_name(a, "\\_S5");
+	aml_package(a, 2);
+	aml_integer(a, PC_SLP_TYP_S5);
+	aml_integer(a, 0);
+	aml_close(a);
+
+	aml_scope(a, "\\_SB");
+	processors(a, facts->ncpus);
+	pci_root(a);
+	for (size_t i = 0; i < sizeof(core_devices) / sizeof(core_devices[0]); i++)
+		core_device(a, &core_devices[i]);
+	for (size_t i = 0; i < facts->nunits; i++)
+		if (facts->units[i]->acpi_hid)
+			unit_device(a, facts->units[i], uid++);
+	aml_close(a);
+}

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Copyright (c) 2026, the hyve authors */
+/*
+ * The door of machine/: a PC assembled from a configuration, run to its end.  For cmd/ and tests.
+ */
+#ifndef MACHINE_MACHINE_H
+#define MACHINE_MACHINE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <vmm/vmm.h>
+
+/* One line for the user: what is wrong, which file or setting, what to do. */
+struct machine_error {
+	char text[256];
+};
+
+/* Fills *error and returns `code`. */
+int machine_error(struct machine_error *error, int code, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+
+/* ---- Configuration: bhyve_config(5)'s flat tree of key=value ---- */
+
+struct config;
+
+int config_create(struct config **config) VMM_MUST_CHECK;
+void config_destroy(struct config *config);
+/* Later settings win. EINVAL: no well-formed key; ENOMEM. Both strings are copied. */
+int config_set(struct config *config, const char *key, const char *value) VMM_MUST_CHECK;
+/* "key=value". EINVAL, with a line in *error. */
+int config_parse(struct config *config, const char *text, struct machine_error *error)
+	VMM_MUST_CHECK;
+/* Settings of a file, one a line, # for comments. */
+int config_load(struct config *config, const char *path, struct machine_error *error) VMM_MUST_CHECK;
+/* Does hyve know this key? Unknown ones in files are bhyve's business, on the command line a typo. */
+bool config_is_known(const char *key);
+/* Expands %(key) and %% in all values; to be called once, when all is set. */
+int config_expand(struct config *config, struct machine_error *error) VMM_MUST_CHECK;
+/* NULL: not set. Borrowed until the next config_set of the same key. */
+const char *config_get(const struct config *config, const char *key);
+/* true, on, yes, 1 and false, off, no, 0; `normal` if not set. EINVAL. */
+int config_bool(const struct config *config, const char *key, bool normal, bool *value,
+	struct machine_error *error) VMM_MUST_CHECK;
+/* A whole number from `low` to `high`. EINVAL. */
+int config_number(const struct config *config, const char *key, unsigned normal, unsigned low,
+	unsigned high, unsigned *value, struct machine_error *error) VMM_MUST_CHECK;
+/* The index-th setting in order of keys; false past the end. */
+bool config_at(const struct config *config, size_t index, const char **key, const char **value);
+
+/* A size as bhyve's -m takes it: a plain number below 1 MiB counts megabytes; K, M, G, T. EINVAL. */
+int memory_size_parse(const char *text, uint64_t *bytes) VMM_MUST_CHECK;
+
+/* ---- The machine ---- */
+
+struct machine;
+
+/*
+ * Builds the PC that the configuration describes, its kernel loaded, ready to run.  0, or an errno and a
+ * line in *error; then nothing is left behind.  The configuration stays the caller's.
+ */
+int machine_create(const struct config *config, struct machine **machine, struct machine_error *error)
+	VMM_MUST_CHECK;
+/* Runs until the guest ends. 0: *how says why; else an errno and a line in *error. Once. */
+int machine_run(struct machine *machine, enum vm_suspend_how *how, struct machine_error *error)
+	VMM_MUST_CHECK;
+/* Frees all; terminals are restored. NULL is allowed. Not while machine_run runs. */
+void machine_destroy(struct machine *machine);
+
+/* The ACPI power button. Any thread, while the machine exists. */
+void machine_power_button(struct machine *machine);
+/* Ends machine_run soon, with `how`, whatever the guest does. Any thread. */
+void machine_stop(struct machine *machine, enum vm_suspend_how how);
+/* The VM inside, borrowed. */
+struct vm *machine_vm(struct machine *machine);
+/* The event loop that devices share; for signals. */
+struct event_loop *machine_loop(struct machine *machine);
+
+/* The index-th backend: its name, and whether it works here; if not, why in one line. */
+bool machine_backend(unsigned index, const char **name, int *error, char *why, size_t why_size);
+
+#endif
