@@ -18,7 +18,8 @@
 enum gen_stub_kind {
 	STUB_FILL, /* TLB miss: undo the subtraction, call fill, try again */
 	STUB_LINK, /* first time through a direct jump inside the page */
-	STUB_LEAVE /* to soft_loop() with a known rip */
+	STUB_LEAVE, /* to soft_loop() with a known rip */
+	STUB_OP	   /* the instruction in C, which ends the block */
 };
 
 struct gen_stub {
@@ -32,6 +33,7 @@ struct gen_stub {
 	uint8_t *jump;	   /* displacement that leads here (writable) */
 	const uint8_t *retry;
 	uint64_t target;   /* LINK, LEAVE: rip */
+	struct soft_op *op;
 };
 
 struct gen {
@@ -75,6 +77,11 @@ static inline uint64_t gen_next_rip(const struct gen *g)
 }
 
 struct gen_stub *gen_stub(struct gen *g, enum gen_stub_kind kind);
+
+/* translate.c: a record for an instruction that C executes; NULL and g->failed: out of memory. */
+struct soft_op *gen_new_op(struct gen *g, soft_op_fn fn, const struct x86_insn *in);
+/* gen_stack.c: STI, PUSHF, POPF that need not end the block. */
+bool gen_flags_inline(const struct gen *g, const struct x86_insn *in);
 
 /* gen_mem.c */
 void gen_park_flags(struct gen *g);

@@ -74,6 +74,100 @@ static bool gen_leave(struct gen *g, const struct x86_insn *in)
 	return true;
 }
 
+/* flags16 and cpu.rflags -> eax as PUSHF stores them; r13 clobbered. */
+static void compose_flags(struct gen *g)
+{
+	struct emit *e = &g->e;
+
+	emit_rm_mem(e, 4, 0x0fb6, X86_RAX, HOST_STATE, STATE(flags16) + 1); /* movzx */
+	emit_alu_imm(e, 4, 4, X86_RAX, 0xd5);
+	emit_rm_mem(e, 4, 0x0fb6, HOST_S1, HOST_STATE, STATE(flags16));
+	emit_shift_imm(e, 4, 4, HOST_S1, 11);
+	emit_rr(e, 4, 0x0b, X86_RAX, HOST_S1);
+	emit_load(e, 4, HOST_S1, HOST_STATE, STATE(cpu.rflags));
+	emit_alu_imm(e, 4, 4, HOST_S1, ~(uint32_t)(X86_FL_STATUS | X86_RF_RF | X86_RF_VM));
+	emit_rr(e, 4, 0x0b, X86_RAX, HOST_S1);
+}
+
+static bool gen_pushf(struct gen *g, const struct x86_insn *in)
+{
+	struct emit *e = &g->e;
+
+	if (g->mode & SOFT_MODE_VM)
+		return false;
+	gen_park_flags(g);
+	gen_push_address(g, in->opsize);
+	gen_check(g, in->opsize, true, true);
+	emit_store(e, 8, HOST_STATE, STATE(park), X86_RAX);
+	compose_flags(g);
+	emit_store(e, in->opsize, HOST_S0, 0, X86_RAX);
+	emit_load(e, 8, X86_RAX, HOST_STATE, STATE(park));
+	gen_move_rsp(g, -(int)in->opsize);
+	if (g->live[g->i + 1])
+		gen_unpark_flags(g);
+	return true;
+}
+
+/* Out of line, with the flags of before: the instruction in C. */
+static void slow(struct gen *g, const struct x86_insn *in, unsigned cc)
+{
+	struct gen_stub *s = gen_stub(g, STUB_OP);
+
+	s->op = gen_new_op(g, soft_op_execute, in);
+	s->flags_parked = true;
+	s->jump = emit_jcc(&g->e, cc, emit_here(&g->e));
+}
+
+/*
+ * POPF at CPL 0 that changes nothing but status flags and IF.  Whatever else it changes, or an interrupt
+ * that waits for IF, is for C, which ends the block.
+ */
+static bool gen_popf(struct gen *g, const struct x86_insn *in)
+{
+	struct emit *e = &g->e;
+	uint8_t *no_if;
+
+	gen_park_flags(g);
+	gen_push_address(g, 0);
+	gen_check(g, 8, false, true);
+	emit_load(e, 8, HOST_S1, HOST_S0, 0);
+	emit_mov(e, 4, HOST_S0, HOST_S1);
+	emit_rm_mem(e, 4, 0x33, HOST_S0, HOST_STATE, STATE(cpu.rflags));
+	emit_rr(e, 4, 0xf7, 0, HOST_S0); /* test r12d, imm32 */
+	emit32(e, ~(uint32_t)(X86_FL_STATUS | X86_RF_IF | 0xffc00000u | 0x802a));
+	slow(g, in, 5);
+	emit_rr(e, 4, 0xf7, 0, HOST_S1);
+	emit32(e, X86_RF_IF);
+	no_if = emit_jcc8(e, 0x74);
+	emit_alu_mem_imm(e, 1, 7, HOST_STATE, STATE(intr_window), 0);
+	slow(g, in, 5);
+	emit_patch8(e, no_if);
+	emit_mov(e, 4, HOST_S0, HOST_S1);
+	emit_alu_imm(e, 4, 4, HOST_S0, X86_RF_IF);
+	emit_alu_mem_imm(e, 1, 4, HOST_STATE, STATE(cpu.rflags) + 1, 0xfd);
+	emit_rm_mem(e, 4, 0x09, HOST_S0, HOST_STATE, STATE(cpu.rflags));
+	emit_store(e, 8, HOST_STATE, STATE(park), X86_RAX);
+	emit_mov(e, 4, X86_RAX, HOST_S1);
+	emit_shift_imm(e, 4, 5, HOST_S1, 11);
+	emit_alu_imm(e, 4, 4, HOST_S1, 1);
+	emit8(e, 0x88);
+	emit8(e, 0xc4); /* mov ah, al */
+	emit_rr(e, 1, 0x88, HOST_S1, X86_RAX); /* mov al, r13b */
+	emit8(e, 0x04);
+	emit8(e, 0x7f); /* add al, 127 */
+	emit8(e, 0x9e); /* sahf */
+	emit_load(e, 8, X86_RAX, HOST_STATE, STATE(park));
+	gen_move_rsp(g, 8);
+	return true;
+}
+
+bool gen_flags_inline(const struct gen *g, const struct x86_insn *in)
+{
+	if (!g->is64 || g->mode >> SOFT_MODE_CPL_SHIFT & 3)
+		return false;
+	return in->row->mnem == X86_I_sti || (in->row->mnem == X86_I_popf && in->opsize == 8);
+}
+
 bool gen_stack(struct gen *g, const struct x86_insn *in)
 {
 	if (!stack_inline(g, in))
@@ -85,6 +179,10 @@ bool gen_stack(struct gen *g, const struct x86_insn *in)
 		return gen_pop(g, in);
 	case X86_I_leave:
 		return gen_leave(g, in);
+	case X86_I_pushf:
+		return gen_pushf(g, in);
+	case X86_I_popf:
+		return gen_flags_inline(g, in) && gen_popf(g, in);
 	default:
 		return false;
 	}
@@ -100,6 +198,23 @@ static void rflags_byte(struct gen *g, unsigned op, unsigned byte, unsigned imm)
 	emit_alu_mem_imm(&g->e, 1, op, HOST_STATE, STATE(cpu.rflags) + (int32_t)byte, imm);
 	if (keep)
 		gen_unpark_flags(g);
+}
+
+/*
+ * STI with nothing waiting for IF.  The shadow needs no bit: events are looked at behind the next
+ * instruction at the earliest, which is in this block.
+ */
+static bool gen_sti(struct gen *g, const struct x86_insn *in)
+{
+	if (!gen_flags_inline(g, in) || g->i + 1 == g->n)
+		return false;
+	gen_park_flags(g);
+	emit_alu_mem_imm(&g->e, 1, 7, HOST_STATE, STATE(intr_window), 0);
+	slow(g, in, 5);
+	emit_alu_mem_imm(&g->e, 1, 1, HOST_STATE, STATE(cpu.rflags) + 1, 2);
+	if (g->live[g->i + 1])
+		gen_unpark_flags(g);
+	return true;
 }
 
 static bool gen_swapgs(struct gen *g)
@@ -122,6 +237,8 @@ bool gen_system(struct gen *g, const struct x86_insn *in)
 	switch (in->row->mnem) {
 	case X86_I_swapgs:
 		return gen_swapgs(g);
+	case X86_I_sti:
+		return gen_sti(g, in);
 	case X86_I_cli:
 		if (cpl || !(g->mode & SOFT_MODE_PE))
 			return false;

@@ -107,11 +107,15 @@ static struct soft_itlb_entry *fetch_page(struct soft_vcpu *v, unsigned class, u
 static void jc_enter(struct soft_vcpu *v, const struct soft_block *b, bool global)
 {
 	unsigned class = SOFT_MODE_CLASS(b->mode);
-	struct soft_jump *j = &v->jc[class][(b->rip ^ b->rip >> 12) & (SOFT_JC_ENTRIES - 1)];
+	unsigned slot = (unsigned)(b->rip ^ b->rip >> 12) & (SOFT_JC_ENTRIES - 1);
+	struct soft_jump *j = &v->jc[class][slot];
 
+	if (v->jc_filled[class] < SOFT_LOG_MAX)
+		v->jc_log[class][v->jc_filled[class]] = (uint16_t)slot;
+	if (v->jc_filled[class] <= SOFT_LOG_MAX)
+		v->jc_filled[class]++;
 	j->rip = b->rip;
 	j->code = v->cache.rx + b->host_mem;
-	v->jc_used[class] = true;
 	if (!global)
 		v->jc_nonglobal[class] = true;
 }

@@ -32,7 +32,7 @@ const void *soft_op_execute(struct soft_vcpu *v, struct soft_op *op)
 	v->cpu.rip = op->rip;
 	v->insn_len = op->insn.len;
 	res = x86_execute(&v->cpu, &op->insn);
-	return soft_finish(v, res, op->resume);
+	return soft_finish(v, res, v->cpu.shadow ? NULL : op->resume);
 }
 
 const void *soft_op_fetch(struct soft_vcpu *v, struct soft_op *op)

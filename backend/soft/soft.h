@@ -182,7 +182,9 @@ struct soft_vcpu {
 
 	struct soft_tlb tlb[SOFT_CLASSES];
 	struct soft_jump jc[SOFT_CLASSES][SOFT_JC_ENTRIES];
-	bool jc_used[SOFT_CLASSES], jc_nonglobal[SOFT_CLASSES];
+	uint32_t jc_filled[SOFT_CLASSES]; /* indices in jc_log[]; over SOFT_LOG_MAX: useless */
+	uint16_t jc_log[SOFT_CLASSES][SOFT_LOG_MAX];
+	bool jc_nonglobal[SOFT_CLASSES];
 	struct soft_itlb_entry itlb[SOFT_CLASSES][SOFT_ITLB_ENTRIES];
 
 	struct {

@@ -87,11 +87,14 @@ void soft_tlb_init(struct soft_vcpu *v)
 
 static void jc_clear(struct soft_vcpu *v, unsigned class)
 {
-	if (!v->jc_used[class])
-		return;
-	for (unsigned i = 0; i < SOFT_JC_ENTRIES; i++)
-		v->jc[class][i] = (struct soft_jump){ .rip = ~0ull };
-	v->jc_used[class] = false;
+	if (v->jc_filled[class] <= SOFT_LOG_MAX) {
+		for (unsigned i = 0; i < v->jc_filled[class]; i++)
+			v->jc[class][v->jc_log[class][i]].rip = ~0ull;
+	} else {
+		for (unsigned i = 0; i < SOFT_JC_ENTRIES; i++)
+			v->jc[class][i].rip = ~0ull;
+	}
+	v->jc_filled[class] = 0;
 	v->jc_nonglobal[class] = false;
 }
 

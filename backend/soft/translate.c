@@ -63,8 +63,10 @@ static bool goes_on(const struct x86_insn *in)
 	}
 }
 
-static bool ends_block(const struct x86_insn *in)
+static bool ends_block(const struct gen *g, const struct x86_insn *in)
 {
+	if (gen_flags_inline(g, in))
+		return false;
 	switch (in->row->class) {
 	case X86_NATIVE:
 	case X86_STRING:
@@ -103,7 +105,7 @@ static void decode(struct gen *g, const uint8_t *page, unsigned code_size)
 			break;
 		g->offset[g->n++] = (uint16_t)(off - start);
 		off += in->len;
-		if (x86_insn_allowed(&g->v->cpu, in) != X86_DONE || ends_block(in)) {
+		if (x86_insn_allowed(&g->v->cpu, in) != X86_DONE || ends_block(g, in)) {
 			g->ended = true;
 			break;
 		}
@@ -134,7 +136,7 @@ static void liveness(struct gen *g)
 	}
 }
 
-static struct soft_op *new_op(struct gen *g, soft_op_fn fn)
+struct soft_op *gen_new_op(struct gen *g, soft_op_fn fn, const struct x86_insn *in)
 {
 	struct soft_op *op = soft_meta_alloc(&g->v->cache, sizeof(*op));
 
@@ -145,18 +147,18 @@ static struct soft_op *new_op(struct gen *g, soft_op_fn fn)
 	op->fn = fn;
 	op->rip = gen_rip(g);
 	op->resume = NULL;
+	if (in)
+		op->insn = *in;
 	return op;
 }
 
 /* An instruction that C executes. */
 static void gen_op(struct gen *g, soft_op_fn fn, const struct x86_insn *in, bool last)
 {
-	struct soft_op *op = new_op(g, fn);
+	struct soft_op *op = gen_new_op(g, fn, in);
 
 	if (!op)
 		return;
-	if (in)
-		op->insn = *in;
 	emit_mov_imm(&g->e, HOST_S0, (uint64_t)(uintptr_t)op);
 	emit_jmp(&g->e, g->v->cache.call_op);
 	if (!last)
@@ -230,6 +232,14 @@ static void stub_link(struct gen *g, const struct gen_stub *s)
 	emit_jmp(&g->e, s->flags_parked ? g->v->cache.leave_mem : g->v->cache.leave);
 }
 
+static void stub_op(struct gen *g, const struct gen_stub *s)
+{
+	if (s->flags_parked)
+		gen_unpark_flags(g);
+	emit_mov_imm(&g->e, HOST_S0, (uint64_t)(uintptr_t)s->op);
+	emit_jmp(&g->e, g->v->cache.call_op);
+}
+
 /* A direct jump whose target is there already needs no stub. */
 static bool linked_now(struct gen *g, const struct gen_stub *s, const struct soft_block *self)
 {
@@ -255,6 +265,8 @@ static void gen_stubs(struct gen *g, const struct soft_block *self)
 			stub_fill(g, s);
 		else if (s->kind == STUB_LINK)
 			stub_link(g, s);
+		else if (s->kind == STUB_OP)
+			stub_op(g, s);
 		else
 			stub_leave(g, s);
 	}
