@@ -51,7 +51,9 @@ void vm_object_release(struct vm_object *object)
 
 static const struct vm_segment *segment_find(const struct vm *vm, vm_paddr_t gpa)
 {
-	for (unsigned i = 0; i < vm->nsegs; i++)
+	unsigned n = atomic_load_explicit(&vm->nsegs, memory_order_acquire);
+
+	for (unsigned i = 0; i < n; i++)
 		if (gpa - vm->segs[i].gpa < vm->segs[i].len)
 			return &vm->segs[i];
 	return NULL;
@@ -112,8 +114,9 @@ static int segment_add(struct vm *vm, vm_paddr_t gpa, size_t len)
 	}
 	/* Guests touch memory they own in large strides: advice only, refusal is fine. */
 	(void)madvise(hva, len, MADV_HUGEPAGE);
-	vm->segs[vm->nsegs++] = (struct vm_segment){
+	vm->segs[vm->nsegs] = (struct vm_segment){
 		.gpa = gpa, .len = len, .hva = hva, .object = object};
+	atomic_fetch_add(&vm->nsegs, 1);
 	mem_changed(vm);
 	return 0;
 }

@@ -131,6 +131,7 @@ static void vm_construct(struct vm *vm, const struct vmm_ops *ops, const char *n
 	vm->dev.refs = 1;
 	pthread_mutex_init(&vm->dev.lock, NULL);
 	pthread_cond_init(&vm->dev.left_cond, NULL);
+	pthread_rwlock_init(&vm->dev.chips_lock, NULL);
 	pthread_mutex_init(&vm->rendezvous.lock, NULL);
 	pthread_cond_init(&vm->rendezvous.done_cond, NULL);
 	for (int i = 0; i < VM_MAXCPU; i++)
@@ -143,6 +144,7 @@ void vm_free(struct vm *vm)
 		vcpu_destruct(&vm->vcpu[i]);
 	pthread_cond_destroy(&vm->rendezvous.done_cond);
 	pthread_mutex_destroy(&vm->rendezvous.lock);
+	pthread_rwlock_destroy(&vm->dev.chips_lock);
 	pthread_cond_destroy(&vm->dev.left_cond);
 	pthread_mutex_destroy(&vm->dev.lock);
 	free(vm);

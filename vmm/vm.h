@@ -123,14 +123,16 @@ struct vm {
 	} rendezvous;
 
 	/* Changed only while all vcpus are frozen. */
-	unsigned nsegs, nmmio;
+	_Atomic unsigned nsegs; /* entries below it are constant: readable by any thread */
+	unsigned nmmio;
 	struct vm_segment segs[VM_SYSMEM_SEGS];
 	struct vm_mmio mmio[VM_MMIO_RANGES];
 
 	/* The checked layer's (dev.c). */
 	struct {
 		pthread_mutex_t lock;
-		pthread_cond_t left_cond; /* `inside` fell to 0 */
+		pthread_cond_t left_cond;    /* `inside` fell to 0 */
+		pthread_rwlock_t chips_lock; /* written by reinit, read by calls that claim no vcpu */
 		unsigned refs, inside;
 		bool dead;
 	} dev;
