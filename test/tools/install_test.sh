@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# Copyright (c) 2026, the hyve authors
+#
+# What "make install" puts into a prefix is enough to build a program against, shared and static.
+BUILD=${BUILD:-build}
+root=$(mktemp -d)
+trap 'rm -rf "$root"' EXIT
+hello="Sixteen bits say hello."
+n=0
+failed=0
+
+# verdict NAME STATUS
+verdict() {
+	n=$((n + 1))
+	[ "$2" = 0 ] && echo "ok $n - $1" && return
+	echo "not ok $n - $1"
+	sed 's/^/# /' "$root/log"
+	failed=1
+}
+# The fields of vmm.pc, as pkg-config would read them; that itself need not be installed.
+pc() {
+	sed -n -e "s|\${prefix}|$root/usr|g" -e "s|\${libdir}|$root/usr/lib|g" \
+		-e "s|\${includedir}|$root/usr/include|g" -e "s/^$1: //p" "$root/usr/lib/pkgconfig/vmm.pc"
+}
+
+echo "1..5"
+make --no-print-directory install BUILD="$BUILD" PREFIX=/usr DESTDIR="$root" >"$root/log" 2>&1
+verdict "make install" $?
+(cd "$root/usr" && ls bin/hyve lib/libvmm.a lib/libvmm.so lib/libvmm.so.0 lib/pkgconfig/vmm.pc \
+	include/vmm/vmm.h share/man/man8/hyve.8 share/man/man3/libvmm.3) >"$root/log" 2>&1
+verdict "every file is there" $?
+# shellcheck disable=SC2046
+cc $(pc Cflags) -o "$root/shared" examples/ports.c $(pc Libs) >"$root/log" 2>&1 &&
+	LD_LIBRARY_PATH=$root/usr/lib "$root/shared" >"$root/log" 2>&1 && grep -qxF "$hello" "$root/log"
+verdict "a program with the shared library" $?
+# shellcheck disable=SC2046
+cc $(pc Cflags) -o "$root/static" examples/ports.c "$root/usr/lib/libvmm.a" $(pc Libs.private) \
+	>"$root/log" 2>&1 && "$root/static" >"$root/log" 2>&1 && grep -qxF "$hello" "$root/log"
+verdict "a program with the static library" $?
+# Each public header by itself.
+for h in "$root"/usr/include/vmm/*.h; do
+	# shellcheck disable=SC2046
+	echo "#include <vmm/${h##*/}>" | cc -std=c17 -Wall -Wextra -Werror $(pc Cflags) -fsyntax-only -x c - \
+		>>"$root/headers" 2>&1
+done
+mv "$root/headers" "$root/log"
+[ ! -s "$root/log" ]
+verdict "each public header compiles alone" $?
+exit $failed
