@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # The guest images: flat 64 KiB ROMs, one for each file of tests, and what runs them.
 
-GUEST32 := excp seg real paging32 pae
+GUEST32 := excp seg real paging32 pae intr
 GUEST64 := paging64
 GUEST := $(GUEST32) $(GUEST64)
 GUEST_BIN := $(patsubst %,$(BUILD)/test/guest/%.bin,$(GUEST))
@@ -42,7 +42,7 @@ $(BUILD)/test/guest/%.bin: $(BUILD)/test/guest/%.elf
 	$(Q)objcopy -O binary --gap-fill 0 --pad-to 0x10000 $< $@
 
 GUEST_COMMA := ,
-$(BUILD)/test/guest/guest_test.o: CFLAGS += -DGUEST_DIR='"$(abspath $(BUILD))/test/guest"' \
+$(BUILD)/test/guest/guest_test.o: EXTRA = -DGUEST_DIR='"$(abspath $(BUILD))/test/guest"' \
 	-DGUEST_LIST='$(patsubst %,"%"$(GUEST_COMMA),$(GUEST))'
 $(BUILD)/test/guest/guest_test: | $(GUEST_BIN)
 $(BUILD)/test/guest/guest_test.o: test/guest/test.mk
