@@ -4,7 +4,7 @@
 # The interactive side, on a terminal of script(1): a shell with job control, the ways out of hyve, and the
 # terminal as it was before.
 . test/boot/lib.sh
-plan 3
+plan 4
 
 # start NAME: hyve on a new terminal, with the terminal's settings printed before and after.  What is written
 # to descriptor 3 is typed there.
@@ -14,7 +14,7 @@ start() {
 	rm -f "$logs/tty.in" "$out"
 	mkfifo "$logs/tty.in"
 	command="stty -g; sh -c 'echo pid \$\$; exec \"\$@\"' sh $HYVE -c 1 -m 512M --kernel $vmlinuz --initrd $BUILD/initramfs.gz"
-	command="$command --append 'console=ttyS0 quiet' $name; echo status \$?; stty -g"
+	command="$command --append 'console=ttyS0 quiet' $name; echo status \$?; sleep 1; stty -g"
 	timeout -k 5 90 script -qefc "$command" /dev/null <"$logs/tty.in" >"$out" 2>&1 &
 	script_pid=$!
 	exec 3>"$logs/tty.in"
@@ -39,6 +39,10 @@ ended() {
 		/^status / { status = $2 }
 		END { exit !(status ~ "^" want "$" && n == 2 && settings[0] == settings[1]) }'
 }
+# end_by SIGNAL: sends it to hyve.
+end_by() {
+	kill -"$1" "$(tr -d '\r' <"$out" | sed -n 's/^pid //p')"
+}
 # check WHY COMMAND...: a step of the test case; the first that fails decides. verdict ends the case.
 check() {
 	why=$1
@@ -59,7 +63,7 @@ verdict() {
 broken=
 
 if ! vmlinuz=$(kernel cloud-amd64); then
-	for name in shell quit signal; do
+	for name in shell quit signal killed; do
 		skip $name "linux-image-cloud-amd64 cannot be downloaded here"
 	done
 	finish
@@ -88,7 +92,13 @@ verdict
 
 start signal
 check "no prompt" await '# '
-check "no process" kill "$(tr -d '\r' <"$out" | sed -n 's/^pid //p')"
+check "no process" end_by TERM
 check "SIGTERM did not end it, or the terminal was not restored" ended "[0-9]*"
+verdict
+
+start killed
+check "no prompt" await '# '
+check "no process" end_by KILL
+check "the terminal was not restored" ended 137
 verdict
 finish
