@@ -9,7 +9,7 @@
  * branches in 64-bit mode (SDM vol. 2, Jcc; AMD honours it, APM vol. 3, 1.2.7), and far pointers with
  * REX.W have a 64-bit offset.
  */
-#include "x86/table.h"
+#include "x86/insn_table.h"
 
 /* VEX.R, X and B in the places they have in REX, not inverted any more. */
 #define EXT_R 4u
@@ -249,7 +249,7 @@ static unsigned operand_size(const struct decoder *d)
 	if (!d->long_mode)
 		return (d->insn->code_size == 16) == toggled ? 4 : 2;
 	if (d->wide || props & X86_P_F64)
-		return 8;
+		return props & X86_P_N64 ? 4 : 8;
 	return toggled ? 2 : props & X86_P_D64 ? 8 : 4;
 }
 
@@ -683,12 +683,13 @@ static void add_implicit(struct decoder *d)
 
 	insn->gpr_read |= row->gpr_read;
 	insn->gpr_write |= row->gpr_write;
-	if (insn->opsize == 2)
+	/* The implicit 16-bit writes, MUL's, IMUL's and CWD's, are all in the one-byte map. */
+	if (insn->opsize == 2 && row->map == X86_MAP_OP)
 		insn->gpr_read |= row->gpr_write;
 	if (row->props & X86_P_REP && d->repeat) {
 		insn->rep = d->repeat;
-		insn->gpr_read |= 1u << X86_RCX;
 		insn->gpr_write |= 1u << X86_RCX;
+		insn->gpr_read |= insn->gpr_write; /* a count of 0 changes nothing */
 	}
 }
 

@@ -5,7 +5,7 @@
  * memory operand.  Prefixes are made anew from what they meant, so those without meaning vanish, and
  * 16-bit and 32-bit code gets the operand-size prefix where 64-bit mode needs it.
  */
-#include "x86/table.h"
+#include "x86/insn_table.h"
 
 #define REX   0x40u
 #define REX_W 8u

@@ -133,6 +133,7 @@ struct x86_operand {
 #define X86_P_NOMEM   0x00010000u /* ModRM memory form touches no memory (LEA, NOP, prefetch) */
 #define X86_P_VSIB    0x00020000u /* memory operand indexed by a vector (gathers) */
 #define X86_P_NOUD    0x00040000u /* without its feature an older instruction, not #UD (TZCNT: BSF) */
+#define X86_P_N64     0x00080000u /* operand size never 64 bits (IN, OUT, INS, OUTS) */
 
 /* One line of insn.def, as the readers see it. */
 struct x86_row {

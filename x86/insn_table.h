@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Copyright (c) 2026, the hyve authors */
 /* How the rows of insn.def are encoded: for the decoder, the encoder and their tests only. */
-#ifndef X86_TABLE_H
-#define X86_TABLE_H
+#ifndef X86_INSN_TABLE_H
+#define X86_INSN_TABLE_H
 
 #include "x86/insn.h"
 
