@@ -391,7 +391,11 @@ struct x86_trap {
 };
 int x86_trap_push(struct x86_trap *trap); /* errno; installs handlers and alternate stack at need */
 void x86_trap_pop(struct x86_trap *trap);
-/* Keeps handlers and alternate stack until this thread ends, so that its pushes and pops cost nothing. */
+/*
+ * Keeps the alternate stack until this thread ends, so that its pushes and pops cost nothing; they no longer
+ * look whether somebody else has put handlers in front of ours since, only this call does, each time.
+ * Clobbers vector registers.
+ */
 int x86_trap_keep(void);
 
 #endif

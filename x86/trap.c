@@ -202,7 +202,7 @@ int x86_trap_keep(void)
 	int error;
 
 	if (self.kept)
-		return 0;
+		return install();
 	pthread_once(&keep_once, keep_create);
 	error = keep_error ? keep_error : pthread_setspecific(keep_key, &self);
 	if (error == 0 && self.head == NULL)

@@ -210,6 +210,20 @@ static int vcpu_prepare(struct soft_vcpu *v)
 	return v->cache.rw ? 0 : soft_cache_create(v, CODE_CACHE_SIZE);
 }
 
+/* Once for each thread that runs this vcpu. */
+static int trap_prepare(struct soft_vcpu *v)
+{
+	pthread_t self = pthread_self();
+	int error;
+
+	if (v->trap_ready && pthread_equal(v->trap_thread, self))
+		return 0;
+	error = x86_trap_keep();
+	v->trap_ready = error == 0;
+	v->trap_thread = self;
+	return error;
+}
+
 static int soft_vmrun(void *vmi, int vcpu, register_t rip, struct pmap *pmap, void *rendezvous_cookie,
 	void *suspend_cookie)
 {
@@ -231,7 +245,7 @@ static int soft_vmrun(void *vmi, int vcpu, register_t rip, struct pmap *pmap, vo
 		.fn = soft_trap,
 		.arg = v,
 	};
-	error = x86_trap_keep();
+	error = trap_prepare(v);
 	if (!error)
 		error = x86_trap_push(&v->trap);
 	if (error)

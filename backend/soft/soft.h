@@ -196,6 +196,8 @@ struct soft_vcpu {
 	struct soft_cache cache;
 	struct gen *gen; /* the translator's workspace */
 	struct x86_trap trap;
+	pthread_t trap_thread; /* that has host signals prepared for us, if trap_ready */
+	bool trap_ready;
 	struct { /* recent results of vm_gpa_ram() */
 		uint64_t gpa, len;
 		uint8_t *hva;

@@ -1,0 +1,322 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Copyright (c) 2026, the hyve authors */
+/*
+ * The translator from outside: 64-bit snippets, run through the API, whose results are known.  What one
+ * instruction does is the differential test's business; here it is what happens between them: flags over
+ * memory checks, chained blocks, changed code, faults in the middle, kicks.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <pthread.h>
+#include <time.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include <vmm/vmm.h>
+#include <vmm/vmm_dev.h>
+
+#include "backend/backend.h"
+
+#define RAM_SIZE (16u << 20)
+#define CODE	 0x100000u
+#define DATA	 0x200000u /* data page; DATA_ALIAS maps the code page */
+#define ALIAS	 0x40000000u
+#define STACK	 0x300000u
+#define HANDLER	 0x110000u
+
+struct guest {
+	struct vm *vm;
+	uint8_t *ram;
+	struct vm_run run;
+};
+
+/* Every snippet ends with OUT to port 0xe8 and its result in EAX. */
+#define SNIPPET(name, code)                                                                        \
+	extern const uint8_t name[], name##_end[];                                                 \
+	__asm__(".pushsection .rodata\n" #name ":\n" code "\nout %eax, $0xe8\n" #name              \
+		"_end:\n.popsection\n")
+
+static void *ram_of(struct vm *vm)
+{
+	void *cookie, *p = vm_gpa_hold(vm, 0, 4096, 3, &cookie);
+
+	vm_gpa_release(cookie);
+	return p;
+}
+
+static void put64(struct guest *g, uint64_t gpa, uint64_t v)
+{
+	memcpy(g->ram + gpa, &v, 8);
+}
+
+/* Identity-mapped 2 MiB pages, user; at ALIAS the page of CODE once more, 4 KiB. */
+static void build_tables(struct guest *g)
+{
+	put64(g, 0x1000, 0x2007);
+	put64(g, 0x2000, 0x3007);
+	put64(g, 0x2008, 0x4007); /* 1 GiB: ALIAS */
+	for (unsigned i = 0; i < RAM_SIZE >> 21; i++)
+		put64(g, 0x3000 + 8 * i, (uint64_t)i << 21 | 0x87);
+	put64(g, 0x4000, 0x5007);
+	put64(g, 0x5000, CODE | 7);
+	/* A linear address whose next page is elsewhere: DATA2 = ALIAS + 2 MiB. */
+	put64(g, 0x4008, 0x6007);
+	put64(g, 0x6000, DATA | 7);
+	put64(g, 0x6008, (DATA + 0x5000) | 7);
+}
+
+static void set_segment(struct guest *g, int reg, uint16_t sel, uint32_t access)
+{
+	struct seg_desc d = { .base = 0, .limit = 0xffffffff, .access = access };
+
+	assert_int_equal(vm_set_seg_desc(g->vm, 0, reg, &d), 0);
+	assert_int_equal(vm_set_register(g->vm, 0, reg, sel), 0);
+}
+
+/* IDT at 0x7000: every vector to HANDLER, which gives EAX = 0xe0000000 + error code << 8 and exits. */
+SNIPPET(handler_error, "pop %rax\n shl $8, %eax\n or $0xe0000000, %eax");
+
+static void build_idt(struct guest *g)
+{
+	struct seg_desc d = { .base = 0x7000, .limit = 0xfff };
+
+	for (unsigned i = 0; i < 32; i++) {
+		put64(g, 0x7000 + 16 * i, (HANDLER & 0xffff) | 0x08ull << 16 | 0x8e00ull << 32 |
+						  (uint64_t)(HANDLER >> 16) << 48);
+		put64(g, 0x7008 + 16 * i, 0);
+	}
+	put64(g, 0x8000 + 8, 0x00af9b000000ffffull);
+	put64(g, 0x8000 + 16, 0x00cf93000000ffffull);
+	assert_int_equal(vm_set_seg_desc(g->vm, 0, VM_REG_GUEST_IDTR, &d), 0);
+	d = (struct seg_desc){ .base = 0x8000, .limit = 0xff };
+	assert_int_equal(vm_set_seg_desc(g->vm, 0, VM_REG_GUEST_GDTR, &d), 0);
+	memcpy(g->ram + HANDLER, handler_error, (size_t)(handler_error_end - handler_error));
+}
+
+static int set_up(void **state)
+{
+	static const struct {
+		int reg;
+		uint64_t value;
+	} regs[] = {
+		{ VM_REG_GUEST_CR3, 0x1000 }, { VM_REG_GUEST_CR4, 0x620 | 1 << 18 },
+		{ VM_REG_GUEST_EFER, 0xd00 }, { VM_REG_GUEST_CR0, 0x80010033 },
+		{ VM_REG_GUEST_RSP, STACK }, { VM_REG_GUEST_RFLAGS, 2 },
+	};
+	struct guest *g = calloc(1, sizeof(*g));
+
+	assert_non_null(g);
+	assert_int_equal(vm_create_on(&vmm_ops_soft, "soft", &g->vm), 0);
+	assert_int_equal(vm_malloc(g->vm, 0, RAM_SIZE), 0);
+	g->ram = ram_of(g->vm);
+	build_tables(g);
+	assert_int_equal(vm_activate_cpu(g->vm, 0), 0);
+	assert_int_equal(vcpu_set_state(g->vm, 0, VCPU_FROZEN, true), 0);
+	for (size_t i = 0; i < sizeof(regs) / sizeof(regs[0]); i++)
+		assert_int_equal(vm_set_register(g->vm, 0, regs[i].reg, regs[i].value), 0);
+	set_segment(g, VM_REG_GUEST_CS, 8, 0xa09b);
+	for (int reg = VM_REG_GUEST_SS; reg <= VM_REG_GUEST_GS; reg++)
+		set_segment(g, reg, 16, 0xc093);
+	set_segment(g, VM_REG_GUEST_ES, 16, 0xc093);
+	build_idt(g);
+	*state = g;
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	struct guest *g = *state;
+
+	assert_int_equal(vcpu_set_state(g->vm, 0, VCPU_IDLE, false), 0);
+	vm_destroy(g->vm);
+	free(g);
+	return 0;
+}
+
+/* Runs a snippet to its OUT and returns EAX. */
+static uint32_t run_snippet(struct guest *g, const uint8_t *code, const uint8_t *end)
+{
+	memcpy(g->ram + CODE, code, (size_t)(end - code));
+	vm_mem_written(g->vm, CODE, (size_t)(end - code));
+	g->run = (struct vm_run){ .cpuid = 0, .rip = CODE };
+	assert_int_equal(vm_run(g->vm, &g->run), 0);
+	assert_int_equal(g->run.vm_exit.exitcode, VM_EXITCODE_INOUT);
+	assert_int_equal(g->run.vm_exit.u.inout.port, 0xe8);
+	return g->run.vm_exit.u.inout.eax;
+}
+#define RUN(g, name) run_snippet(g, name, name##_end)
+
+/* Carry lives across a load, a store, a push and a pop, through slots and through a loop's back edge. */
+SNIPPET(flags_live, "mov $0x200000, %ebx\n movl $0, (%rbx)\n xor %eax, %eax\n mov $1000, %ecx\n"
+		    "1: stc\n mov (%rbx), %rdx\n adc $0, %eax\n stc\n push %rax\n pop %r12\n adc $0, %eax\n"
+		    "mov %rax, 8(%rbx)\n clc\n movq $5, 16(%rbx,%rcx,8)\n adc $0, %eax\n"
+		    "dec %ecx\n jnz 1b\n");
+
+static void test_flags_live(void **state)
+{
+	assert_int_equal(RUN(*state, flags_live), 2000);
+}
+
+/* OF, SF, ZF, AF and PF survive a memory check as CF does. */
+SNIPPET(flags_all, "mov $0x200000, %ebx\n mov $0x7fffffff, %ecx\n xor %esi, %esi\n add $1, %ecx\n"
+		   "mov (%rbx), %rdx\n pushf\n pop %rax\n and $0x8d5, %eax\n");
+
+static void test_flags_all(void **state)
+{
+	assert_int_equal(RUN(*state, flags_all), 0x894); /* OF SF AF PF */
+}
+
+/* R12..R15 as operand, base, index, and all at once. */
+SNIPPET(high_registers, "mov $0x200000, %r13d\n mov $8, %r14d\n movq $40, 8(%r13,%r14,2)\n mov $2, %r15d\n"
+			"add 8(%r13,%r14,2), %r15\n lea (%r15,%r15), %r12\n xchg %r12, (%r13)\n"
+			"add (%r13), %r15\n mov %r15, %rax\n cmp %r15, %r12\n");
+
+static void test_high_registers(void **state)
+{
+	assert_int_equal(RUN(*state, high_registers), 42 + 84);
+}
+
+/* AH..BH with memory operands and R8.. in the address: no REX prefix may be there. */
+SNIPPET(high_bytes, "mov $0x200000, %r9d\n mov $0x1234, %eax\n mov %rax, %r10\n mov $0x200000, %ebx\n"
+		    "mov %ah, (%rbx)\n mov 0(%rbx), %ch\n add %ah, %ch\n movzbl %ch, %eax\n");
+
+static void test_high_bytes(void **state)
+{
+	assert_int_equal(RUN(*state, high_bytes), 0x24);
+}
+
+/* Loads, stores and a locked add across two pages that are not neighbours in physical memory. */
+SNIPPET(page_crossing, "mov $0x40200ffc, %ebx\n movabs $0x1122334455667788, %rax\n mov %rax, (%rbx)\n"
+		       "mov (%rbx), %rcx\n lock addq $1, (%rbx)\n mov 4(%rbx), %eax\n cmp %rcx, %rdx\n");
+
+static void test_page_crossing(void **state)
+{
+	struct guest *g = *state;
+	uint32_t low;
+
+	assert_int_equal(RUN(g, page_crossing), 0x11223344);
+	memcpy(&low, g->ram + DATA + 0xffc, 4);
+	assert_int_equal(low, 0x55667789);
+	memcpy(&low, g->ram + DATA + 0x5000, 4);
+	assert_int_equal(low, 0x11223344);
+}
+
+/* A store to the next instruction but one of the same block. */
+SNIPPET(smc_same_block, "xor %eax, %eax\n movb $5, 1f+1(%rip)\n nop\n 1: mov $1, %eax\n");
+/* A loop that rewrites its own immediate each time round. */
+SNIPPET(smc_loop, "xor %edx, %edx\n mov $100, %ecx\n 1: mov $0, %eax\n add %eax, %edx\n incl 1b+1(%rip)\n"
+		  "dec %ecx\n jnz 1b\n mov %edx, %eax\n");
+/* The same through another linear address of the page. */
+SNIPPET(smc_alias, "xor %edx, %edx\n mov $100, %ecx\n mov $0x40000000, %ebx\n lea 1f(%rip), %rsi\n"
+		   "and $0xfff, %esi\n 1: mov $0, %eax\n add %eax, %edx\n incl 1(%rbx,%rsi)\n dec %ecx\n"
+		   "jnz 1b\n mov %edx, %eax\n");
+/* A string store over code that ran before. */
+SNIPPET(smc_string, "call 2f\n lea 2f(%rip), %rdi\n mov $0x90, %eax\n mov $5, %ecx\n rep stosb\n xor %eax, %eax\n"
+		    "call 2f\n jmp 3f\n 2: mov $7, %eax\n ret\n 3: \n");
+
+static void test_smc(void **state)
+{
+	assert_int_equal(RUN(*state, smc_same_block), 5);
+	assert_int_equal(RUN(*state, smc_loop), 4950);
+	assert_int_equal(RUN(*state, smc_alias), 4950);
+	assert_int_equal(RUN(*state, smc_string), 0);
+}
+
+/* Host exceptions become the guest's: #DE, #GP of an unaligned aligned access, #PF with its address. */
+SNIPPET(divide_error, "xor %ecx, %ecx\n mov $1, %eax\n cltd\n push $0x77\n div %ecx\n");
+SNIPPET(unaligned_sse, "mov $0x200008, %ebx\n movaps (%rbx), %xmm0\n");
+SNIPPET(page_fault, "mov $0x50000010, %ebx\n mov $1, %r12d\n mov %r12, (%rbx)\n");
+
+static void test_faults(void **state)
+{
+	struct guest *g = *state;
+	uint64_t cr2, rip;
+
+	/* No error code: the handler pops the low half of RIP, which is in CODE's page. */
+	rip = RUN(g, divide_error) >> 8 & 0xfffff;
+	assert_in_range(rip, CODE & 0xfffff, (CODE & 0xfffff) + 32);
+	assert_int_equal(RUN(g, unaligned_sse), 0xe0000000);
+	assert_int_equal(RUN(g, page_fault), 0xe0000200);
+	assert_int_equal(vm_get_register(g->vm, 0, VM_REG_GUEST_CR2, &cr2), 0);
+	assert_int_equal(cr2, 0x50000010);
+}
+
+/* Vector registers and MXCSR stay across exits. */
+SNIPPET(vectors_1, "xor %ecx, %ecx\n xor %edx, %edx\n mov $7, %eax\n xsetbv\n mov $0x11, %eax\n vmovd %eax, %xmm7\n vpbroadcastd %xmm7, %ymm7\n fninit\n fld1\n fld1\n faddp\n");
+SNIPPET(vectors_2, "vextracti128 $1, %ymm7, %xmm1\n vmovd %xmm1, %eax\n push $0\n fistpl (%rsp)\n"
+		   "add (%rsp), %eax\n");
+
+static void test_vectors(void **state)
+{
+	RUN(*state, vectors_1);
+	assert_int_equal(RUN(*state, vectors_2), 0x13);
+}
+
+/* Indirect calls, recursion and returns through the jump cache. */
+SNIPPET(calls, "mov $20, %edi\n lea 1f(%rip), %r12\n call *%r12\n jmp 9f\n"
+	       "1: cmp $2, %edi\n jae 2f\n mov %edi, %eax\n ret\n"
+	       "2: push %rbx\n push %rdi\n dec %edi\n call *%r12\n mov %eax, %ebx\n pop %rdi\n sub $2, %edi\n"
+	       "call 1b\n add %ebx, %eax\n pop %rbx\n ret\n 9: \n");
+
+static void test_calls(void **state)
+{
+	assert_int_equal(RUN(*state, calls), 6765);
+}
+
+static void *suspend_soon(void *arg)
+{
+	struct guest *g = arg;
+
+	usleep(20000);
+	vm_suspend(g->vm, VM_SUSPEND_POWEROFF);
+	return NULL;
+}
+
+/* Endless loops of every kind let go when asked. */
+SNIPPET(loop_self, "1: jmp 1b\n");
+SNIPPET(loop_calls, "2: call 1f\n jmp 2b\n 1: ret\n");
+SNIPPET(loop_indirect, "lea 1f(%rip), %rax\n 1: jmp *%rax\n");
+SNIPPET(loop_count, "2: mov $100, %ecx\n 1: loop 1b\n jrcxz 2b\n");
+SNIPPET(loop_string, "mov $0x200000, %edi\n 1: mov $0x100000, %ecx\n mov $0x200000, %edi\n rep stosb\n jmp 1b\n");
+
+static void kick_out_of(void **state, const uint8_t *code, const uint8_t *end)
+{
+	struct guest *g = *state;
+	pthread_t thread;
+
+	memcpy(g->ram + CODE, code, (size_t)(end - code));
+	g->run = (struct vm_run){ .cpuid = 0, .rip = CODE };
+	assert_int_equal(pthread_create(&thread, NULL, suspend_soon, g), 0);
+	assert_int_equal(vm_run(g->vm, &g->run), 0);
+	assert_int_equal(g->run.vm_exit.exitcode, VM_EXITCODE_SUSPENDED);
+	assert_int_equal(g->run.vm_exit.u.suspended.how, VM_SUSPEND_POWEROFF);
+	pthread_join(thread, NULL);
+}
+
+#define KICK_TEST(name)                                                                            \
+	static void test_##name(void **state)                                                      \
+	{                                                                                          \
+		kick_out_of(state, name, name##_end);                                              \
+	}
+KICK_TEST(loop_self)
+KICK_TEST(loop_calls)
+KICK_TEST(loop_indirect)
+KICK_TEST(loop_count)
+KICK_TEST(loop_string)
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(test_##name, set_up, tear_down)
+	const struct CMUnitTest tests[] = {
+		TEST(flags_live),  TEST(flags_all),  TEST(high_registers), TEST(high_bytes),
+		TEST(page_crossing), TEST(smc),	     TEST(faults),	   TEST(vectors),
+		TEST(calls),	   TEST(loop_self),  TEST(loop_calls),	   TEST(loop_indirect),
+		TEST(loop_count),  TEST(loop_string),
+	};
+
+	return cmocka_run_group_tests_name("soft", tests, NULL, NULL);
+}
