@@ -9,6 +9,7 @@
 
 #include "host/event.h"
 #include "host/log.h"
+#include "host/memory.h"
 #include "host/tty.h"
 
 #endif

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Copyright (c) 2026, the hyve authors */
+/*
+ * The machine's insides, shared by the files of machine/.
+ *
+ * Threads: one per vcpu runs the guest and serves its exits; the event loop's serves devices; the one
+ * in machine_run waits for them.  machine->lock guards how the machine ends and the vcpu threads' hand-over;
+ * it is innermost: nothing is called with it held.
+ */
+#ifndef MACHINE_ASSEMBLY_H
+#define MACHINE_ASSEMBLY_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <vmm/vmm.h>
+#include <vmm/vmm_dev.h>
+
+#include "device/device.h"
+#include "machine/boot/boot.h"
+#include "machine/bus.h"
+#include "machine/machine.h"
+#include "machine/ram.h"
+
+/* The configuration, checked and typed. Strings are borrowed from it. */
+struct settings {
+	const char *name, *backend, *kernel, *initrd, *cmdline, *image;
+	unsigned ncpus;
+	uint64_t memory; /* bytes */
+	bool acpi, mptable, x2apic, strict_io, strict_msr, exit_on_pause, localtime, guest_in_core;
+};
+
+int settings_read(const struct config *config, struct settings *s, struct machine_error *error);
+
+enum { MACHINE_DEVICES_MAX = 16 };
+
+struct machine_device {
+	const struct device_model *model;
+	const struct device_unit *unit;
+	void *dev;
+	unsigned nclaimed; /* of unit->res, from the front */
+};
+
+struct machine_vcpu {
+	struct machine *machine;
+	int id;
+	pthread_t thread;
+	bool started;
+	uint64_t rip; /* where the thread begins, or after `hold` goes on */
+	bool hold;    /* somebody resets this vcpu: its thread waits before it runs again */
+	bool moved;   /* rip was set anew */
+};
+
+struct machine {
+	struct guest guest; /* first: device models get a pointer to it */
+	const struct config *config;
+	struct settings settings;
+	struct vm *vm;
+	struct ram ram;
+	struct bus *bus;
+	struct boot_entry entry;
+	struct machine_device devices[MACHINE_DEVICES_MAX];
+	unsigned ndevices;
+	struct machine_vcpu vcpus[VM_MAXCPU];
+
+	pthread_mutex_t lock; /* guards what follows, and hold, moved, rip and started of the vcpus */
+	pthread_cond_t changed;
+	unsigned running; /* vcpu threads */
+	bool stopping;	  /* no new vcpu is started */
+	enum vm_suspend_how how;
+	int failure; /* errno of the first thing that went wrong; 0: none */
+	struct machine_error why;
+};
+
+extern const struct guest_ops machine_guest_ops;
+
+/* Keeps the first failure, and stops the VM. Any thread. */
+void machine_fail(struct machine *machine, int code, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+
+/* Registers, capabilities and thread of vcpu 0, from machine->entry. 0 or an errno. */
+int vcpu_start_boot(struct machine *machine);
+/* The same for one that a startup IPI starts in real mode at `base`, or starts anew. */
+int vcpu_start_ap(struct machine *machine, int id, uint64_t base);
+
+/* Registers of the boot processor; *rip is where it starts. 0 or an errno. */
+int vcpu_load_entry(struct vm *vm, int vcpu, const struct boot_entry *entry, uint64_t *rip);
+/* Registers after a startup IPI; it starts at rip 0 of the segment at `base`. */
+int vcpu_load_startup(struct vm *vm, int vcpu, uint64_t base);
+
+enum exit_next {
+	EXIT_CONTINUE, /* at exit->rip + exit->inst_length */
+	EXIT_RESTART,  /* at exit->rip */
+	EXIT_ABORT,    /* machine_fail was called */
+	EXIT_SUSPENDED,
+};
+
+/* Does what the exit asks for. On the vcpu's thread. */
+enum exit_next vcpu_handle_exit(struct machine_vcpu *v, struct vm_exit *exit);
+
+#endif

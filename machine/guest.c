@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Copyright (c) 2026, the hyve authors */
+/* device/guest.h over the vmm API. */
+#include "machine/assembly.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "host/host.h"
+
+struct guest_timer {
+	struct event_timer *timer;
+};
+
+static struct machine *machine_of(struct guest *guest)
+{
+	return (struct machine *)guest;
+}
+
+static int read_memory(struct guest *guest, uint64_t gpa, void *buf, size_t len)
+{
+	void *from = ram_at(&machine_of(guest)->ram, gpa, len);
+
+	if (!from)
+		return EFAULT;
+	memcpy(buf, from, len);
+	return 0;
+}
+
+static int write_memory(struct guest *guest, uint64_t gpa, const void *buf, size_t len)
+{
+	struct machine *m = machine_of(guest);
+	void *to = ram_at(&m->ram, gpa, len);
+
+	if (!to)
+		return EFAULT;
+	memcpy(to, buf, len);
+	vm_mem_written(m->vm, gpa, len);
+	return 0;
+}
+
+/* ISA line n reaches the I/O APIC on pin n, but for the timer's. */
+static int ioapic_pin(unsigned irq)
+{
+	return irq == PC_PIT_IRQ ? PC_PIT_IOAPIC_PIN : (int)irq;
+}
+
+static void irq(struct guest *guest, unsigned line, bool asserted)
+{
+	struct machine *m = machine_of(guest);
+	int error = asserted ? vmmdev_isa_assert_irq(m->vm, (int)line, ioapic_pin(line))
+			     : vmmdev_isa_deassert_irq(m->vm, (int)line, ioapic_pin(line));
+
+	if (error)
+		log_debug(guest->log, "irq", "line %u: %s", line, strerror(error));
+}
+
+static void irq_level(struct guest *guest, unsigned line)
+{
+	int error = vmmdev_isa_set_irq_trigger(machine_of(guest)->vm, (int)line, LEVEL_TRIGGER);
+
+	if (error)
+		log_warn(guest->log, "irq", "line %u cannot be level-triggered", line);
+}
+
+static void end(struct guest *guest, enum guest_end how)
+{
+	static const enum vm_suspend_how hows[] = {
+		[GUEST_RESET] = VM_SUSPEND_RESET,
+		[GUEST_POWEROFF] = VM_SUSPEND_POWEROFF,
+	};
+
+	machine_stop(machine_of(guest), hows[how]);
+}
+
+static int claim(struct guest *guest, const struct guest_range *range)
+{
+	return bus_claim(machine_of(guest)->bus, range);
+}
+
+static void unclaim(struct guest *guest, const struct guest_range *range)
+{
+	bus_unclaim(machine_of(guest)->bus, range);
+}
+
+static int timer_create_on_loop(
+	struct guest *guest, void (*fn)(void *arg), void *arg, struct guest_timer **out)
+{
+	struct guest_timer *timer = calloc(1, sizeof(*timer));
+	int error = timer ? event_timer_create(guest->loop, fn, arg, &timer->timer) : ENOMEM;
+
+	if (error)
+		free(timer);
+	else
+		*out = timer;
+	return error;
+}
+
+static void timer_set(struct guest_timer *timer, uint64_t delay_ns)
+{
+	event_timer_set(timer->timer, delay_ns);
+}
+
+static void timer_stop(struct guest_timer *timer)
+{
+	event_timer_stop(timer->timer);
+}
+
+static void timer_destroy(struct guest_timer *timer)
+{
+	if (!timer)
+		return;
+	event_timer_remove(timer->timer);
+	free(timer);
+}
+
+const struct guest_ops machine_guest_ops = {
+	.read = read_memory,
+	.write = write_memory,
+	.irq = irq,
+	.irq_level = irq_level,
+	.end = end,
+	.claim = claim,
+	.unclaim = unclaim,
+	.timer_create = timer_create_on_loop,
+	.timer_set = timer_set,
+	.timer_stop = timer_stop,
+	.timer_destroy = timer_destroy,
+};

@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Copyright (c) 2026, the hyve authors */
+/* From configuration strings to checked settings. */
+#include "machine/assembly.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "host/host.h"
+
+enum { MEMORY_MIN = 1 << 20, PAGE = 4096 };
+
+static int read_memory(const struct config *config, struct settings *s, struct machine_error *error)
+{
+	const char *text = config_get(config, "memory.size");
+	uint64_t host = host_memory_bytes();
+
+	if (!text)
+		text = "256M";
+	if (memory_size_parse(text, &s->memory) != 0)
+		return machine_error(error, EINVAL, "memory size \"%.40s\": write it like 512M or 2G", text);
+	if (s->memory < MEMORY_MIN || s->memory % PAGE != 0)
+		return machine_error(error, EINVAL,
+			"memory size \"%.40s\": use a multiple of 4 KiB, at least 1M", text);
+	if (s->memory > host)
+		return machine_error(error, ENOMEM,
+			"memory size \"%.40s\": this host has %llu MiB; ask for less with -m", text,
+			(unsigned long long)(host >> 20));
+	return 0;
+}
+
+static int read_topology(const struct config *config, struct settings *s, struct machine_error *error)
+{
+	unsigned sockets, cores, threads;
+	int code = config_number(config, "cpus", 1, 1, VM_MAXCPU, &s->ncpus, error);
+
+	if (!code)
+		code = config_number(config, "sockets", 0, 1, VM_MAXCPU, &sockets, error);
+	if (!code)
+		code = config_number(config, "cores", 1, 1, VM_MAXCPU, &cores, error);
+	if (!code)
+		code = config_number(config, "threads", 1, 1, VM_MAXCPU, &threads, error);
+	if (code)
+		return code;
+	/* Not given: as many sockets as it takes. */
+	if (sockets == 0)
+		sockets = s->ncpus / (cores * threads);
+	if (sockets * cores * threads != s->ncpus)
+		return machine_error(error, EINVAL,
+			"-c: %u sockets of %u cores of %u threads are not %u cpus", sockets, cores, threads,
+			s->ncpus);
+	return 0;
+}
+
+static int read_flags(const struct config *config, struct settings *s, struct machine_error *error)
+{
+	bool hlt;
+	const struct {
+		const char *key;
+		bool normal;
+		bool *value;
+	} flags[] = {
+		{ "acpi_tables", true, &s->acpi },
+		{ "x86.mptable", true, &s->mptable },
+		{ "x86.x2apic", false, &s->x2apic },
+		{ "x86.strictio", false, &s->strict_io },
+		{ "x86.strictmsr", true, &s->strict_msr },
+		{ "x86.vmexit_on_pause", false, &s->exit_on_pause },
+		/* HLT always leaves the guest here: only its spelling is checked. */
+		{ "x86.vmexit_on_hlt", true, &hlt },
+		{ "rtc.use_localtime", true, &s->localtime },
+		{ "memory.guest_in_core", false, &s->guest_in_core },
+	};
+
+	for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]); i++) {
+		int code = config_bool(config, flags[i].key, flags[i].normal, flags[i].value, error);
+
+		if (code)
+			return code;
+	}
+	return 0;
+}
+
+static int read_what_to_boot(const struct config *config, struct settings *s, struct machine_error *error)
+{
+	s->kernel = config_get(config, "kernel.path");
+	s->initrd = config_get(config, "kernel.initrd");
+	s->cmdline = config_get(config, "kernel.cmdline");
+	s->image = config_get(config, "image.path");
+	if (!s->kernel && !s->image)
+		return machine_error(error, EINVAL, "nothing to boot: name a kernel with --kernel");
+	if (s->kernel && s->image)
+		return machine_error(error, EINVAL, "give either --kernel or image.path, not both");
+	if (!s->kernel && (s->initrd || s->cmdline))
+		return machine_error(error, EINVAL, "--initrd and --append need --kernel");
+	if (!s->cmdline)
+		s->cmdline = "";
+	return 0;
+}
+
+static int read_name(const struct config *config, struct settings *s, struct machine_error *error)
+{
+	s->name = config_get(config, "name");
+	if (!s->name || !*s->name)
+		return machine_error(error, EINVAL, "the machine needs a name, as the last argument");
+	if (strlen(s->name) >= VM_MAX_NAMELEN)
+		return machine_error(error, EINVAL, "the name \"%.40s\" is too long; use at most %d bytes",
+			s->name, VM_MAX_NAMELEN - 1);
+	return 0;
+}
+
+int settings_read(const struct config *config, struct settings *s, struct machine_error *error)
+{
+	int code = read_name(config, s, error);
+
+	s->backend = config_get(config, "backend");
+	if (!code)
+		code = read_topology(config, s, error);
+	if (!code)
+		code = read_memory(config, s, error);
+	if (!code)
+		code = read_flags(config, s, error);
+	if (!code)
+		code = read_what_to_boot(config, s, error);
+	return code;
+}

@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Copyright (c) 2026, the hyve authors */
+/* The vcpu threads. */
+#include "machine/assembly.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+/*
+ * A vcpu that is being reset by another one's startup IPI waits here; it goes on where that one says.
+ * Its registers are changed only while it waits or is about to.
+ */
+static void take_new_rip(struct machine_vcpu *v, uint64_t *rip)
+{
+	struct machine *m = v->machine;
+
+	pthread_mutex_lock(&m->lock);
+	while (v->hold)
+		pthread_cond_wait(&m->changed, &m->lock);
+	if (v->moved) {
+		v->moved = false;
+		*rip = v->rip;
+	}
+	pthread_mutex_unlock(&m->lock);
+}
+
+static void run_until_suspended(struct machine_vcpu *v)
+{
+	struct vm_run run = { .cpuid = v->id };
+	enum exit_next next = EXIT_RESTART;
+	bool failed = false;
+
+	while (next != EXIT_SUSPENDED) {
+		take_new_rip(v, &run.rip);
+		int error = vmmdev_run(v->machine->vm, &run);
+
+		if (error) {
+			machine_fail(v->machine, error, "vcpu %d stopped at rip %#llx: %s", v->id,
+				(unsigned long long)run.vm_exit.rip, strerror(error));
+			next = EXIT_ABORT;
+		} else {
+			next = vcpu_handle_exit(v, &run.vm_exit);
+			run.rip = run.vm_exit.rip;
+			if (next == EXIT_CONTINUE)
+				run.rip += (uint64_t)run.vm_exit.inst_length;
+		}
+		/*
+		 * After a failure the VM is suspended, which completes only when all vcpus have come
+		 * to vm_run: so once more.
+		 */
+		if (next == EXIT_ABORT && failed)
+			break;
+		failed |= next == EXIT_ABORT;
+	}
+}
+
+static void *vcpu_main(void *arg)
+{
+	struct machine_vcpu *v = arg;
+	struct machine *m = v->machine;
+
+	run_until_suspended(v);
+	pthread_mutex_lock(&m->lock);
+	m->running--;
+	pthread_cond_broadcast(&m->changed);
+	pthread_mutex_unlock(&m->lock);
+	return NULL;
+}
+
+static int set_capabilities(struct machine *m, int id)
+{
+	int error = vmmdev_set_capability(m->vm, id, VM_CAP_HALT_EXIT, 1);
+
+	if (error == ENOENT)
+		error = 0;
+	if (!error && m->settings.exit_on_pause)
+		error = vmmdev_set_capability(m->vm, id, VM_CAP_PAUSE_EXIT, 1);
+	return error;
+}
+
+/* The registers are set. The vcpu counts as active before its thread exists. */
+static int start_thread(struct machine_vcpu *v)
+{
+	struct machine *m = v->machine;
+	char name[16];
+	int error = vmmdev_activate_cpu(m->vm, v->id);
+
+	if (error)
+		return error;
+	pthread_mutex_lock(&m->lock);
+	m->running++;
+	v->started = true;
+	pthread_mutex_unlock(&m->lock);
+	error = pthread_create(&v->thread, NULL, vcpu_main, v);
+	if (error) {
+		pthread_mutex_lock(&m->lock);
+		m->running--;
+		v->started = false;
+		pthread_mutex_unlock(&m->lock);
+		return error;
+	}
+	snprintf(name, sizeof(name), "hyve-vcpu%d", v->id);
+	pthread_setname_np(v->thread, name);
+	return 0;
+}
+
+int vcpu_start_boot(struct machine *m)
+{
+	struct machine_vcpu *v = &m->vcpus[0];
+	int error = set_capabilities(m, 0);
+
+	if (!error)
+		error = vcpu_load_entry(m->vm, 0, &m->entry, &v->rip);
+	v->moved = true;
+	return error ? error : start_thread(v);
+}
+
+int vcpu_start_ap(struct machine *m, int id, uint64_t base)
+{
+	struct machine_vcpu *v = &m->vcpus[id];
+
+	pthread_mutex_lock(&m->lock);
+	bool started = v->started;
+
+	v->hold = true;
+	pthread_mutex_unlock(&m->lock);
+
+	int error = started ? 0 : set_capabilities(m, id);
+
+	if (!error)
+		error = vcpu_load_startup(m->vm, id, base);
+	pthread_mutex_lock(&m->lock);
+	v->hold = false;
+	v->moved = true;
+	v->rip = 0;
+	pthread_cond_broadcast(&m->changed);
+	pthread_mutex_unlock(&m->lock);
+	return error || started ? error : start_thread(v);
+}
