@@ -62,7 +62,8 @@ $(BUILD)/libvmm.a: $(LIB_OBJ)
 $(BUILD)/libvmm.so: $(LIB_OBJ)
 	$(Q)$(CC) -shared -o $@ $^ $(LDFLAGS_ALL) -Wl,-soname,libvmm.so.$(SOVERSION)
 	$(Q)ln -sf libvmm.so $@.$(SOVERSION)
-$(BUILD)/hyve: $(BUILD)/cmd/hyve.o $(CMD_OBJ) $(BUILD)/libvmm.a
+$(BUILD)/cmd/%.o: EXTRA := -DHYVE_VERSION='"$(VERSION)"'
+$(BUILD)/hyve: $(patsubst %.c,$(BUILD)/%.o,$(wildcard cmd/*.c)) $(CMD_OBJ) $(BUILD)/libvmm.a
 	$(Q)$(CC) -o $@ $^ $(LDFLAGS_ALL) $(CMD_LIBS)
 
 # What an embedder has: the public headers and the library, nothing else.
@@ -174,4 +175,4 @@ clean:
 FORCE:
 .SECONDARY:
 -include $(patsubst %.o,%.d,$(LIB_OBJ) $(CMD_OBJ)) $(patsubst %,%.d,$(TEST_BIN) $(EXAMPLES)) \
-	$(BUILD)/cmd/hyve.d
+	$(patsubst %.c,$(BUILD)/%.d,$(wildcard cmd/*.c))

@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Copyright (c) 2026, the hyve authors */
+/* hyve: runs one virtual machine, in the manner of bhyve(8). */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include "cmd/options.h"
+#include "host/host.h"
+#include "machine/machine.h"
+
+enum { EXIT_REBOOT = 0, EXIT_POWEROFF = 1, EXIT_HALT = 2, EXIT_TRIPLEFAULT = 3, EXIT_ERROR = 4 };
+
+static const char usage[] =
+	"usage: hyve [-aACehHPuwxY] [-c N] [-m size] [-l comN,dev] [-k file] [-o key=value] [-U uuid]\n"
+	"            [--kernel file [--initrd file] [--append text]] [--backend auto|soft] name\n"
+	"       hyve --preflight | --version | --help\n"
+	"\n"
+	"  -c N           virtual cpus (1); also cpus=N,sockets=N,cores=N,threads=N\n"
+	"  -m size        memory (256M); K, M, G, T\n"
+	"  -l comN,dev    serial line 1 to 4 on stdio, pty, file=PATH or /dev/... (com1,stdio)\n"
+	"  --kernel file  Linux bzImage, or an ELF kernel (vmlinux, PVH)\n"
+	"  --initrd file  initial RAM disk\n"
+	"  --append text  kernel command line\n"
+	"  --backend name auto, soft, ...; --preflight lists which work here\n"
+	"  -k file        settings from a file; -o key=value: one setting\n"
+	"  -x -a          x2APIC; xAPIC (default)\n"
+	"  -e             end on access to a port that nothing answers\n"
+	"  -w             ignore unknown MSRs instead of #GP\n"
+	"  -u             clock in UTC\n"
+	"  -C             guest memory in core files\n"
+	"  -Y             no MP table\n"
+	"  -U uuid        identity of the machine\n"
+	"  -A -H -P       ACPI tables, exit on HLT (both always), exit on PAUSE\n"
+	"\n"
+	"Ctrl-A x ends the machine, Ctrl-A Ctrl-A is one Ctrl-A. SIGTERM presses the power button.\n"
+	"Exit status: 0 reboot, 1 power-off, 2 halt, 3 triple fault, 4 error.\n";
+
+static int fail(const struct machine_error *error)
+{
+	fprintf(stderr, "hyve: %s\n", error->text);
+	return EXIT_ERROR;
+}
+
+/* A closed 0, 1 or 2 would become some file's number, and the guest's console write into it. */
+static void fill_standard_fds(void)
+{
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDWR);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd >= 0)
+		close(fd);
+}
+
+static int preflight(void)
+{
+	const char *name;
+	char why[200];
+	int error, working = 0;
+
+	for (unsigned i = 0; machine_backend(i, &name, &error, why, sizeof(why)); i++) {
+		printf("%-6s %s%s\n", name, error ? "no: " : "works", why);
+		working += !error;
+	}
+	return working ? 0 : EXIT_ERROR;
+}
+
+static int dump(const struct config *config)
+{
+	const char *key, *value;
+
+	for (size_t i = 0; config_at(config, i, &key, &value); i++)
+		printf("%s=%s\n", key, value);
+	return 0;
+}
+
+/* ---- signals ---- */
+
+struct watch {
+	struct machine *machine;
+	bool pressed;	   /* SIGTERM has pressed the power button once */
+	atomic_int signal; /* what ended us; 0: nothing did */
+};
+
+static const int watched[] = { SIGTERM, SIGINT, SIGHUP, SIGQUIT, 0 };
+
+/* Before the first thread: they all inherit it, and the event loop gets the signals. */
+static void block_signals(void)
+{
+	struct sigaction ignore = { .sa_handler = SIG_IGN };
+	sigset_t set;
+
+	sigemptyset(&set);
+	for (const int *s = watched; *s; s++)
+		sigaddset(&set, *s);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	sigaction(SIGPIPE, &ignore, NULL); /* a console that nobody reads is no reason to die */
+}
+
+static void on_signal(void *arg, int signo)
+{
+	struct watch *watch = arg;
+
+	if (signo == SIGTERM && !watch->pressed) {
+		watch->pressed = true;
+		machine_power_button(watch->machine);
+		return;
+	}
+	watch->signal = signo;
+	machine_stop(watch->machine, VM_SUSPEND_POWEROFF);
+}
+
+/* Ends as the signal would have, now that all is tidied up; the caller sees it in our status. */
+static void die_of(int signo)
+{
+	struct sigaction normal = { .sa_handler = SIG_DFL };
+	sigset_t set;
+
+	sigaction(signo, &normal, NULL);
+	sigemptyset(&set);
+	sigaddset(&set, signo);
+	raise(signo);
+	sigprocmask(SIG_UNBLOCK, &set, NULL);
+}
+
+/* ---- running ---- */
+
+static int run(const struct config *config)
+{
+	static const int statuses[] = {
+		[VM_SUSPEND_NONE] = EXIT_ERROR,
+		[VM_SUSPEND_RESET] = EXIT_REBOOT,
+		[VM_SUSPEND_POWEROFF] = EXIT_POWEROFF,
+		[VM_SUSPEND_HALT] = EXIT_HALT,
+		[VM_SUSPEND_TRIPLEFAULT] = EXIT_TRIPLEFAULT,
+	};
+	struct event_source *signals = NULL;
+	enum vm_suspend_how how = VM_SUSPEND_NONE;
+	struct watch watch = { 0 };
+	struct machine_error error;
+
+	block_signals();
+	if (machine_create(config, &watch.machine, &error))
+		return fail(&error);
+	int code = event_signals_add(machine_loop(watch.machine), watched, on_signal, &watch, &signals);
+
+	if (code)
+		machine_error(&error, code, "signals: %s", strerror(code));
+	else
+		code = machine_run(watch.machine, &how, &error);
+	event_source_remove(signals);
+	machine_destroy(watch.machine);
+	if (code)
+		return fail(&error);
+	if (watch.signal)
+		die_of(watch.signal);
+	return statuses[how];
+}
+
+static int act(enum options_wish wish, const struct config *config, const struct machine_error *error)
+{
+	const char *dump_wanted = config_get(config, "config.dump");
+
+	switch (wish) {
+	case OPTIONS_HELP:
+		fputs(usage, stdout);
+		return 0;
+	case OPTIONS_LPC_HELP:
+		puts("com1\ncom2\ncom3\ncom4");
+		return 0;
+	case OPTIONS_VERSION:
+		puts("hyve " HYVE_VERSION);
+		return 0;
+	case OPTIONS_PREFLIGHT:
+		return preflight();
+	case OPTIONS_BAD:
+		return fail(error);
+	case OPTIONS_RUN:
+		break;
+	}
+	return dump_wanted && strcmp(dump_wanted, "true") == 0 ? dump(config) : run(config);
+}
+
+int main(int argc, char *argv[])
+{
+	struct machine_error error;
+	struct config *config;
+
+	fill_standard_fds();
+	if (config_create(&config)) {
+		machine_error(&error, ENOMEM, "%s", strerror(ENOMEM));
+		return fail(&error);
+	}
+	int status = act(options_read(argc, argv, config, &error), config, &error);
+
+	config_destroy(config);
+	return status;
+}

@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Copyright (c) 2026, the hyve authors */
+#include "cmd/options.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "machine/machine.h"
+
+/* Long options stand outside the range of characters. */
+enum {
+	LONG_KERNEL = 256,
+	LONG_INITRD,
+	LONG_APPEND,
+	LONG_BACKEND,
+	LONG_PREFLIGHT,
+	LONG_VERSION,
+};
+
+static const struct option long_options[] = {
+	{ "kernel", required_argument, NULL, LONG_KERNEL },
+	{ "initrd", required_argument, NULL, LONG_INITRD },
+	{ "append", required_argument, NULL, LONG_APPEND },
+	{ "backend", required_argument, NULL, LONG_BACKEND },
+	{ "preflight", no_argument, NULL, LONG_PREFLIGHT },
+	{ "version", no_argument, NULL, LONG_VERSION },
+	{ "help", no_argument, NULL, 'h' },
+	{ NULL, 0, NULL, 0 },
+};
+
+#define SHORT_OPTIONS ":Cac:k:l:m:o:AHIPU:Yehuwx"
+
+/* Options that are one setting. A value of NULL: the option's argument. */
+static const struct {
+	int option;
+	const char *key, *value;
+} simple[] = {
+	{ 'A', "acpi_tables", "true" },
+	{ 'C', "memory.guest_in_core", "true" },
+	{ 'H', "x86.vmexit_on_hlt", "true" },
+	{ 'P', "x86.vmexit_on_pause", "true" },
+	{ 'U', "uuid", NULL },
+	{ 'Y', "x86.mptable", "false" },
+	{ 'a', "x86.x2apic", "false" },
+	{ 'e', "x86.strictio", "true" },
+	{ 'm', "memory.size", NULL },
+	{ 'u', "rtc.use_localtime", "false" },
+	{ 'w', "x86.strictmsr", "false" },
+	{ 'x', "x86.x2apic", "true" },
+	{ LONG_KERNEL, "kernel.path", NULL },
+	{ LONG_INITRD, "kernel.initrd", NULL },
+	{ LONG_APPEND, "kernel.cmdline", NULL },
+	{ LONG_BACKEND, "backend", NULL },
+};
+
+static int set(struct config *config, const char *key, const char *value, struct machine_error *error)
+{
+	int code = config_set(config, key, value);
+
+	return code ? machine_error(error, code, "%s: %s", key, strerror(code)) : 0;
+}
+
+/* -c [cpus=]N[,sockets=N][,cores=N][,threads=N] */
+static int set_cpus(struct config *config, const char *text, struct machine_error *error)
+{
+	static const char *const keys[] = { "cpus", "sockets", "cores", "threads" };
+	char buf[128], *rest = buf, *part;
+
+	if (snprintf(buf, sizeof(buf), "%s", text) >= (int)sizeof(buf))
+		return machine_error(error, EINVAL, "-c: too long; use a number of cpus");
+	for (int n = 0; (part = strsep(&rest, ",")) != NULL; n++) {
+		char *value = strchr(part, '=');
+		const char *key = n == 0 && !value ? "cpus" : part;
+		size_t i = 0;
+
+		if (value)
+			*value++ = '\0';
+		else
+			value = part;
+		while (i < 4 && strcmp(key, keys[i]) != 0)
+			i++;
+		if (i == 4)
+			return machine_error(error, EINVAL,
+				"-c %.60s: use N, or cpus=N,sockets=N,cores=N,threads=N", text);
+		int code = set(config, keys[i], value, error);
+
+		if (code)
+			return code;
+	}
+	return 0;
+}
+
+/* -l com1,stdio */
+static int set_lpc(struct config *config, const char *text, struct machine_error *error)
+{
+	char key[32];
+
+	if (strncmp(text, "com", 3) != 0 || text[3] < '1' || text[3] > '4' || text[4] != ',' || !text[5])
+		return machine_error(error, EINVAL,
+			"-l %.60s: use com1 to com4 with stdio, pty, file=PATH or /dev/..., as in -l com1,stdio",
+			text);
+	snprintf(key, sizeof(key), "lpc.%.4s.path", text);
+	return set(config, key, text + 5, error);
+}
+
+/* Unlike in a file, where bhyve's keys may stand that mean nothing here, an unknown one is a typo. */
+static int set_variable(struct config *config, const char *text, struct machine_error *error)
+{
+	const char *equals = strchr(text, '=');
+	char key[128];
+	int code = config_parse(config, text, error);
+
+	if (code)
+		return code;
+	snprintf(key, sizeof(key), "%.*s", (int)(equals - text), text);
+	if (!config_is_known(key))
+		return machine_error(error, EINVAL, "-o %.80s: unknown setting; see hyve(8)", key);
+	return 0;
+}
+
+static bool is_uuid(const char *text)
+{
+	static const char form[] = "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx";
+
+	if (strlen(text) != sizeof(form) - 1)
+		return false;
+	for (size_t i = 0; form[i]; i++)
+		if (form[i] == '-' ? text[i] != '-' : !isxdigit((unsigned char)text[i]))
+			return false;
+	return true;
+}
+
+static int set_simple(struct config *config, int option, const char *argument, struct machine_error *error)
+{
+	for (size_t i = 0; i < sizeof(simple) / sizeof(simple[0]); i++)
+		if (simple[i].option == option)
+			return set(config, simple[i].key, simple[i].value ? simple[i].value : argument,
+				error);
+	return 0; /* -I: bhyve's of old, accepted for the tools that still pass it */
+}
+
+static int apply(struct config *config, int option, const char *argument, struct machine_error *error)
+{
+	switch (option) {
+	case 'c':
+		return set_cpus(config, argument, error);
+	case 'k':
+		return config_load(config, argument, error);
+	case 'l':
+		return set_lpc(config, argument, error);
+	case 'o':
+		return set_variable(config, argument, error);
+	case 'U':
+		if (!is_uuid(argument))
+			return machine_error(error, EINVAL, "-U %.60s: no UUID of the form "
+				"01234567-89ab-cdef-0123-456789abcdef", argument);
+		break;
+	}
+	return set_simple(config, option, argument, error);
+}
+
+/* The option that getopt stumbled over, as the user wrote it. */
+static int bad_option(int result, char *const argv[], struct machine_error *error)
+{
+	char name[64];
+
+	if (optopt > 0 && optopt < 256)
+		snprintf(name, sizeof(name), "-%c", optopt);
+	else
+		snprintf(name, sizeof(name), "%.60s", argv[optind - 1]);
+	return machine_error(error, EINVAL, result == ':' ? "%s needs an argument; see hyve -h"
+							   : "unknown option %s; see hyve -h", name);
+}
+
+static const char *const com_keys[] = { "lpc.com1.path", "lpc.com2.path", "lpc.com3.path", "lpc.com4.path" };
+
+/* com1 on this terminal unless something else was said; and only one line can have it. */
+static int finish_lines(struct config *config, struct machine_error *error)
+{
+	unsigned given = 0, stdio = 0;
+
+	for (size_t i = 0; i < 4; i++) {
+		const char *path = config_get(config, com_keys[i]);
+
+		given += path != NULL;
+		stdio += path && strcmp(path, "stdio") == 0;
+	}
+	if (stdio > 1)
+		return machine_error(error, EINVAL, "only one serial line can have stdio; give the others a pty");
+	return given ? 0 : set(config, com_keys[0], "stdio", error);
+}
+
+static int finish(int argc, char *const argv[], struct config *config, struct machine_error *error)
+{
+	if (argc - optind > 1)
+		return machine_error(error, EINVAL, "\"%.60s\": one machine name, behind the options",
+			argv[optind + 1]);
+	int code = optind < argc ? set(config, "name", argv[optind], error) : 0;
+
+	if (!code)
+		code = config_expand(config, error);
+	return code ? code : finish_lines(config, error);
+}
+
+enum options_wish options_read(
+	int argc, char *const argv[], struct config *config, struct machine_error *error)
+{
+	int option, code = 0;
+
+	opterr = 0;
+	optind = 0; /* glibc: start anew */
+	while (!code && (option = getopt_long(argc, argv, SHORT_OPTIONS, long_options, NULL)) != -1) {
+		switch (option) {
+		case 'h':
+			return OPTIONS_HELP;
+		case LONG_VERSION:
+			return OPTIONS_VERSION;
+		case LONG_PREFLIGHT:
+			return OPTIONS_PREFLIGHT;
+		case '?':
+		case ':':
+			code = bad_option(option, argv, error);
+			break;
+		case 'l':
+			if (strcmp(optarg, "help") == 0)
+				return OPTIONS_LPC_HELP;
+			/* fall through */
+		default:
+			code = apply(config, option, optarg, error);
+		}
+	}
+	if (!code)
+		code = finish(argc, argv, config, error);
+	return code ? OPTIONS_BAD : OPTIONS_RUN;
+}

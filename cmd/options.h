@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Copyright (c) 2026, the hyve authors */
+/* hyve's command line, as bhyve(8) has it, turned into configuration settings. For cmd/. */
+#ifndef CMD_OPTIONS_H
+#define CMD_OPTIONS_H
+
+struct config;
+struct machine_error;
+
+enum options_wish {
+	OPTIONS_RUN,
+	OPTIONS_HELP,
+	OPTIONS_LPC_HELP,
+	OPTIONS_VERSION,
+	OPTIONS_PREFLIGHT,
+	OPTIONS_BAD, /* *error says what is wrong, and what to do */
+};
+
+enum options_wish options_read(
+	int argc, char *const argv[], struct config *config, struct machine_error *error);
+
+#endif
