@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # The guest images: flat 64 KiB ROMs, one for each file of tests, and what runs them.
 
-GUEST32 := excp seg real paging32 pae intr task
+GUEST32 := excp seg real paging32 pae intr task debug smc
 GUEST64 := paging64
 GUEST := $(GUEST32) $(GUEST64)
 GUEST_BIN := $(patsubst %,$(BUILD)/test/guest/%.bin,$(GUEST))
