@@ -28,6 +28,9 @@ CFLAGS_ALL := -std=gnu17 $(OPT) $(WARN) -fPIC -fvisibility=hidden -D_GNU_SOURCE 
 LDFLAGS_ALL := -pthread $(if $(SAN),-fsanitize=$(SAN)) $(LDFLAGS)
 # Rooms whose code runs while the guest's vector registers are in the host's (x86/cpu.h).
 GENERAL := -mgeneral-regs-only $(if $(findstring clang,$(CC)),,-minline-all-stringops)
+# Nor may what the compiler calls by itself there: see x86/plain_mem.c.
+PLAIN_MEM := objcopy $(foreach f,memcpy memmove memset memcmp,--redefine-sym $(f)=x86_plain_$(f) \
+	--redefine-sym __asan_$(f)=x86_plain_$(f))
 
 LIB_ROOMS := x86 vmm vmm/chip backend backend/soft backend/intel backend/amd
 CMD_ROOMS := host device device/pci device/uart machine machine/firmware machine/boot
@@ -49,10 +52,12 @@ all: $(BUILD)/libvmm.a $(BUILD)/libvmm.so $(if $(wildcard cmd/hyve.c),$(BUILD)/h
 
 $(BUILD)/x86/%.o: EXTRA := $(GENERAL) -Wconversion -Wno-sign-conversion
 $(BUILD)/backend/soft/%.o: EXTRA := $(GENERAL)
+$(BUILD)/x86/%.o $(BUILD)/backend/soft/%.o: POST = $(PLAIN_MEM) $@
 
 $(BUILD)/%.o: %.c
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS_ALL) $(EXTRA) -c -o $@ $<
+	$(if $(POST),$(Q)$(POST))
 $(BUILD)/%.o: %.S
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS_ALL) -c -o $@ $<
