@@ -29,8 +29,8 @@ LDFLAGS_ALL := -pthread $(if $(SAN),-fsanitize=$(SAN)) $(LDFLAGS)
 # Rooms whose code runs while the guest's vector registers are in the host's (x86/cpu.h).
 GENERAL := -mgeneral-regs-only $(if $(findstring clang,$(CC)),,-minline-all-stringops)
 # Nor may what the compiler calls by itself there: see x86/plain_mem.c.
-PLAIN_MEM := objcopy $(foreach f,memcpy memmove memset memcmp,--redefine-sym $(f)=x86_plain_$(f) \
-	--redefine-sym __asan_$(f)=x86_plain_$(f))
+PLAIN_MEM := objcopy $(foreach f,memcpy memmove memset memcmp,\
+	--redefine-sym $(if $(findstring address,$(SAN)),__asan_)$(f)=x86_plain_$(f))
 
 LIB_ROOMS := x86 vmm vmm/chip backend backend/soft backend/intel backend/amd
 CMD_ROOMS := host device device/pci device/uart machine machine/firmware machine/boot
