@@ -92,8 +92,8 @@ verdict
 
 start signal
 check "no prompt" await '# '
-check "no process" end_by TERM
-check "SIGTERM did not end it, or the terminal was not restored" ended "[0-9]*"
+check "no process" end_by HUP
+check "SIGHUP did not end it, or the terminal was not restored" ended 129
 verdict
 
 start killed
