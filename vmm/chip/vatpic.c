@@ -18,6 +18,7 @@
 #include <vmm/vatpic.h>
 #include <vmm/vioapic.h>
 #include <vmm/vlapic.h>
+#include "vmm/chip/port.h"
 
 #define LINES	 16
 #define CASCADE	 2 /* the master's line */
@@ -429,7 +430,7 @@ static int handler(struct vm *vm, struct pic *pic, bool in, bool data, int bytes
 	struct vatpic *vatpic = vm_atpic(vm);
 
 	if (bytes != 1) {
-		*val = UINT32_MAX;
+		*val = port_floating(bytes);
 		return 0;
 	}
 	pthread_mutex_lock(&vatpic->lock);
@@ -463,7 +464,7 @@ int vatpic_elc_handler(struct vm *vm, int vcpuid, bool in, int port, int bytes, 
 
 	(void)vcpuid;
 	if (bytes != 1) {
-		*val = UINT32_MAX;
+		*val = port_floating(bytes);
 		return 0;
 	}
 	pthread_mutex_lock(&vatpic->lock);

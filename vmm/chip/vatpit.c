@@ -16,6 +16,7 @@
 #include <vmm/vatpic.h>
 #include <vmm/vatpit.h>
 #include <vmm/vioapic.h>
+#include "vmm/chip/port.h"
 #include "vmm/chip/ticks.h"
 #include "vmm/chip/vhpet_impl.h"
 
@@ -365,7 +366,7 @@ int vatpit_handler(struct vm *vm, int vcpuid, bool in, int port, int bytes, uint
 
 	(void)vcpuid;
 	if (bytes != 1 || (in && n == COUNTERS)) {
-		*val = UINT32_MAX;
+		*val = port_floating(bytes);
 		return 0;
 	}
 	pthread_mutex_lock(&vatpit->lock);
@@ -394,7 +395,7 @@ int vatpit_nmisc_handler(struct vm *vm, int vcpuid, bool in, int port, int bytes
 	(void)vcpuid;
 	(void)port;
 	if (bytes != 1) {
-		*val = UINT32_MAX;
+		*val = port_floating(bytes);
 		return 0;
 	}
 	pthread_mutex_lock(&vatpit->lock);

@@ -6,6 +6,7 @@
 #include <vmm/backend.h>
 #include <vmm/clock.h>
 #include <vmm/vpmtmr.h>
+#include "vmm/chip/port.h"
 #include "vmm/chip/ticks.h"
 
 struct vpmtmr {
@@ -36,6 +37,6 @@ int vpmtmr_handler(struct vm *vm, int vcpuid, bool in, int port, int bytes, uint
 	if (!in)
 		return 0;
 	ticks = ns_to_ticks(vmm_clock_now(vm_clock(vm)) - vpmtmr->start_ns, VPMTMR_HZ);
-	*val = (uint32_t)ticks & (uint32_t)(UINT64_MAX >> (64 - 8 * bytes));
+	*val = (uint32_t)ticks & port_floating(bytes);
 	return 0;
 }

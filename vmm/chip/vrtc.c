@@ -20,6 +20,7 @@
 #include <vmm/vatpic.h>
 #include <vmm/vioapic.h>
 #include <vmm/vrtc.h>
+#include "vmm/chip/port.h"
 #include "vmm/chip/ticks.h"
 #include "vmm/chip/vhpet_impl.h"
 
@@ -423,7 +424,7 @@ int vrtc_addr_handler(struct vm *vm, int vcpuid, bool in, int port, int bytes, u
 	(void)vcpuid;
 	(void)port;
 	if (in || bytes != 1) { /* the index cannot be read */
-		*val = UINT32_MAX;
+		*val = port_floating(bytes);
 		return 0;
 	}
 	pthread_mutex_lock(&vrtc->lock);
@@ -441,7 +442,7 @@ int vrtc_data_handler(struct vm *vm, int vcpuid, bool in, int port, int bytes, u
 	(void)vcpuid;
 	(void)port;
 	if (bytes != 1) {
-		*val = UINT32_MAX;
+		*val = port_floating(bytes);
 		return 0;
 	}
 	pthread_mutex_lock(&vrtc->lock);

@@ -141,8 +141,7 @@ void lapic_write(struct vm *vm, int vcpuid, unsigned offset, uint32_t value)
 {
 	bool retu = false;
 
-	assert_int_equal(
-		vlapic_mmio_write(vm, vcpuid, PC_LAPIC_BASE + offset, value, 4, &retu), 0);
+	assert_int_equal(vlapic_mmio_write(vm, vcpuid, PC_LAPIC_BASE + offset, value, 4, &retu), 0);
 	assert_int_equal(retu, false);
 }
 

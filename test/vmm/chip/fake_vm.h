@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Copyright (c) 2026, the hyve authors */
 /*
- * A VM that is nothing but its chips on a clock, and counts what they do to vcpus.  For the tests of
- * vmm/chip/.
+ * A VM that is nothing but its chips on a clock, and counts what they do to vcpus.  For the tests
+ * of vmm/chip/.
  */
 #ifndef TEST_VMM_CHIP_FAKE_VM_H
 #define TEST_VMM_CHIP_FAKE_VM_H

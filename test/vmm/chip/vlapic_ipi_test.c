@@ -193,13 +193,15 @@ static void msi(void **state)
 		lapic_write(vm, i, 0xd0, 1u << (24 + i));
 	assert_int_equal(lapic_intr_msi(vm, 0xfee02000, 0x66), 0);
 	assert_int_equal(receivers(vm, 0x66), 0x4);
-	assert_int_equal(lapic_intr_msi(vm, 0xfee03004, 0x66), 0); /* logical bit without the hint */
+	assert_int_equal(
+		lapic_intr_msi(vm, 0xfee03004, 0x66), 0); /* logical bit without the hint */
 	assert_int_equal(receivers(vm, 0x66), 0x8);
 	assert_int_equal(lapic_intr_msi(vm, 0xfee0300c, 0x66), 0);
 	assert_int_equal(receivers(vm, 0x66), 0x3);
 	assert_int_equal(lapic_intr_msi(vm, 0xfee0c00c, 0x166), 0);
 	assert_int_equal(receivers(vm, 0x66), 0x4);
-	assert_int_equal(lapic_intr_msi(vm, 0xfeeff000, 0xc066), 0); /* level, asserted: still edge */
+	assert_int_equal(
+		lapic_intr_msi(vm, 0xfeeff000, 0xc066), 0); /* level, asserted: still edge */
 	assert_int_equal(lapic_read(vm, 0, 0x1b0), 0);
 	assert_int_equal(receivers(vm, 0x66), 0xf);
 	assert_int_equal(lapic_intr_msi(vm, 0xfee01000, 0x700), 0);
@@ -211,7 +213,8 @@ static void msi(void **state)
 	assert_int_equal(receivers(vm, 0x66), 0);
 	assert_int_equal(lapic_intr_msi(vm, 0xfef01000, 0x66), -1);
 	assert_int_equal(lapic_intr_msi(vm, 0x1fee01000, 0x66), -1);
-	assert_int_equal(lapic_intr_msi(vm, 0xfee01000, 0x05), 0); /* illegal: the receiver's error */
+	assert_int_equal(
+		lapic_intr_msi(vm, 0xfee01000, 0x05), 0); /* illegal: the receiver's error */
 	lapic_write(vm, 1, 0x280, 0);
 	assert_int_equal(lapic_read(vm, 1, 0x280), 0x40);
 }

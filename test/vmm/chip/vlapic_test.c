@@ -11,14 +11,38 @@ static void reset_values(void **state)
 		unsigned offset;
 		uint32_t value;
 	} regs[] = {
-		{0x000, 0},	  {0x020, 3u << 24},  {0x030, 0x00060010}, {0x080, 0},
-		{0x090, 0},	  {0x0a0, 0},	      {0x0b0, 0},	   {0x0c0, 0},
-		{0x0d0, 0},	  {0x0e0, UINT32_MAX}, {0x0f0, 0xff},	   {0x100, 0},
-		{0x170, 0},	  {0x180, 0},	      {0x1f0, 0},	   {0x200, 0},
-		{0x270, 0},	  {0x280, 0},	      {0x290, 0},	   {0x2f0, 0x10000},
-		{0x300, 0},	  {0x310, 0},	      {0x320, 0x10000},	   {0x330, 0x10000},
-		{0x340, 0x10000}, {0x350, 0x10000},   {0x360, 0x10000},	   {0x370, 0x10000},
-		{0x380, 0},	  {0x390, 0},	      {0x3e0, 0},	   {0x3f0, 0},
+		{0x000, 0},
+		{0x020, 3u << 24},
+		{0x030, 0x00060010},
+		{0x080, 0},
+		{0x090, 0},
+		{0x0a0, 0},
+		{0x0b0, 0},
+		{0x0c0, 0},
+		{0x0d0, 0},
+		{0x0e0, UINT32_MAX},
+		{0x0f0, 0xff},
+		{0x100, 0},
+		{0x170, 0},
+		{0x180, 0},
+		{0x1f0, 0},
+		{0x200, 0},
+		{0x270, 0},
+		{0x280, 0},
+		{0x290, 0},
+		{0x2f0, 0x10000},
+		{0x300, 0},
+		{0x310, 0},
+		{0x320, 0x10000},
+		{0x330, 0x10000},
+		{0x340, 0x10000},
+		{0x350, 0x10000},
+		{0x360, 0x10000},
+		{0x370, 0x10000},
+		{0x380, 0},
+		{0x390, 0},
+		{0x3e0, 0},
+		{0x3f0, 0},
 	};
 
 	for (size_t i = 0; i < sizeof(regs) / sizeof(regs[0]); i++)
@@ -74,9 +98,15 @@ static void odd_accesses(void **state)
 		int size;
 		uint64_t value;
 	} reads[] = {
-		{0x30, 4, 0x00060010}, {0x30, 8, 0x00060010}, {0x30, 2, 0x0010},
-		{0x32, 2, 0x0006},     {0x32, 1, 0x06},	      {0x34, 4, UINT64_MAX},
-		{0x38, 8, UINT64_MAX}, {0x33, 4, UINT64_MAX}, {0x3f, 1, UINT64_MAX},
+		{0x30, 4, 0x00060010},
+		{0x30, 8, 0x00060010},
+		{0x30, 2, 0x0010},
+		{0x32, 2, 0x0006},
+		{0x32, 1, 0x06},
+		{0x34, 4, UINT64_MAX},
+		{0x38, 8, UINT64_MAX},
+		{0x33, 4, UINT64_MAX},
+		{0x3f, 1, UINT64_MAX},
 	};
 	bool retu = false;
 	uint64_t value;
@@ -234,8 +264,11 @@ static void local_vectors(void **state)
 		enum vlapic_lvt lvt;
 		unsigned offset;
 	} pins[] = {
-		{VLAPIC_LVT_LINT0, 0x350},  {VLAPIC_LVT_LINT1, 0x360}, {VLAPIC_LVT_PERF, 0x340},
-		{VLAPIC_LVT_THERMAL, 0x330}, {VLAPIC_LVT_CMCI, 0x2f0},
+		{VLAPIC_LVT_LINT0, 0x350},
+		{VLAPIC_LVT_LINT1, 0x360},
+		{VLAPIC_LVT_PERF, 0x340},
+		{VLAPIC_LVT_THERMAL, 0x330},
+		{VLAPIC_LVT_CMCI, 0x2f0},
 	};
 
 	vm->active = 0x3;
@@ -364,8 +397,7 @@ static void x2apic_registers(void **state)
 
 			if (regs[i].msr == 0x830 && legal)
 				continue; /* sends */
-			assert_int_equal(
-				wrmsr(vm, regs[i].msr, 1ull << bit), legal ? 0 : EPERM);
+			assert_int_equal(wrmsr(vm, regs[i].msr, 1ull << bit), legal ? 0 : EPERM);
 		}
 	}
 	assert_int_equal(rdmsr(vm, 0x802), 5);
