@@ -2,7 +2,7 @@
 # The guest images: flat 64 KiB ROMs, one for each file of tests, and what runs them.
 
 GUEST32 := excp seg real paging32 pae intr task debug smc
-GUEST64 := paging64
+GUEST64 := paging64 long
 GUEST := $(GUEST32) $(GUEST64)
 GUEST_BIN := $(patsubst %,$(BUILD)/test/guest/%.bin,$(GUEST))
 GUEST_CFLAGS := -std=gnu17 -Os -Wall -Wextra -Wno-array-bounds -Werror -ffreestanding -fno-pic -fno-pie \
