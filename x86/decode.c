@@ -693,6 +693,19 @@ static void add_implicit(struct decoder *d)
 	}
 }
 
+/* Whole if they are there: a constant size is two moves. */
+static void copy_bytes(struct decoder *d, const uint8_t *bytes)
+{
+	struct x86_insn *insn = d->insn;
+
+	if (d->end - bytes == X86_INSN_MAX) {
+		__builtin_memcpy(insn->bytes, bytes, X86_INSN_MAX);
+		return;
+	}
+	for (unsigned i = 0; i < insn->len; i++)
+		insn->bytes[i] = bytes[i];
+}
+
 static void finish(struct decoder *d, const uint8_t *bytes)
 {
 	static const uint8_t prefix[] = { 0, 0x66, 0xf3, 0xf2 };
@@ -701,8 +714,7 @@ static void finish(struct decoder *d, const uint8_t *bytes)
 	insn->len = (uint8_t)(d->next - bytes);
 	if ((d->form->mask & X86_K_PP) == X86_K_PP)
 		insn->pp = prefix[d->pp];
-	for (unsigned i = 0; i < insn->len; i++)
-		insn->bytes[i] = bytes[i];
+	copy_bytes(d, bytes);
 	add_implicit(d);
 }
 
