@@ -13,7 +13,7 @@ struct event_loop;
 struct event_source;
 struct event_timer;
 
-/* Starts the thread. It has every signal blocked. 0 or an errno. */
+/* Starts the thread. It takes no signals. 0 or an errno. */
 int event_loop_create(struct event_loop **loop);
 /* Ends the thread. All sources and timers must have been removed. NULL is allowed. */
 void event_loop_destroy(struct event_loop *loop);

@@ -20,12 +20,9 @@ enum { GUARD_TTY_FD = 3, GUARD_PIPE_FD = 4, GUARD_FIRST_FREE_FD = 5 };
 /* Async-signal-safe calls only: the parent may have threads. */
 __attribute__((noreturn)) static void guard_child(int tty_fd, int pipe_fd, const struct termios *saved)
 {
-	sigset_t all;
 	char word;
 	ssize_t n;
 
-	sigfillset(&all);
-	sigprocmask(SIG_SETMASK, &all, NULL);
 	/* Out of the process group: what kills the parent's group must spare us. */
 	setsid();
 	prctl(PR_SET_NAME, "hyve-tty");
@@ -50,14 +47,19 @@ __attribute__((noreturn)) static void guard_child(int tty_fd, int pipe_fd, const
 
 static void guard_spawn(struct tty_guard *guard)
 {
+	sigset_t all, old;
 	int fds[2];
 
 	guard->child = guard->pipe_fd = -1;
 	if (pipe2(fds, O_CLOEXEC) != 0)
 		return;
+	/* Inherited: there is no instant at which a signal to the group ends the guardian as well. */
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
 	guard->child = fork();
 	if (guard->child == 0)
 		guard_child(guard->fd, fds[0], &guard->saved);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	close(fds[0]);
 	if (guard->child < 0)
 		close(fds[1]);

@@ -312,6 +312,34 @@ int config_expand(struct config *config, struct machine_error *error)
 
 /* ---- typed values ---- */
 
+/* The option under which the user knows a setting. */
+static const char *option_hint(const char *key)
+{
+	static const char *const hints[][2] = {
+		{ "cpus", " (-c)" }, { "sockets", " (-c)" }, { "cores", " (-c)" }, { "threads", " (-c)" },
+		{ "memory.size", " (-m)" },
+	};
+
+	for (size_t i = 0; i < sizeof(hints) / sizeof(hints[0]); i++)
+		if (strcmp(hints[i][0], key) == 0)
+			return hints[i][1];
+	return "";
+}
+
+int config_bad(const struct config *config, const char *key, struct machine_error *error,
+	const char *format, ...)
+{
+	const char *text = config_get(config, key);
+	char what[160];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(what, sizeof(what), format, args);
+	va_end(args);
+	return machine_error(
+		error, EINVAL, "%s=%.60s%s: %s", key, text ? text : "", option_hint(key), what);
+}
+
 int config_bool(const struct config *config, const char *key, bool normal, bool *value,
 	struct machine_error *error)
 {
@@ -327,7 +355,7 @@ int config_bool(const struct config *config, const char *key, bool normal, bool 
 			return 0;
 		}
 	}
-	return machine_error(error, EINVAL, "%s=%.60s: use true or false", key, text);
+	return config_bad(config, key, error, "use true or false");
 }
 
 int config_number(const struct config *config, const char *key, unsigned normal, unsigned low,
@@ -343,8 +371,7 @@ int config_number(const struct config *config, const char *key, unsigned normal,
 	unsigned long number = strtoul(text, &end, 10);
 
 	if (!isdigit((unsigned char)text[0]) || *end != '\0' || errno || number < low || number > high)
-		return machine_error(error, EINVAL, "%s=%.60s: use a number from %u to %u", key, text,
-			low, high);
+		return config_bad(config, key, error, "use a number from %u to %u", low, high);
 	*value = (unsigned)number;
 	return 0;
 }

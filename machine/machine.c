@@ -295,8 +295,7 @@ static int set_log_levels(struct machine *m, struct machine_error *error)
 		if (strncmp(key, "log.", 4) != 0)
 			continue;
 		if (!log_level_parse(value, &level) || log_set_level(m->guest.log, key + 4, level) != 0)
-			return machine_error(
-				error, EINVAL, "%s=%.60s: use err, warn, info or debug", key, value);
+			return config_bad(m->config, key, error, "use err, warn, info or debug");
 	}
 	return 0;
 }

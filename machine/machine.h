@@ -46,6 +46,9 @@ int config_bool(const struct config *config, const char *key, bool normal, bool 
 /* A whole number from `low` to `high`. EINVAL. */
 int config_number(const struct config *config, const char *key, unsigned normal, unsigned low,
 	unsigned high, unsigned *value, struct machine_error *error) VMM_MUST_CHECK;
+/* EINVAL, and in *error "key=value: " with the reason, and the option that sets the key. */
+int config_bad(const struct config *config, const char *key, struct machine_error *error,
+	const char *format, ...) __attribute__((format(printf, 4, 5)));
 /* The index-th setting in order of keys; false past the end. */
 bool config_at(const struct config *config, size_t index, const char **key, const char **value);
 

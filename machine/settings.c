@@ -15,16 +15,12 @@ static int read_memory(const struct config *config, struct settings *s, struct m
 	const char *text = config_get(config, "memory.size");
 	uint64_t host = host_memory_bytes();
 
-	if (!text)
-		text = "256M";
-	if (memory_size_parse(text, &s->memory) != 0)
-		return machine_error(error, EINVAL, "memory size \"%.40s\": write it like 512M or 2G", text);
+	if (memory_size_parse(text ? text : "256M", &s->memory) != 0)
+		return config_bad(config, "memory.size", error, "write it like 512M or 2G");
 	if (s->memory < MEMORY_MIN || s->memory % PAGE != 0)
-		return machine_error(error, EINVAL,
-			"memory size \"%.40s\": use a multiple of 4 KiB, at least 1M", text);
+		return config_bad(config, "memory.size", error, "use a multiple of 4 KiB, at least 1M");
 	if (s->memory > host)
-		return machine_error(error, ENOMEM,
-			"memory size \"%.40s\": this host has %llu MiB; ask for less with -m", text,
+		return config_bad(config, "memory.size", error, "this host has %llu MiB; use less",
 			(unsigned long long)(host >> 20));
 	return 0;
 }
