@@ -50,8 +50,9 @@ void vlapic_reset(struct vlapic *vlapic);
 
 /*
  * Gives the APIC the guest's time-stamp counter, which makes TSC-deadline mode available (offer
- * CPUID.1: ECX[24] only then). `tsc_hz`: its frequency; `guest_tsc(arg)`: its value now, from any
- * thread. Before the vcpu first runs.
+ * CPUID.1:ECX[24] only then).  `tsc_hz`: its frequency; `guest_tsc(arg)`: its value now, called
+ * from any thread with the lock of this APIC held, so it takes no locks.  Before the vcpu first
+ * runs.
  */
 void vlapic_set_tsc(
 	struct vlapic *vlapic, uint64_t tsc_hz, uint64_t (*guest_tsc)(void *arg), void *arg);

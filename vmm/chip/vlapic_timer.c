@@ -10,6 +10,8 @@
 #include "vmm/chip/ticks.h"
 #include "vmm/chip/vlapic_impl.h"
 
+#define TSC_RETRY_NS 1000u
+
 static uint64_t now_ticks(struct vlapic *v)
 {
 	return ns_to_ticks(vmm_clock_now(v->timer.clock), VLAPIC_TIMER_HZ);
@@ -53,14 +55,15 @@ static void start_count(struct vlapic *v)
 	arm_count(v);
 }
 
-/* A deadline that has passed fires from the timer thread, at once. */
-static void arm_deadline(struct vlapic *v)
+/* A deadline that has passed fires from the timer thread, after `least_ns`. */
+static void arm_deadline(struct vlapic *v, uint64_t least_ns)
 {
 	uint64_t tsc = v->guest_tsc(v->guest_tsc_arg);
 	uint64_t left = v->deadline_tsc > tsc ? v->deadline_tsc - tsc : 0;
+	uint64_t ns = ticks_to_ns(left, v->tsc_hz);
 
 	v->armed = true;
-	vmm_timer_set(&v->timer, vmm_clock_now(v->timer.clock) + ticks_to_ns(left, v->tsc_hz));
+	vmm_timer_set(&v->timer, vmm_clock_now(v->timer.clock) + (ns > least_ns ? ns : least_ns));
 }
 
 /*
@@ -88,7 +91,8 @@ static bool expire(struct vlapic *v)
 		return false;
 	if (timer_mode(v) == APIC_LVT_TIMER_DEADLINE) {
 		if (v->guest_tsc(v->guest_tsc_arg) < v->deadline_tsc) {
-			arm_deadline(v);
+			/* The TSC is slower than tsc_hz, or stands still: do not spin on it. */
+			arm_deadline(v, TSC_RETRY_NS);
 			return false;
 		}
 		disarm(v);
@@ -217,7 +221,7 @@ void vlapic_timer_set_deadline(struct vlapic *v, uint64_t tsc)
 		disarm(v);
 		v->deadline_tsc = tsc;
 		if (tsc)
-			arm_deadline(v);
+			arm_deadline(v, 0);
 	}
 	pthread_mutex_unlock(&v->lock);
 }
@@ -235,6 +239,6 @@ void vlapic_tsc_changed(struct vlapic *v)
 {
 	pthread_mutex_lock(&v->lock);
 	if (v->armed && timer_mode(v) == APIC_LVT_TIMER_DEADLINE)
-		arm_deadline(v);
+		arm_deadline(v, 0);
 	pthread_mutex_unlock(&v->lock);
 }

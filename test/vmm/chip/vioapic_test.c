@@ -162,6 +162,7 @@ static void level(void **state)
 	assert_int_equal(lapic_take(vm, 0), 0x50);
 	vioapic_deassert_irq(vm, 17);
 	vioapic_assert_irq(vm, 17); /* rises again before the EOI */
+	assert_int_equal(lapic_read(vm, 0, 0x220), 0);
 	ioapic_write(vm, 0x32, LEVEL | MASKED | 0x50);
 	ioapic_write(vm, 0x32, LEVEL | 0x50);
 	assert_int_equal(ioapic_read(vm, 0x32), LEVEL | REMOTE_IRR | 0x50);

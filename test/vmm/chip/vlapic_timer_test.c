@@ -240,8 +240,29 @@ static void tsc_moves(void **state)
 	tsc.offset -= 1000;
 	vmm_clock_advance(vm->clock, 1000);
 	assert_int_equal(lapic_pending(vm, 0), -1);
-	vmm_clock_advance(vm->clock, 500);
+	vmm_clock_advance(vm->clock, 1000);
 	assert_int_equal(lapic_pending(vm, 0), 0x50);
+}
+
+/* A TSC that does not move must not keep the timer thread busy. */
+static uint64_t stuck_tsc(void *arg)
+{
+	++*(unsigned *)arg;
+	return 1000;
+}
+
+static void tsc_stands_still(void **state)
+{
+	struct vm *vm = *state;
+	unsigned calls = 0;
+
+	vlapic_set_tsc(vm->vlapic[0], 2000000000, stuck_tsc, &calls);
+	lapic_write(vm, 0, LVT_TIMER, 0x50 | DEADLINE);
+	set_deadline(vm, 1001);
+	vmm_clock_advance(vm->clock, MS);
+	assert_int_equal(lapic_pending(vm, 0), -1);
+	assert_in_range(calls, 1000, 2010);
+	set_deadline(vm, 0);
 }
 
 /* Mode 3 is reserved. */
@@ -269,6 +290,7 @@ int main(void)
 		TEST(software_enable),
 		TEST(tsc_deadline),
 		TEST(tsc_moves),
+		TEST(tsc_stands_still),
 		TEST(reserved_mode),
 	};
 
