@@ -163,7 +163,8 @@ void vmm_timer_set(struct vmm_timer *timer, uint64_t deadline_ns)
 		heap_remove(clock, timer);
 	timer->deadline_ns = deadline_ns;
 	heap_insert(clock, timer);
-	if (clock->first == timer)
+	/* A guest that keeps moving its tick further away must not wake the thread each time. */
+	if (deadline_ns < clock->wake_ns)
 		pthread_cond_signal(&clock->changed);
 	pthread_mutex_unlock(&clock->lock);
 }
@@ -219,14 +220,19 @@ static int64_t real_wall(struct vmm_clock *clock)
 	return time(NULL);
 }
 
-static void wait_until(struct vmm_clock *clock, uint64_t deadline_ns)
+/* Caller holds the lock, and has seen no timer that is due. */
+static void sleep_until_first(struct vmm_clock *clock)
 {
-	const struct timespec ts = {
-		.tv_sec = (time_t)(deadline_ns / NS_PER_S),
-		.tv_nsec = (long)(deadline_ns % NS_PER_S),
-	};
+	struct timespec ts;
 
-	pthread_cond_timedwait(&clock->changed, &clock->lock, &ts);
+	clock->wake_ns = clock->first ? clock->first->deadline_ns : UINT64_MAX;
+	ts.tv_sec = (time_t)(clock->wake_ns / NS_PER_S);
+	ts.tv_nsec = (long)(clock->wake_ns % NS_PER_S);
+	if (clock->first)
+		pthread_cond_timedwait(&clock->changed, &clock->lock, &ts);
+	else
+		pthread_cond_wait(&clock->changed, &clock->lock);
+	clock->wake_ns = 0;
 }
 
 static void *timer_thread(void *arg)
@@ -239,12 +245,10 @@ static void *timer_thread(void *arg)
 	prctl(PR_SET_TIMERSLACK, 1);
 	pthread_mutex_lock(&clock->lock);
 	while (!real->stop) {
-		if (!clock->first)
-			pthread_cond_wait(&clock->changed, &clock->lock);
-		else if (clock->first->deadline_ns > real_now(clock))
-			wait_until(clock, clock->first->deadline_ns);
-		else
+		if (clock->first && clock->first->deadline_ns <= real_now(clock))
 			vmm_clock_fire_first(clock);
+		else
+			sleep_until_first(clock);
 	}
 	pthread_mutex_unlock(&clock->lock);
 	return NULL;

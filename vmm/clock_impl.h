@@ -17,10 +17,11 @@ struct vmm_clock_ops {
 /* The first member of either clock. */
 struct vmm_clock {
 	const struct vmm_clock_ops *ops;
-	pthread_mutex_t lock;	   /* all below, and every timer of this clock */
-	pthread_cond_t changed;	   /* there is a new first timer, or the clock ends */
-	pthread_cond_t fired;	   /* a callback has returned */
-	struct vmm_timer *first;   /* the heap's root */
+	pthread_mutex_t lock;	 /* all below, and every timer of this clock */
+	pthread_cond_t changed;	 /* there is a new first timer, or the clock ends */
+	pthread_cond_t fired;	 /* a callback has returned */
+	struct vmm_timer *first; /* the heap's root */
+	uint64_t wake_ns; /* until when the thread sleeps; 0: it looks at the heap before it does */
 	struct vmm_timer *running; /* whose callback is in progress */
 	pthread_t runner;	   /* on which thread; valid while running is set */
 };
