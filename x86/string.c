@@ -10,6 +10,8 @@
  */
 #include "x86/data.h"
 
+#define DR7_ENABLED 0xffull /* L0..L3, G0..G3 */
+
 enum string_op { STRING_MOVS, STRING_STOS, STRING_LODS, STRING_CMPS, STRING_SCAS };
 
 struct string {
@@ -128,76 +130,107 @@ static void commit(struct x86_cpu *cpu, const struct string *s, uint64_t count, 
 			(acc >> 8 & (X86_FL_STATUS & 0xff)) | (acc & 1 ? X86_FL_OF : 0);
 }
 
-/* Elements from seg:offset on that neither leave the page nor wrap around the address size. */
-static uint64_t elements_in_page(const struct string *s, uint64_t offset, uint64_t gla)
+/*
+ * Linear address of reg's next element, and in *count how many from there on neither leave the page nor wrap
+ * around the address size.  False if it has to be done alone.
+ */
+static bool find_piece(struct x86_cpu *cpu, const struct string *s, unsigned seg, unsigned reg,
+	unsigned acc, uint64_t *count)
 {
-	uint64_t in_page = gla % X86_PAGE_SIZE;
-	uint64_t above = X86_PAGE_SIZE - 1 - in_page; /* bytes behind the first one */
-	uint64_t below = in_page < offset ? in_page : offset;
+	uint64_t offset = addr_get(cpu, s, reg), gla, in_page, above, below, n;
 	uint64_t to_wrap = x86_mask(s->addrsize) - offset;
 
+	if (x86_data_linear(cpu, seg, offset, s->size, acc, &gla) != X86_DONE)
+		return false;
+	in_page = gla % X86_PAGE_SIZE;
+	above = X86_PAGE_SIZE - 1 - in_page; /* bytes behind the first one */
 	if (above > to_wrap)
 		above = to_wrap;
+	below = in_page < offset ? in_page : offset;
 	if (above + 1 < s->size)
-		return 0;
-	return s->back ? below / s->size + 1 : (above + 1) / s->size;
+		return false;
+	n = s->back ? below / s->size + 1 : (above + 1) / s->size;
+	if (*count > n)
+		*count = n;
+	return true;
 }
 
 /* Host address of the first of `count` elements, NULL if the piece is not plain RAM. */
-static void *map_piece(struct x86_cpu *cpu, const struct string *s, unsigned seg, uint64_t offset,
-	uint64_t count, unsigned acc)
+static void *map_piece(struct x86_cpu *cpu, const struct string *s, unsigned seg, unsigned reg,
+	unsigned acc, uint64_t count)
 {
 	uint64_t back_by = s->back ? (count - 1) * s->size : 0;
+	uint64_t lowest = addr_get(cpu, s, reg) - back_by;
 	unsigned len = (unsigned)count * s->size;
 	enum x86_result res;
 	uint64_t gla;
 	uint8_t *host;
 
-	if (x86_linear(cpu, seg, offset - back_by, len, acc, &gla) != X86_DONE)
+	if (x86_linear(cpu, seg, lowest, len, acc, &gla) != X86_DONE)
 		return NULL;
 	host = cpu->ops->map(cpu, gla, len, x86_acc(cpu, acc), &res);
 	return host == NULL ? NULL : host + back_by;
 }
 
-/* Does up to `limit` elements; 0 if the first one has to be done alone. */
-static uint64_t do_piece(struct x86_cpu *cpu, const struct string *s, const uint64_t gla[2],
-	uint64_t limit)
+/* Does up to `count` elements; 0 if the next one has to be done alone. */
+static uint64_t do_piece(struct x86_cpu *cpu, const struct string *s, uint64_t count)
 {
-	struct piece p = {.count = limit, .acc = cpu->gpr[X86_RAX]};
-	uint64_t src = addr_get(cpu, s, X86_RSI), dst = addr_get(cpu, s, X86_RDI), n;
-	uint64_t count = limit;
+	struct piece p = {.acc = cpu->gpr[X86_RAX]};
 
-	if (s->uses_si && (n = elements_in_page(s, src, gla[0])) < count)
-		count = n;
-	if (s->uses_di && (n = elements_in_page(s, dst, gla[1])) < count)
-		count = n;
-	if (count == 0)
+	if (s->uses_si && !find_piece(cpu, s, s->src_seg, X86_RSI, X86_ACC_READ, &count))
 		return 0;
+	if (s->uses_di && !find_piece(cpu, s, X86_ES, X86_RDI, s->dst_acc, &count))
+		return 0;
+	if (s->uses_si) {
+		p.src = map_piece(cpu, s, s->src_seg, X86_RSI, X86_ACC_READ, count);
+		if (p.src == NULL)
+			return 0;
+	}
+	if (s->uses_di) {
+		p.dst = map_piece(cpu, s, X86_ES, X86_RDI, s->dst_acc, count);
+		if (p.dst == NULL)
+			return 0;
+	}
 	p.count = count;
-	if (s->uses_si && (p.src = map_piece(cpu, s, s->src_seg, src, count, X86_ACC_READ)) == NULL)
-		return 0;
-	if (s->uses_di && (p.dst = map_piece(cpu, s, X86_ES, dst, count, s->dst_acc)) == NULL)
-		return 0;
 	run_native(s, &p);
 	commit(cpu, s, count - p.count, p.acc);
 	return count - p.count;
 }
 
-/*
- * One element by way of buffers.  Both sides are probed before anything is read, because reading a
- * device may have side effects.
- */
-static enum x86_result do_element(struct x86_cpu *cpu, const struct string *s, const uint64_t gla[2])
+static enum x86_result check_side(struct x86_cpu *cpu, const struct string *s, unsigned seg,
+	unsigned reg, unsigned acc, uint64_t *gla)
 {
-	uint64_t src = 0, dst = 0;
-	struct piece p = {.src = &src, .dst = &dst, .count = 1, .acc = cpu->gpr[X86_RAX]};
-	unsigned read = x86_acc(cpu, X86_ACC_READ), dst_acc = x86_acc(cpu, s->dst_acc);
+	enum x86_result res =
+		x86_data_linear(cpu, seg, addr_get(cpu, s, reg), s->size, acc, gla);
+
+	return res == X86_DONE ? x86_data_probe(cpu, *gla, s->size, x86_acc(cpu, acc)) : res;
+}
+
+/*
+ * May the next element be accessed?  Both sides are asked before anything is read, because reading a
+ * device may have side effects.  Where both would fault, CMPS reports [rDI] (as AMD's processors do).
+ */
+static enum x86_result check_element(struct x86_cpu *cpu, const struct string *s, uint64_t gla[2])
+{
 	enum x86_result res = X86_DONE;
 
-	if (s->uses_si)
-		res = x86_data_probe(cpu, gla[0], s->size, read);
-	if (res == X86_DONE && s->uses_di)
-		res = x86_data_probe(cpu, gla[1], s->size, dst_acc);
+	if (s->op == STRING_CMPS)
+		res = check_side(cpu, s, X86_ES, X86_RDI, s->dst_acc, &gla[1]);
+	if (res == X86_DONE && s->uses_si)
+		res = check_side(cpu, s, s->src_seg, X86_RSI, X86_ACC_READ, &gla[0]);
+	if (res == X86_DONE && s->uses_di && s->op != STRING_CMPS)
+		res = check_side(cpu, s, X86_ES, X86_RDI, s->dst_acc, &gla[1]);
+	return res;
+}
+
+/* One element by way of buffers. */
+static enum x86_result do_element(struct x86_cpu *cpu, const struct string *s)
+{
+	uint64_t src = 0, dst = 0, gla[2];
+	struct piece p = {.src = &src, .dst = &dst, .count = 1, .acc = cpu->gpr[X86_RAX]};
+	unsigned read = x86_acc(cpu, X86_ACC_READ);
+	enum x86_result res = check_element(cpu, s, gla);
+
 	if (res == X86_DONE && s->uses_si)
 		res = x86_read(cpu, gla[0], &src, s->size, read);
 	if (res == X86_DONE && compares(s))
@@ -206,27 +239,15 @@ static enum x86_result do_element(struct x86_cpu *cpu, const struct string *s, c
 		return res;
 	run_native(s, &p);
 	if (s->uses_di && !compares(s))
-		res = x86_write(cpu, gla[1], &dst, s->size, dst_acc);
+		res = x86_write(cpu, gla[1], &dst, s->size, x86_acc(cpu, s->dst_acc));
 	if (res == X86_DONE)
 		commit(cpu, s, 1, p.acc);
 	return res;
 }
 
-/* Checks the next element's addresses, then does it and what can go with it, at most `limit`. */
 static enum x86_result do_some(struct x86_cpu *cpu, const struct string *s, uint64_t limit)
 {
-	enum x86_result res = X86_DONE;
-	uint64_t gla[2] = {0, 0};
-
-	if (s->uses_si)
-		res = x86_data_linear(cpu, s->src_seg, addr_get(cpu, s, X86_RSI), s->size,
-			X86_ACC_READ, &gla[0]);
-	if (res == X86_DONE && s->uses_di)
-		res = x86_data_linear(cpu, X86_ES, addr_get(cpu, s, X86_RDI), s->size, s->dst_acc,
-			&gla[1]);
-	if (res != X86_DONE || do_piece(cpu, s, gla, limit) > 0)
-		return res;
-	return do_element(cpu, s, gla);
+	return do_piece(cpu, s, limit) > 0 ? X86_DONE : do_element(cpu, s);
 }
 
 /* REPE and REPNE end on ZF; the others only on the count. */
@@ -237,16 +258,24 @@ static bool compare_ended(const struct x86_cpu *cpu, const struct string *s)
 	return compares(s) && (s->rep == 0xF3 ? !zf : zf);
 }
 
+/* Single-stepping and breakpoints see every iteration (SDM vol. 3, 17.3.1.2, 17.3.1.4). */
+static bool one_by_one(const struct x86_cpu *cpu)
+{
+	return cpu->rflags & X86_RF_TF || cpu->dr[7] & DR7_ENABLED;
+}
+
 static enum x86_result repeat(struct x86_cpu *cpu, const struct string *s)
 {
+	bool single = one_by_one(cpu);
+
 	while (addr_get(cpu, s, X86_RCX) != 0) {
-		enum x86_result res = do_some(cpu, s, addr_get(cpu, s, X86_RCX));
+		enum x86_result res = do_some(cpu, s, single ? 1 : addr_get(cpu, s, X86_RCX));
 
 		if (res != X86_DONE)
 			return res;
 		if (compare_ended(cpu, s))
 			break;
-		if (addr_get(cpu, s, X86_RCX) != 0 && cpu->ops->poll(cpu))
+		if (addr_get(cpu, s, X86_RCX) != 0 && (single || cpu->ops->poll(cpu)))
 			return X86_AGAIN;
 	}
 	return X86_DONE;

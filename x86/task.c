@@ -157,7 +157,10 @@ static void load_registers(struct task_switch *ts)
 	for (unsigned i = 0; i < 6; i++) {
 		uint16_t sel = i < layout->segs ? (uint16_t)field(ts, segs + i * word) : 0;
 
-		cpu->seg[i] = x86_null_seg(sel, 0);
+		if (i == X86_SS) /* a fault on the way still finds a stack: the old hidden part */
+			cpu->seg[i].sel = sel;
+		else
+			cpu->seg[i] = x86_null_seg(sel, 0);
 	}
 	cpu->ldtr = x86_null_seg((uint16_t)field(ts, layout->ldt), 0);
 	cpu->cr0 |= X86_CR0_TS;
