@@ -380,7 +380,7 @@ static void test_interrupts(void)
 	expect_end("int.ist");
 	check("int.ist.rsp", R.bp, 0x2c000 - 40);
 	check("int.ist.old_rsp", R.bx, STACK_TOP);
-	ist_stack(2, BAD);
+	ist_stack(2, BAD + 0x1000);
 	TRY(i_int30);
 	check("int.ist_noncanonical", R.vector, SS);
 	idt_ist(0x30, 0);
