@@ -36,7 +36,11 @@ int vatpic_set_irq_trigger(struct vm *vm, int irq, enum vm_intr_trigger trigger)
 void vatpic_pending_intr(struct vm *vm, int *vector);
 /* That vector is being injected: the second INTA pulse. */
 void vatpic_intr_accepted(struct vm *vm, int vector);
-/* The level of the master's INTR output: an APIC that opens its LINT0 late samples it. */
+/*
+ * The level of the master's INTR output.  An APIC that opens its LINT0 late samples it; a backend
+ * may, before it injects an ExtINT: false means that the request was withdrawn, and the vector
+ * would be the spurious one.
+ */
 bool vatpic_intr_asserted(struct vm *vm);
 
 /* Port handlers, for PC_PIC1_PORT, PC_PIC2_PORT and PC_ELCR_PORT, two ports each. Always 0. */
