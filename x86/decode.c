@@ -27,13 +27,14 @@ struct decoder {
 	bool addrsize_prefix;
 	bool wide;	   /* REX.W, or VEX.W in 64-bit mode */
 	bool vex;
-	bool vvvv_used;
 	uint8_t repeat;	   /* last of F3 and F2 */
 	uint8_t pp;	   /* enum x86_pp */
 	uint8_t map;	   /* enum x86_map */
 	uint8_t ext;	   /* EXT_* */
 	uint8_t vvvv;
 	uint8_t imms;	   /* immediates read so far */
+	uint8_t fields;	   /* used by operands: bits by enum x86_operand_field */
+	uint8_t reg[6];	   /* what each field holds, by enum x86_operand_field */
 	uint16_t key;	   /* X86_K_* */
 };
 
@@ -260,47 +261,26 @@ static unsigned address_size(const struct decoder *d)
 	return (d->insn->code_size == 16) == d->addrsize_prefix ? 4 : 2;
 }
 
-static unsigned width_in_bytes(const struct decoder *d, unsigned width)
-{
-	static const uint16_t fixed[X86_W_COUNT] = {
-		[X86_W_b] = 1,	 [X86_W_w] = 2,	  [X86_W_d] = 4,   [X86_W_q] = 8,
-		[X86_W_t] = 10,	 [X86_W_dq] = 16, [X86_W_qq] = 32, [X86_W_fx] = 512,
-	};
-	unsigned opsize = d->insn->opsize;
-	unsigned z = opsize == 2 ? 2 : 4;
-
-	if (width < X86_W_v)
-		return fixed[width];
-	switch ((enum x86_width)width) {
-	case X86_W_v:
-		return opsize;
-	case X86_W_z:
-		return z;
-	case X86_W_y:
-		return d->wide ? 8 : 4;
-	case X86_W_n:
-		return d->long_mode ? 8 : 4;
-	case X86_W_x:
-		return 16u << d->insn->vex_l;
-	case X86_W_hx:
-		return 8u << d->insn->vex_l;
-	case X86_W_qx:
-		return 4u << d->insn->vex_l;
-	case X86_W_ex:
-		return 2u << d->insn->vex_l;
-	case X86_W_a:
-		return 2 * z;
-	case X86_W_p:
-		return opsize + 2;
-	case X86_W_s:
-		return d->long_mode ? 10 : 6;
-	case X86_W_env:
-		return opsize == 2 ? 14 : 28;
-	case X86_W_save:
-		return opsize == 2 ? 94 : 108;
-	default:
-		return 0;
+/* Everything that a width can depend on, worked out for each combination. */
+#define WIDTHS(v, wide, is64, l) \
+	{ \
+		[X86_W_b] = 1, [X86_W_w] = 2, [X86_W_d] = 4, [X86_W_q] = 8, [X86_W_t] = 10, \
+		[X86_W_dq] = 16, [X86_W_qq] = 32, [X86_W_fx] = 512, [X86_W_v] = (v), \
+		[X86_W_z] = (v) == 2 ? 2 : 4, [X86_W_y] = (wide) ? 8 : 4, [X86_W_n] = (is64) ? 8 : 4, \
+		[X86_W_x] = 16 << (l), [X86_W_hx] = 8 << (l), [X86_W_qx] = 4 << (l), \
+		[X86_W_ex] = 2 << (l), [X86_W_a] = (v) == 2 ? 4 : 8, [X86_W_p] = (v) + 2, \
+		[X86_W_s] = (is64) ? 10 : 6, [X86_W_env] = (v) == 2 ? 14 : 28, \
+		[X86_W_save] = (v) == 2 ? 94 : 108, \
 	}
+#define WIDTHS_L(v, wide, is64)	{ WIDTHS(v, wide, is64, 0), WIDTHS(v, wide, is64, 1) }
+#define WIDTHS_64(v, wide)	{ WIDTHS_L(v, wide, 0), WIDTHS_L(v, wide, 1) }
+#define WIDTHS_W(v)		{ WIDTHS_64(v, 0), WIDTHS_64(v, 1) }
+
+static const uint16_t *widths(const struct decoder *d)
+{
+	static const uint16_t table[3][2][2][2][X86_W_COUNT] = { WIDTHS_W(2), WIDTHS_W(4), WIDTHS_W(8) };
+
+	return table[d->insn->opsize >> 2][d->wide][d->long_mode][d->insn->vex_l];
 }
 
 /* ---- memory operands ---- */
@@ -378,24 +358,22 @@ static enum x86_decode_result take_memory(struct decoder *d)
 
 /* ---- operands ---- */
 
-static void set_memory(struct decoder *d, struct x86_operand *op, unsigned field, unsigned size)
+static void set_memory(struct decoder *d, struct x86_operand *op, unsigned size)
 {
 	struct x86_mem *mem = &d->insn->mem;
 
 	op->kind = X86_OK_MEM;
-	op->field = (uint8_t)field;
 	op->size = size < 256 ? (uint8_t)size : 0;
 	mem->access = op->access;
 	mem->size = d->insn->row->props & X86_P_NOMEM ? 0 : (uint16_t)size;
 }
 
 /* Writes of less than 32 bits keep the rest of the register, so they read it too. */
-static void set_gpr(struct decoder *d, struct x86_operand *op, unsigned field, unsigned reg)
+static void set_gpr(struct decoder *d, struct x86_operand *op, unsigned reg)
 {
 	struct x86_insn *insn = d->insn;
 
 	op->kind = X86_OK_GPR;
-	op->field = (uint8_t)field;
 	if (op->size == 1 && !insn->rex && reg >= 4) {
 		op->high = true;
 		reg &= 3;
@@ -405,34 +383,6 @@ static void set_gpr(struct decoder *d, struct x86_operand *op, unsigned field, u
 		insn->gpr_read |= (uint16_t)(1u << reg);
 	if (op->access & X86_WR)
 		insn->gpr_write |= (uint16_t)(1u << reg);
-}
-
-static void set_register(struct x86_operand *op, unsigned kind, unsigned field, unsigned reg)
-{
-	op->kind = (uint8_t)kind;
-	op->field = (uint8_t)field;
-	op->reg = (uint8_t)reg;
-}
-
-static void set_vector(struct x86_operand *op, unsigned field, unsigned reg)
-{
-	set_register(op, op->size == 32 ? X86_OK_YMM : X86_OK_XMM, field, reg);
-}
-
-static unsigned modrm_reg(const struct decoder *d)
-{
-	return ((d->insn->modrm >> 3) & 7u) | (d->ext & EXT_R ? 8u : 0);
-}
-
-static unsigned modrm_rm(const struct decoder *d)
-{
-	return (d->insn->modrm & 7u) | (d->ext & EXT_B ? 8u : 0);
-}
-
-static unsigned vvvv(struct decoder *d)
-{
-	d->vvvv_used = true;
-	return d->long_mode ? d->vvvv : d->vvvv & 7u;
 }
 
 static bool take_immediate(struct decoder *d, struct x86_operand *op, unsigned kind)
@@ -467,17 +417,18 @@ static bool take_is4(struct decoder *d, struct x86_operand *op)
 		return false;
 	d->insn->imm = (int8_t)byte;
 	d->insn->imm_size = 1;
-	set_vector(op, X86_OF_IS4, byte >> 4 & (d->long_mode ? 0xf : 7));
+	op->kind = op->size == 32 ? X86_OK_YMM : X86_OK_XMM;
+	op->reg = byte >> 4 & (d->long_mode ? 0xf : 7);
 	return true;
 }
 
-/* A0..A3: to the encoder the register is one of ModRM, as it will be there. */
 static bool take_absolute(struct decoder *d, struct x86_operand *op)
 {
 	struct x86_insn *insn = d->insn;
 
 	insn->has_mem = true;
-	set_memory(d, op, X86_OF_RM, op->size);
+	op->field = X86_OF_RM; /* where the encoder puts it */
+	set_memory(d, op, op->size);
 	return take(d, insn->addrsize, &insn->mem.disp);
 }
 
@@ -488,143 +439,113 @@ static void set_string(struct decoder *d, struct x86_operand *op, const struct x
 	bool first = mem->size == 0;
 
 	op->reg = spec->reg;
-	set_memory(d, op, X86_OF_IMPLICIT, op->size);
-	if (spec->method == X86_M_Y && first)
+	set_memory(d, op, op->size);
+	if (spec->method == X86_M_DESTINATION && first)
 		mem->seg = X86_ES;
-	if (spec->method == X86_M_X)
+	if (spec->method == X86_M_SOURCE)
 		mem->seg = d->insn->seg_override == X86_NOREG ? X86_DS : d->insn->seg_override;
 }
 
 static void set_masked_store(struct decoder *d, struct x86_operand *op, const struct x86_spec *spec)
 {
-	set_memory(d, op, X86_OF_IMPLICIT, op->size);
+	set_memory(d, op, op->size);
 	d->insn->has_mem = true;
 	d->insn->mem.base = spec->reg;
 }
 
-static bool set_segment(struct decoder *d, struct x86_operand *op)
+/* The register that each field of the encoding names; without its top bit where there are but eight. */
+static void gather_registers(struct decoder *d)
 {
-	unsigned reg = modrm_reg(d) & 7;
+	const struct x86_insn *insn = d->insn;
+	unsigned b = d->ext & EXT_B ? 8 : 0, r = d->ext & EXT_R ? 8 : 0;
 
-	set_register(op, X86_OK_SEG, X86_OF_REG, reg);
-	return reg <= X86_GS && !(reg == X86_CS && op->access & X86_WR);
+	d->reg[X86_OF_REG] = (uint8_t)((insn->modrm >> 3 & 7u) | r);
+	d->reg[X86_OF_RM] = (uint8_t)((insn->modrm & 7u) | b);
+	d->reg[X86_OF_VVVV] = d->long_mode ? d->vvvv : d->vvvv & 7;
+	d->reg[X86_OF_OPCODE] = (uint8_t)((insn->opcode & 7u) | b);
 }
 
-/* CR0, 2, 3, 4 and 8 exist (SDM vol. 2, MOV to control registers). */
-static bool set_control(struct decoder *d, struct x86_operand *op)
+/* A register that is not a general one; false if there is no such register. */
+static bool set_register(struct x86_operand *op, unsigned method, unsigned reg)
 {
-	unsigned reg = modrm_reg(d);
-
-	set_register(op, X86_OK_CR, X86_OF_REG, reg);
-	return 0x11du >> reg & 1;
+	op->reg = reg & 7;
+	switch ((enum x86_method)method) {
+	case X86_M_VECTOR:
+		op->kind = op->size == 32 ? X86_OK_YMM : X86_OK_XMM;
+		op->reg = (uint8_t)reg;
+		return true;
+	case X86_M_MMX:
+		op->kind = X86_OK_MMX;
+		return true;
+	case X86_M_ST:
+		op->kind = X86_OK_ST;
+		return true;
+	case X86_M_SEG:
+		op->kind = X86_OK_SEG;
+		return op->reg <= X86_GS &&
+			!(op->reg == X86_CS && op->access & X86_WR && op->field == X86_OF_REG);
+	case X86_M_CR: /* 0, 2, 3, 4 and 8 (SDM vol. 2, MOV to control registers) */
+		op->kind = X86_OK_CR;
+		op->reg = (uint8_t)reg;
+		return 0x11du >> reg & 1;
+	case X86_M_DR:
+		op->kind = X86_OK_DR;
+		return reg < 8;
+	default:
+		return false; /* memory only */
+	}
 }
 
-static bool set_debug(struct decoder *d, struct x86_operand *op)
+/* Operands that are neither registers nor in ModRM; false if bytes are missing. */
+static bool take_other(struct decoder *d, struct x86_operand *op, const struct x86_spec *spec)
 {
-	unsigned reg = modrm_reg(d);
-
-	set_register(op, X86_OK_DR, X86_OF_REG, reg);
-	return reg < 8;
+	switch ((enum x86_method)spec->method) {
+	case X86_M_IMM:
+		return take_immediate(d, op, X86_OK_IMM);
+	case X86_M_REL:
+		return take_immediate(d, op, X86_OK_REL);
+	case X86_M_FAR:
+		return take_far_pointer(d, op);
+	case X86_M_IS4:
+		return take_is4(d, op);
+	case X86_M_OFFSET:
+		return take_absolute(d, op);
+	case X86_M_MASKED:
+		set_masked_store(d, op, spec);
+		return true;
+	case X86_M_ONE:
+		op->kind = X86_OK_IMM;
+		d->insn->imm = 1;
+		return true;
+	default:
+		set_string(d, op, spec);
+		return true;
+	}
 }
 
-/* Fills one operand, whose access and register width are set. */
+/* Fills one operand, whose access, field and width are set. */
 static enum x86_decode_result take_operand(
 	struct decoder *d, struct x86_operand *op, const struct x86_spec *spec)
 {
-	struct x86_insn *insn = d->insn;
-	bool good = true; /* enough bytes */
+	unsigned reg = op->field == X86_OF_IMPLICIT ? spec->reg : d->reg[op->field];
 
-	switch ((enum x86_method)spec->method) {
-	case X86_M_E:
-		set_gpr(d, op, X86_OF_RM, modrm_rm(d));
-		break;
-	case X86_M_G:
-		set_gpr(d, op, X86_OF_REG, modrm_reg(d));
-		break;
-	case X86_M_B:
-		set_gpr(d, op, X86_OF_VVVV, vvvv(d));
-		break;
-	case X86_M_Z:
-		set_gpr(d, op, X86_OF_OPCODE, (insn->opcode & 7u) | (d->ext & EXT_B ? 8u : 0));
-		break;
-	case X86_M_FIXED:
-		set_gpr(d, op, insn->row->props & X86_P_MOFFS ? X86_OF_REG : X86_OF_IMPLICIT, spec->reg);
-		break;
-	case X86_M_XMMFIXED:
-		set_vector(op, X86_OF_IMPLICIT, spec->reg);
-		break;
-	case X86_M_SEGFIXED:
-		set_register(op, X86_OK_SEG, X86_OF_IMPLICIT, spec->reg);
-		break;
-	case X86_M_STFIXED:
-		set_register(op, X86_OK_ST, X86_OF_IMPLICIT, spec->reg);
-		break;
-	case X86_M_STI:
-		set_register(op, X86_OK_ST, X86_OF_RM, insn->modrm & 7);
-		break;
-	case X86_M_ONE:
-		op->kind = X86_OK_IMM;
-		insn->imm = 1;
-		break;
-	case X86_M_O:
-		good = take_absolute(d, op);
-		break;
-	case X86_M_X:
-	case X86_M_Y:
-		set_string(d, op, spec);
-		break;
-	case X86_M_DI:
-		set_masked_store(d, op, spec);
-		break;
-	case X86_M_I:
-		good = take_immediate(d, op, X86_OK_IMM);
-		break;
-	case X86_M_J:
-		good = take_immediate(d, op, X86_OK_REL);
-		break;
-	case X86_M_A:
-		good = take_far_pointer(d, op);
-		break;
-	case X86_M_S:
-		return set_segment(d, op) ? X86_DECODE_OK : X86_DECODE_UD;
-	case X86_M_C:
-		return set_control(d, op) ? X86_DECODE_OK : X86_DECODE_UD;
-	case X86_M_D:
-		return set_debug(d, op) ? X86_DECODE_OK : X86_DECODE_UD;
-	case X86_M_P:
-		set_register(op, X86_OK_MMX, X86_OF_REG, insn->modrm >> 3 & 7);
-		break;
-	case X86_M_Q:
-		set_register(op, X86_OK_MMX, X86_OF_RM, insn->modrm & 7);
-		break;
-	case X86_M_V:
-		set_vector(op, X86_OF_REG, modrm_reg(d));
-		break;
-	case X86_M_W:
-		set_vector(op, X86_OF_RM, modrm_rm(d));
-		break;
-	case X86_M_H:
-		set_vector(op, X86_OF_VVVV, vvvv(d));
-		break;
-	case X86_M_L:
-		good = take_is4(d, op);
-		break;
-	case X86_M_M: /* with a register in ModRM.rm: no row asks for it */
-	case X86_M_VM:
-	case X86_M_NONE:
-		return X86_DECODE_UD;
+	if (spec->method == X86_M_GPR) {
+		/* To the encoder the register of A0..A3 is one of ModRM, as it will be there. */
+		if (d->insn->row->props & X86_P_MOFFS)
+			op->field = X86_OF_REG;
+		set_gpr(d, op, reg);
+		return X86_DECODE_OK;
 	}
-	return good ? X86_DECODE_OK : d->at_end;
+	if (spec->method <= X86_M_VSIB)
+		return set_register(op, spec->method, reg) ? X86_DECODE_OK : X86_DECODE_UD;
+	return take_other(d, op, spec) ? X86_DECODE_OK : d->at_end;
 }
-
-/* Methods whose operand is memory when ModRM says so. */
-#define MEMORY_METHODS \
-	(1u << X86_M_E | 1u << X86_M_M | 1u << X86_M_VM | 1u << X86_M_Q | 1u << X86_M_W)
 
 static enum x86_decode_result take_operands(struct decoder *d)
 {
 	struct x86_insn *insn = d->insn;
 	const struct x86_form *form = d->form;
+	const uint16_t *width = widths(d);
 	bool memory = insn->has_modrm && insn->modrm < 0xc0 && !(form->flags & X86_FORM_NOMOD);
 	enum x86_decode_result res;
 	unsigned i;
@@ -634,16 +555,21 @@ static enum x86_decode_result take_operands(struct decoder *d)
 		if (res != X86_DECODE_OK)
 			return res;
 	}
+	gather_registers(d);
 	for (i = 0; i < X86_FORM_OPERANDS && form->spec[i]; i++) {
 		const struct x86_spec *spec = &x86_specs[form->spec[i]];
 		struct x86_operand *op = &insn->op[i];
 
-		*op = (struct x86_operand){ .access = form->access >> (2 * i) & 3 };
-		if (memory && MEMORY_METHODS >> spec->method & 1) {
-			set_memory(d, op, X86_OF_RM, width_in_bytes(d, spec->mem_width));
+		*op = (struct x86_operand){
+			.field = spec->field,
+			.access = form->access >> (2 * i) & 3,
+			.size = (uint8_t)width[spec->width],
+		};
+		d->fields |= (uint8_t)(1u << spec->field);
+		if (memory && spec->field == X86_OF_RM) {
+			set_memory(d, op, width[spec->mem_width]);
 			continue;
 		}
-		op->size = (uint8_t)width_in_bytes(d, spec->width);
 		res = take_operand(d, op, spec);
 		if (res != X86_DECODE_OK)
 			return res;
@@ -671,7 +597,7 @@ static bool is_forbidden(const struct decoder *d)
 
 	if (insn->lock && !(props & X86_P_LOCK && insn->op[0].kind == X86_OK_MEM))
 		return true;
-	if (d->vex && d->vvvv && !d->vvvv_used)
+	if (d->vex && d->vvvv && !(d->fields & 1u << X86_OF_VVVV))
 		return true;
 	return props & X86_P_VSIB && gather_overlaps(insn);
 }

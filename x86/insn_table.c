@@ -10,7 +10,7 @@
 
 enum { /* operands */
 	_,
-#define X86_SPEC(name, method, reg, width, mem_width) name,
+#define X86_SPEC(name, method, field, reg, width, mem_width) name,
 #include "x86/operand.def"
 #undef X86_SPEC
 };
@@ -286,8 +286,8 @@ const uint16_t x86_index[X86_MAP_COUNT * 256] = {
 
 const struct x86_spec x86_specs[] = {
 	{ 0 },
-#define X86_SPEC(name_, method_, reg_, width_, mem_) \
-	{ X86_M_##method_, reg_, X86_W_##width_, X86_W_##mem_ },
+#define X86_SPEC(name_, method_, field_, reg_, width_, mem_) \
+	{ X86_M_##method_, X86_OF_##field_, reg_, X86_W_##width_, X86_W_##mem_ },
 #include "x86/operand.def"
 #undef X86_SPEC
 };

@@ -6,38 +6,29 @@
 
 #include "x86/insn.h"
 
-/* Where an operand is encoded; the letters are those of SDM vol. 2, appendix A.2.1. */
+/* What an operand is, and so what the decoder does for it. */
 enum x86_method {
 	X86_M_NONE,
-	X86_M_E,  /* ModRM.rm: general register or memory */
-	X86_M_G,  /* ModRM.reg: general register */
-	X86_M_B,  /* VEX.vvvv: general register */
-	X86_M_Z,  /* opcode bits 2:0: general register */
-	X86_M_FIXED,
-	X86_M_XMMFIXED,
-	X86_M_SEGFIXED,
-	X86_M_STFIXED,
-	X86_M_STI, /* ModRM.rm: x87 stack register */
-	X86_M_ONE, /* the constant 1 */
-	X86_M_M,  /* ModRM.rm: memory */
-	X86_M_VM, /* memory with a vector index */
-	X86_M_O,  /* absolute offset behind the opcode */
-	X86_M_X,  /* overridable segment : rSI, or rBX of XLAT */
-	X86_M_Y,  /* ES:rDI */
-	X86_M_DI, /* overridable segment : rDI */
-	X86_M_I,
-	X86_M_J,
-	X86_M_A,
-	X86_M_S,
-	X86_M_C,
-	X86_M_D,
-	X86_M_P,
-	X86_M_Q,
-	X86_M_V,
-	X86_M_W,
-	X86_M_H,
-	X86_M_L
+	X86_M_GPR, /* registers first: their numbers are in x86_spec.field */
+	X86_M_VECTOR,
+	X86_M_MMX,
+	X86_M_ST,
+	X86_M_SEG,
+	X86_M_CR,
+	X86_M_DR,
+	X86_M_MEM,	   /* ModRM, memory only */
+	X86_M_VSIB,	   /* the same with a vector index */
+	X86_M_OFFSET,	   /* absolute offset behind the opcode */
+	X86_M_SOURCE,	   /* overridable segment : rSI, or rBX of XLAT */
+	X86_M_DESTINATION, /* ES:rDI */
+	X86_M_MASKED,	   /* overridable segment : rDI */
+	X86_M_ONE,	   /* the constant 1 */
+	X86_M_IMM,
+	X86_M_REL,
+	X86_M_FAR,
+	X86_M_IS4 /* register in the upper half of an immediate byte */
 };
+
 
 /* How wide it is (appendix A.2.2). */
 enum x86_width {
@@ -50,7 +41,7 @@ enum x86_width {
 	X86_W_dq,   /* 16 bytes */
 	X86_W_qq,   /* 32 bytes */
 	X86_W_fx,   /* 512 bytes */
-	X86_W_v,    /* operand size */
+	X86_W_v,    /* operand size; what depends on the instruction begins here */
 	X86_W_z,    /* operand size, but 4 for 8 */
 	X86_W_y,    /* 8 with REX.W or VEX.W in 64-bit mode, else 4 */
 	X86_W_n,    /* 8 in 64-bit mode, else 4 */
@@ -68,7 +59,8 @@ enum x86_width {
 
 struct x86_spec {
 	uint8_t method; /* enum x86_method */
-	uint8_t reg;	/* of the FIXED methods */
+	uint8_t field;	/* enum x86_operand_field */
+	uint8_t reg;	/* with X86_OF_IMPLICIT */
 	uint8_t width;	/* enum x86_width */
 	uint8_t mem_width;
 };

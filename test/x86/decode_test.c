@@ -302,7 +302,7 @@ static void test_index(void **state)
 
 static bool is_memory_only(unsigned method)
 {
-	return method == X86_M_M || method == X86_M_VM;
+	return method == X86_M_MEM || method == X86_M_VSIB;
 }
 
 /* What the columns of one row promise each other. */

@@ -77,8 +77,7 @@ static void put_legacy(struct writer *w, unsigned map)
 static bool uses_vvvv(const struct x86_form *form)
 {
 	for (unsigned i = 0; i < X86_FORM_OPERANDS && form->spec[i]; i++)
-		if (x86_specs[form->spec[i]].method == X86_M_H ||
-			x86_specs[form->spec[i]].method == X86_M_B)
+		if (x86_specs[form->spec[i]].field == X86_OF_VVVV)
 			return true;
 	return false;
 }
