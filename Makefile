@@ -163,7 +163,7 @@ install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/include/vmm $(DESTDIR)$(LIBDIR)/pkgconfig \
 		$(DESTDIR)$(PREFIX)/share/man/man3 $(DESTDIR)$(PREFIX)/share/man/man8
 	install -m 755 $(BUILD)/hyve $(DESTDIR)$(PREFIX)/bin
-	install -m 644 include/vmm/*.h $(DESTDIR)$(PREFIX)/include/vmm
+	install -m 644 include/vmm/*.h include/vmm/*.def $(DESTDIR)$(PREFIX)/include/vmm
 	install -m 644 $(BUILD)/libvmm.a $(DESTDIR)$(LIBDIR)
 	install -m 755 $(BUILD)/libvmm.so $(DESTDIR)$(LIBDIR)/libvmm.so.$(VERSION)
 	ln -sf libvmm.so.$(VERSION) $(DESTDIR)$(LIBDIR)/libvmm.so.$(SOVERSION)

@@ -36,7 +36,7 @@ ended() {
 	wait $script_pid
 	tr -d '\r' <"$out" | awk -v want="$1" '
 		/^[0-9a-f]+(:[0-9a-f]+)+$/ { settings[n++] = $0 }
-		/^status / { status = $2 }
+		match($0, /status [0-9]+/) { status = substr($0, RSTART + 7, RLENGTH - 7) }
 		END { exit !(status ~ "^" want "$" && n == 2 && settings[0] == settings[1]) }'
 }
 # end_by SIGNAL: sends it to hyve.
