@@ -78,7 +78,8 @@ static void test_delivery(void)
 	check("delivery.stack_absent.vector", R.vector, DF);
 	check("delivery.stack_absent.task", df_ran, 1);
 	check("delivery.stack_absent.eip", R.ip, (word)USER(ud2_));
-	check("delivery.stack_absent.cr2", read_cr2(), T + 0xffc);
+	/* Which word of the frame is written first is the processor's affair. */
+	check("delivery.stack_absent.cr2", read_cr2() & ~0x3f, T + 0xfc0);
 	/* The IDT's own page: the #PF comes by an entry that is still there. */
 	memcpy((void *)(T_GPA + 0x1000 - 0x20 * 8), idt, 0x20 * 8);
 	t_reset();
