@@ -180,6 +180,7 @@ static void *soft_vminit(struct vm *vm, struct pmap *pmap)
 	if (!s)
 		return NULL;
 	s->vm = vm;
+	s->tsc_hz = soft_tsc_measure();
 	s->pages = MAX_PAGES;
 	s->page_code = zeroed(s->pages * sizeof(*s->page_code));
 	s->page_writers = zeroed(s->pages * sizeof(*s->page_writers));
@@ -484,7 +485,12 @@ static int soft_cpu_put(void *vmi, int vcpu)
 
 static struct vlapic *soft_vlapic_init(void *vmi, int vcpu)
 {
-	return vlapic_generic_init(((struct soft_vm *)vmi)->vm, vcpu);
+	struct soft_vm *s = vmi;
+	struct vlapic *vlapic = vlapic_generic_init(s->vm, vcpu);
+
+	if (vlapic)
+		vlapic_set_tsc(vlapic, s->tsc_hz, soft_guest_tsc, s->vcpu[vcpu]);
+	return vlapic;
 }
 
 static void soft_vlapic_cleanup(void *vmi, struct vlapic *vlapic)

@@ -235,6 +235,7 @@ struct soft_vcpu {
 
 struct soft_vm {
 	struct vm *vm;
+	uint64_t tsc_hz;
 	struct soft_vcpu *vcpu[VM_MAXCPU];
 	_Atomic uint16_t *page_code;   /* by guest page number: vcpus with code of that page */
 	_Atomic uint16_t *page_writers;/* vcpus that may hold a write tag for it */
@@ -303,6 +304,10 @@ bool soft_events(struct soft_vcpu *v);
 bool soft_deliver_fault(struct soft_vcpu *v);
 /* May something that waited be injected now? */
 bool soft_window_open(const struct soft_vcpu *v);
+
+/* ---- tsc.c ---- */
+uint64_t soft_tsc_measure(void); /* Hz; takes 2 ms */
+uint64_t soft_guest_tsc(void *vcpu); /* any thread */
 
 /* ---- exit.c ---- */
 /* Turns cpu.exit into vm_exitinfo(). */
