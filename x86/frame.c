@@ -102,5 +102,9 @@ enum x86_result x86_tss_stack(struct x86_cpu *cpu, unsigned cpl, unsigned ext, u
 
 enum x86_result x86_tss_rsp(struct x86_cpu *cpu, unsigned index, unsigned ext, uint64_t *rsp)
 {
-	return tss_read(cpu, TSS64_RSP0 + index * 8, rsp, 8, ext);
+	enum x86_result res = tss_read(cpu, TSS64_RSP0 + index * 8, rsp, 8, ext);
+
+	if (res == X86_DONE && !x86_canonical(*rsp))
+		res = x86_raise_error(cpu, X86_SS_FAULT, ext);
+	return res;
 }

@@ -158,7 +158,7 @@ enum x86_result x86_stack_peek(struct x86_cpu *cpu, unsigned size, unsigned at, 
 /* SS:SP for privilege `cpl` out of the current TSS. #TS(tr | ext) if it is too short. */
 enum x86_result x86_tss_stack(struct x86_cpu *cpu, unsigned cpl, unsigned ext, uint16_t *ss,
 	uint64_t *sp);
-/* RSP0..2 (index 0..2) or IST1..7 (index 4..10) of a 64-bit TSS. */
+/* RSP0..2 (index 0..2) or IST1..7 (index 4..10) of a 64-bit TSS; #SS(ext) if not canonical. */
 enum x86_result x86_tss_rsp(struct x86_cpu *cpu, unsigned index, unsigned ext, uint64_t *rsp);
 
 /* ---- control transfers ---- */

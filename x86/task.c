@@ -140,6 +140,27 @@ static enum x86_result link_tasks(struct task_switch *ts)
 	return X86_DONE;
 }
 
+/*
+ * CS and SS keep the old hidden parts until both new ones have been validated, so that a fault of the new
+ * state can be delivered; the others can only be null meanwhile.
+ */
+static void load_selectors(struct task_switch *ts, unsigned at)
+{
+	struct x86_cpu *cpu = ts->cpu;
+
+	for (unsigned i = 0; i < 6; i++) {
+		uint16_t sel = 0;
+
+		if (i < ts->layout->segs)
+			sel = (uint16_t)field(ts, at + i * ts->layout->word);
+		if (i == X86_CS || i == X86_SS)
+			cpu->seg[i].sel = sel;
+		else
+			cpu->seg[i] = x86_null_seg(sel, 0);
+	}
+	cpu->ldtr = x86_null_seg((uint16_t)field(ts, ts->layout->ldt), 0);
+}
+
 /* Registers and bare selectors: this is the commit. */
 static void load_registers(struct task_switch *ts)
 {
@@ -154,15 +175,7 @@ static void load_registers(struct task_switch *ts)
 	cpu->rflags = flags | 2;
 	for (unsigned i = 0; i < 8; i++)
 		cpu->gpr[i] = field(ts, gprs + i * word);
-	for (unsigned i = 0; i < 6; i++) {
-		uint16_t sel = i < layout->segs ? (uint16_t)field(ts, segs + i * word) : 0;
-
-		if (i == X86_SS) /* a fault on the way still finds a stack: the old hidden part */
-			cpu->seg[i].sel = sel;
-		else
-			cpu->seg[i] = x86_null_seg(sel, 0);
-	}
-	cpu->ldtr = x86_null_seg((uint16_t)field(ts, layout->ldt), 0);
+	load_selectors(ts, segs);
 	cpu->cr0 |= X86_CR0_TS;
 	cpu->dr[7] &= ~DR7_LOCAL;
 	cpu->shadow = 0;
