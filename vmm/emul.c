@@ -5,8 +5,7 @@
  * behalf of any backend.
  *
  * The backend lends the vcpu's struct x86_cpu.  While we hold it, its `ops` are ours, which serve RAM from
- * the VM and everything else from chips or the user's callbacks; what only the backend knows (its TLB, its
- * MSRs) is passed on to its own ops.  A backend without such ops gets plain answers.
+ * the VM and everything else from chips or the user's callbacks.
  *
  * x86/ executes vector and x87 instructions in the host's registers, and callbacks are ordinary C code
  * that uses them too: so for such an instruction the guest's are loaded, and parked around each callback.
@@ -32,7 +31,17 @@ struct emul {
 	uint16_t fcw;  /* the host's modes, to restore */
 	uint32_t mxcsr;
 	bool retu; /* an exit to the user stands in vm_exitinfo */
+	uint64_t stored_gpa; /* RAM that was handed out for writing */
+	unsigned stored_len;
 };
+
+static const struct x86_ops emul_ops;
+
+static void take(struct emul *e)
+{
+	e->cpu->ops = &emul_ops;
+	e->cpu->owner = e;
+}
 
 /* ---- Vector registers ---- */
 
@@ -65,59 +74,48 @@ static bool uses_vectors(const struct x86_insn *insn)
 	return false;
 }
 
-/* ---- Passing on to the backend's ops ---- */
+/* ---- What the processor needs besides devices ---- */
 
-static const struct x86_ops emul_ops;
-
-/* Out of the emulation, into ordinary C: the processor looks as it was lent to us. */
-static struct emul *step_out(struct x86_cpu *cpu)
+/* A store is announced when it has been done: at the next one, or at the end. */
+static void announce_write(struct emul *e, uint64_t gpa, unsigned len)
 {
-	struct emul *e = cpu->owner;
-
-	fpu_to_host(e);
-	cpu->ops = e->lent_ops;
-	cpu->owner = e->lent_owner;
-	return e;
-}
-
-static void step_in(struct emul *e)
-{
-	e->cpu->ops = &emul_ops;
-	e->cpu->owner = e;
-	fpu_to_guest(e);
-}
-
-static void *plain_ram(struct emul *e, uint64_t gpa, unsigned len, bool write)
-{
-	size_t contiguous;
-	void *hva = vm_gpa_ram(e->vm, gpa, &contiguous);
-
-	if (hva == NULL || contiguous < len)
-		return NULL;
-	if (write)
-		vm_mem_written(e->vm, gpa, len);
-	return hva;
+	vm_mem_written(e->vm, e->stored_gpa, e->stored_len);
+	e->stored_gpa = gpa;
+	e->stored_len = len;
 }
 
 static void *emul_ram(struct x86_cpu *cpu, uint64_t gpa, unsigned len, bool write)
 {
-	struct emul *e = step_out(cpu);
-	void *hva = e->lent_ops != NULL ? e->lent_ops->ram(cpu, gpa, len, write)
-					: plain_ram(e, gpa, len, write);
+	struct emul *e = cpu->owner;
+	size_t contiguous;
+	void *hva;
 
-	step_in(e);
+	fpu_to_host(e);
+	hva = vm_gpa_ram(e->vm, gpa, &contiguous);
+	if (hva != NULL && contiguous < len)
+		hva = NULL;
+	if (hva != NULL && write)
+		announce_write(e, gpa, len);
+	fpu_to_guest(e);
 	return hva;
 }
 
+/* The backend's caches of translations are the one thing that only it can flush. */
 static void emul_flush(struct x86_cpu *cpu, enum x86_flush kind, uint64_t gla)
 {
-	struct emul *e = step_out(cpu);
+	struct emul *e = cpu->owner;
 
-	if (e->lent_ops != NULL)
-		e->lent_ops->flush(cpu, kind, gla);
-	step_in(e);
+	if (e->lent_ops == NULL)
+		return;
+	fpu_to_host(e);
+	cpu->ops = e->lent_ops;
+	cpu->owner = e->lent_owner;
+	e->lent_ops->flush(cpu, kind, gla);
+	take(e);
+	fpu_to_guest(e);
 }
 
+/* MSRs, CR8 and CPUID: no instruction with a memory operand uses them, a task switch neither. */
 static enum x86_result msr_result(struct x86_cpu *cpu, int error)
 {
 	return error == 0 ? X86_DONE : x86_raise_error(cpu, X86_GP, 0);
@@ -125,36 +123,24 @@ static enum x86_result msr_result(struct x86_cpu *cpu, int error)
 
 static enum x86_result emul_rdmsr(struct x86_cpu *cpu, uint32_t msr, uint64_t *value)
 {
-	struct emul *e = step_out(cpu);
-	enum x86_result res = e->lent_ops != NULL
-		? e->lent_ops->rdmsr(cpu, msr, value)
-		: msr_result(cpu, vm_rdmsr(e->vm, e->vcpuid, msr, value));
+	struct emul *e = cpu->owner;
 
-	step_in(e);
-	return res;
+	return msr_result(cpu, vm_rdmsr(e->vm, e->vcpuid, msr, value));
 }
 
 static enum x86_result emul_wrmsr(struct x86_cpu *cpu, uint32_t msr, uint64_t value)
 {
-	struct emul *e = step_out(cpu);
-	enum x86_result res = e->lent_ops != NULL
-		? e->lent_ops->wrmsr(cpu, msr, value)
-		: msr_result(cpu, vm_wrmsr(e->vm, e->vcpuid, msr, value));
+	struct emul *e = cpu->owner;
 
-	step_in(e);
-	return res;
+	return msr_result(cpu, vm_wrmsr(e->vm, e->vcpuid, msr, value));
 }
 
 static void emul_cpuid(struct x86_cpu *cpu, uint32_t leaf, uint32_t subleaf, uint32_t out[4])
 {
-	struct emul *e = step_out(cpu);
+	struct emul *e = cpu->owner;
 	const struct x86_topology topology = {.apic_id = (uint32_t)e->vcpuid, .ncpus = VM_MAXCPU};
 
-	if (e->lent_ops != NULL)
-		e->lent_ops->cpuid(cpu, leaf, subleaf, out);
-	else
-		x86_cpuid(cpu, &topology, leaf, subleaf, out);
-	step_in(e);
+	x86_cpuid(cpu, &topology, leaf, subleaf, out);
 }
 
 static struct vlapic *vlapic_of(struct x86_cpu *cpu)
@@ -300,14 +286,16 @@ static bool emul_begin(struct emul *e, struct vm *vm, int vcpuid, uint64_t rip)
 	e->lent_ops = e->cpu->ops;
 	e->lent_owner = e->cpu->owner;
 	e->seq = atomic_load(&vm->vcpu[vcpuid].seq);
-	step_in(e);
+	take(e);
 	e->cpu->rip = rip;
 	return true;
 }
 
 static int emul_end(struct emul *e)
 {
-	step_out(e->cpu);
+	announce_write(e, 0, 0);
+	e->cpu->ops = e->lent_ops;
+	e->cpu->owner = e->lent_owner;
 	return e->vm->ops->cpu_put(e->vm->vmi, e->vcpuid);
 }
 
