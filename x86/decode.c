@@ -576,7 +576,7 @@ static enum x86_decode_result take_operands(struct decoder *d)
 	}
 	insn->nops = (uint8_t)i;
 	for (; i < X86_OPERANDS; i++)
-		insn->op[i] = (struct x86_operand){ 0 };
+		insn->op[i].kind = X86_OK_NONE;
 	return X86_DECODE_OK;
 }
 
