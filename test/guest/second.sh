@@ -24,7 +24,7 @@ run_bochs() {
 	memory: guest=128, host=128
 	romimage: file=$dir/rom.bin, address=0xffff0000
 	vgaromimage: file=/usr/share/bochs/VGABIOS-lgpl-latest
-	cpu: model=${CPU:-corei7_haswell_4770}, count=1, ips=50000000, reset_on_triple_fault=0, ignore_bad_msrs=0
+	cpu: model=${CPU:-corei7_icelake_u}, count=1, ips=50000000, reset_on_triple_fault=0, ignore_bad_msrs=0
 	clock: sync=none, time0=local, rtc_sync=0
 	boot: disk
 	log: $dir/log

@@ -2,13 +2,13 @@
 # The guest images: flat 64 KiB ROMs, one for each file of tests, and what runs them.
 
 GUEST32 := excp seg real paging32 pae intr task debug smc
-GUEST64 := paging64 long
+GUEST64 := paging64 long sysreg fpu mmio
 GUEST := $(GUEST32) $(GUEST64)
 GUEST_BIN := $(patsubst %,$(BUILD)/test/guest/%.bin,$(GUEST))
 GUEST_CFLAGS := -std=gnu17 -Os -Wall -Wextra -Wno-array-bounds -Werror -ffreestanding -fno-pic -fno-pie \
 	-fno-stack-protector -fno-asynchronous-unwind-tables -fno-strict-aliasing -fno-delete-null-pointer-checks \
 	-mgeneral-regs-only \
-	-mno-red-zone -fcf-protection=none -fno-tree-loop-distribute-patterns -Itest/guest -MMD -MP
+	-mno-red-zone -fcf-protection=none $(if $(findstring clang,$(CC)),,-fno-tree-loop-distribute-patterns) -Itest/guest -MMD -MP
 $(patsubst %,$(BUILD)/test/guest/%.elf,$(GUEST32)): GBITS := 32
 $(patsubst %,$(BUILD)/test/guest/%.elf,$(GUEST64)): GBITS := 64
 
