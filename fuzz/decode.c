@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Copyright (c) 2026, the hyve authors */
 /*
- * Fuzzes the decoder and the encoder: no input may crash them, whatever decodes must be the same to an
- * independent decoder, and whatever is encoded must decode to the same row's mnemonic.  The first byte picks
- * the code size and, for the encoder, where registers and memory go; the rest is the instruction.
+ * Fuzzes the decoder and the encoder: no input may crash them, whatever decodes must be the same to
+ * an independent decoder, and whatever is encoded must decode to the same row's mnemonic.  The
+ * first byte picks the code size and, for the encoder, where registers and memory go; the rest is
+ * the instruction.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,13 +16,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void broken(const struct x86_insn *insn, const char *why)
 {
-	fprintf(stderr, "%u-bit %s %s: %s\n", insn->code_size, insn->row->name, insn->row->syntax, why);
+	fprintf(stderr, "%u-bit %s %s: %s\n", insn->code_size, insn->row->name, insn->row->syntax,
+		why);
 	abort();
 }
 
 static void encode(const struct x86_insn *insn, uint8_t pick)
 {
-	struct x86_remap map = { .mem_base = pick >> 2 & 15, .mem_disp = pick & 0x40 ? 0x1000 : -8 };
+	struct x86_remap map = {.mem_base = pick >> 2 & 15, .mem_disp = pick & 0x40 ? 0x1000 : -8};
 	struct x86_insn again;
 	uint8_t out[16];
 	unsigned n;
@@ -39,7 +41,7 @@ static void encode(const struct x86_insn *insn, uint8_t pick)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static const unsigned code_size[] = { 16, 32, 64, 64 };
+	static const unsigned code_size[] = {16, 32, 64, 64};
 	struct x86_insn insn;
 	struct oracle *oracle;
 	const char *why;
@@ -58,8 +60,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (!oracle)
 		return 0;
 	oracle_init(oracle);
-	why = oracle_decode(oracle, data, size, insn.code_size) ? oracle_compare(oracle, &insn) :
-								    "no instruction there";
+	why = oracle_decode(oracle, data, size, insn.code_size) ? oracle_compare(oracle, &insn)
+								: "no instruction there";
 	free(oracle);
 	if (why)
 		broken(&insn, why);

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Copyright (c) 2026, the hyve authors */
 /*
- * Bytes to struct x86_insn.  Prefixes and opcode bytes lead to a slot of x86_index; what else chooses an
- * instruction (ModRM, mandatory prefix, W, L, mode) is gathered into one key, which the few rows of the
- * opcode are compared with; the row's operands then say what follows.
+ * Bytes to struct x86_insn.  Prefixes and opcode bytes lead to a slot of x86_index; what else
+ * chooses an instruction (ModRM, mandatory prefix, W, L, mode) is gathered into one key, which the
+ * few rows of the opcode are compared with; the row's operands then say what follows.
  *
- * Where processors differ, Intel's behaviour is taken: the operand-size prefix does not shorten near
- * branches in 64-bit mode (SDM vol. 2, Jcc; AMD honours it, APM vol. 3, 1.2.7), and far pointers with
- * REX.W have a 64-bit offset.
+ * Where processors differ, Intel's behaviour is taken: the operand-size prefix does not shorten
+ * near branches in 64-bit mode (SDM vol. 2, Jcc; AMD honours it, APM vol. 3, 1.2.7), and far
+ * pointers with REX.W have a 64-bit offset.
  */
 #include "x86/insn_table.h"
 
@@ -22,20 +22,20 @@ struct decoder {
 	const uint8_t *next, *end;
 	enum x86_decode_result at_end; /* what running out of bytes means */
 	const struct x86_form *form;
-	bool long_mode;	   /* 64-bit code */
+	bool long_mode; /* 64-bit code */
 	bool opsize_prefix;
 	bool addrsize_prefix;
-	bool wide;	   /* REX.W, or VEX.W in 64-bit mode */
+	bool wide; /* REX.W, or VEX.W in 64-bit mode */
 	bool vex;
-	uint8_t repeat;	   /* last of F3 and F2 */
-	uint8_t pp;	   /* enum x86_pp */
-	uint8_t map;	   /* enum x86_map */
-	uint8_t ext;	   /* EXT_* */
+	uint8_t repeat; /* last of F3 and F2 */
+	uint8_t pp;	/* enum x86_pp */
+	uint8_t map;	/* enum x86_map */
+	uint8_t ext;	/* EXT_* */
 	uint8_t vvvv;
-	uint8_t imms;	   /* immediates read so far */
-	uint8_t fields;	   /* used by operands: bits by enum x86_operand_field */
-	uint8_t reg[6];	   /* what each field holds, by enum x86_operand_field */
-	uint16_t key;	   /* X86_K_* */
+	uint8_t imms;	/* immediates read so far */
+	uint8_t fields; /* used by operands: bits by enum x86_operand_field */
+	uint8_t reg[6]; /* what each field holds, by enum x86_operand_field */
+	uint16_t key;	/* X86_K_* */
 };
 
 /* ---- bytes ---- */
@@ -87,10 +87,17 @@ enum prefix {
 };
 
 static const uint8_t prefix_of[256] = {
-	[0x26] = PREFIX_SEG + X86_ES, [0x2e] = PREFIX_SEG + X86_CS, [0x36] = PREFIX_SEG + X86_SS,
-	[0x3e] = PREFIX_SEG + X86_DS, [0x64] = PREFIX_SEG + X86_FS, [0x65] = PREFIX_SEG + X86_GS,
-	[0x66] = PREFIX_OPSIZE,	      [0x67] = PREFIX_ADDRSIZE,	    [0xf0] = PREFIX_LOCK,
-	[0xf2] = PREFIX_REPEAT,	      [0xf3] = PREFIX_REPEAT,
+	[0x26] = PREFIX_SEG + X86_ES,
+	[0x2e] = PREFIX_SEG + X86_CS,
+	[0x36] = PREFIX_SEG + X86_SS,
+	[0x3e] = PREFIX_SEG + X86_DS,
+	[0x64] = PREFIX_SEG + X86_FS,
+	[0x65] = PREFIX_SEG + X86_GS,
+	[0x66] = PREFIX_OPSIZE,
+	[0x67] = PREFIX_ADDRSIZE,
+	[0xf0] = PREFIX_LOCK,
+	[0xf2] = PREFIX_REPEAT,
+	[0xf3] = PREFIX_REPEAT,
 };
 
 static void apply_prefix(struct decoder *d, uint8_t byte)
@@ -172,8 +179,9 @@ static enum x86_decode_result take_vex(struct decoder *d, uint8_t first, uint8_t
 	d->pp = last & 3;
 	d->insn->vex_w = last >> 7;
 	d->insn->vex_l = (last >> 2) & 1;
+	/* Elsewhere R and X are known to be clear, and B and the top bit of vvvv are ignored. */
 	if (!d->long_mode)
-		d->ext = 0; /* R and X are known to be clear, B and the top bit of vvvv are ignored */
+		d->ext = 0;
 	d->wide = d->long_mode && d->insn->vex_w;
 	return take_byte(d, opcode) ? X86_DECODE_OK : d->at_end;
 }
@@ -184,9 +192,9 @@ static enum x86_decode_result take_legacy(struct decoder *d, uint8_t *opcode)
 
 	d->ext = rex & 7;
 	d->wide = rex & REX_W;
-	d->pp = d->repeat	 ? (d->repeat == 0xf3 ? X86_PP_F3 : X86_PP_F2) :
-		d->opsize_prefix ? X86_PP_66 :
-				   X86_PP_NP;
+	d->pp = d->repeat	   ? (d->repeat == 0xf3 ? X86_PP_F3 : X86_PP_F2)
+		: d->opsize_prefix ? X86_PP_66
+				   : X86_PP_NP;
 	d->map = X86_MAP_OP;
 	if (*opcode != 0x0f)
 		return X86_DECODE_OK;
@@ -207,8 +215,8 @@ static void gather_key(struct decoder *d)
 	if (insn->has_modrm)
 		d->key |= (uint16_t)(insn->modrm | (insn->modrm < 0xc0 ? X86_K_MEM : 0));
 	d->key |= (uint16_t)((insn->vex_w ? X86_K_W : 0) | (d->wide ? X86_K_RW : 0) |
-		(insn->vex_l ? X86_K_L : 0) | (d->long_mode ? X86_K_64 : 0) |
-		(d->ext & EXT_B ? X86_K_REXB : 0));
+			     (insn->vex_l ? X86_K_L : 0) | (d->long_mode ? X86_K_64 : 0) |
+			     (d->ext & EXT_B ? X86_K_REXB : 0));
 }
 
 /* The last matching row of the opcode: see insn.def. */
@@ -262,23 +270,33 @@ static unsigned address_size(const struct decoder *d)
 }
 
 /* Everything that a width can depend on, worked out for each combination. */
-#define WIDTHS(v, wide, is64, l) \
-	{ \
-		[X86_W_b] = 1, [X86_W_w] = 2, [X86_W_d] = 4, [X86_W_q] = 8, [X86_W_t] = 10, \
-		[X86_W_dq] = 16, [X86_W_qq] = 32, [X86_W_fx] = 512, [X86_W_v] = (v), \
-		[X86_W_z] = (v) == 2 ? 2 : 4, [X86_W_y] = (wide) ? 8 : 4, [X86_W_n] = (is64) ? 8 : 4, \
-		[X86_W_x] = 16 << (l), [X86_W_hx] = 8 << (l), [X86_W_qx] = 4 << (l), \
-		[X86_W_ex] = 2 << (l), [X86_W_a] = (v) == 2 ? 4 : 8, [X86_W_p] = (v) + 2, \
-		[X86_W_s] = (is64) ? 10 : 6, [X86_W_env] = (v) == 2 ? 14 : 28, \
-		[X86_W_save] = (v) == 2 ? 94 : 108, \
+#define WIDTHS(v, wide, is64, l)                                                                   \
+	{                                                                                          \
+		[X86_W_b] = 1, [X86_W_w] = 2, [X86_W_d] = 4, [X86_W_q] = 8, [X86_W_t] = 10,        \
+		[X86_W_dq] = 16, [X86_W_qq] = 32, [X86_W_fx] = 512, [X86_W_v] = (v),               \
+		[X86_W_z] = (v) == 2 ? 2 : 4, [X86_W_y] = (wide) ? 8 : 4,                          \
+		[X86_W_n] = (is64) ? 8 : 4, [X86_W_x] = 16 << (l), [X86_W_hx] = 8 << (l),          \
+		[X86_W_qx] = 4 << (l), [X86_W_ex] = 2 << (l), [X86_W_a] = (v) == 2 ? 4 : 8,        \
+		[X86_W_p] = (v) + 2, [X86_W_s] = (is64) ? 10 : 6,                                  \
+		[X86_W_env] = (v) == 2 ? 14 : 28, [X86_W_save] = (v) == 2 ? 94 : 108,              \
 	}
-#define WIDTHS_L(v, wide, is64)	{ WIDTHS(v, wide, is64, 0), WIDTHS(v, wide, is64, 1) }
-#define WIDTHS_64(v, wide)	{ WIDTHS_L(v, wide, 0), WIDTHS_L(v, wide, 1) }
-#define WIDTHS_W(v)		{ WIDTHS_64(v, 0), WIDTHS_64(v, 1) }
+#define WIDTHS_L(v, wide, is64)                                                                    \
+	{                                                                                          \
+		WIDTHS(v, wide, is64, 0), WIDTHS(v, wide, is64, 1)                                 \
+	}
+#define WIDTHS_64(v, wide)                                                                         \
+	{                                                                                          \
+		WIDTHS_L(v, wide, 0), WIDTHS_L(v, wide, 1)                                         \
+	}
+#define WIDTHS_W(v)                                                                                \
+	{                                                                                          \
+		WIDTHS_64(v, 0), WIDTHS_64(v, 1)                                                   \
+	}
 
 static const uint16_t *widths(const struct decoder *d)
 {
-	static const uint16_t table[3][2][2][2][X86_W_COUNT] = { WIDTHS_W(2), WIDTHS_W(4), WIDTHS_W(8) };
+	static const uint16_t table[3][2][2][2][X86_W_COUNT] = {
+		WIDTHS_W(2), WIDTHS_W(4), WIDTHS_W(8)};
 
 	return table[d->insn->opsize >> 2][d->wide][d->long_mode][d->insn->vex_l];
 }
@@ -287,10 +305,10 @@ static const uint16_t *widths(const struct decoder *d)
 
 static bool take_memory16(struct decoder *d, struct x86_mem *mem)
 {
-	static const uint8_t base[8] = { X86_RBX, X86_RBX, X86_RBP, X86_RBP, X86_RSI, X86_RDI, X86_RBP,
-		X86_RBX };
-	static const uint8_t index[8] = { X86_RSI, X86_RDI, X86_RSI, X86_RDI, X86_NOREG, X86_NOREG,
-		X86_NOREG, X86_NOREG };
+	static const uint8_t base[8] = {
+		X86_RBX, X86_RBX, X86_RBP, X86_RBP, X86_RSI, X86_RDI, X86_RBP, X86_RBX};
+	static const uint8_t index[8] = {
+		X86_RSI, X86_RDI, X86_RSI, X86_RDI, X86_NOREG, X86_NOREG, X86_NOREG, X86_NOREG};
 	unsigned mod = d->insn->modrm >> 6, rm = d->insn->modrm & 7;
 
 	mem->base = base[rm];
@@ -404,7 +422,7 @@ static bool take_immediate(struct decoder *d, struct x86_operand *op, unsigned k
 
 static bool take_far_pointer(struct decoder *d, struct x86_operand *op)
 {
-	struct x86_operand sel = { .size = 2 };
+	struct x86_operand sel = {.size = 2};
 
 	return take_immediate(d, op, X86_OK_FAR) && take_immediate(d, &sel, X86_OK_FAR);
 }
@@ -432,7 +450,7 @@ static bool take_absolute(struct decoder *d, struct x86_operand *op)
 	return take(d, insn->addrsize, &insn->mem.disp);
 }
 
-/* DS:rSI, ES:rDI and the like: the sizes and the source segment are in `mem`, but has_mem is not set. */
+/* DS:rSI, ES:rDI and the like: size and source segment are in `mem`, but has_mem is not set. */
 static void set_string(struct decoder *d, struct x86_operand *op, const struct x86_spec *spec)
 {
 	struct x86_mem *mem = &d->insn->mem;
@@ -453,7 +471,7 @@ static void set_masked_store(struct decoder *d, struct x86_operand *op, const st
 	d->insn->mem.base = spec->reg;
 }
 
-/* The register that each field of the encoding names; without its top bit where there are but eight. */
+/* The register that each field of the encoding names. */
 static void gather_registers(struct decoder *d)
 {
 	const struct x86_insn *insn = d->insn;
@@ -483,7 +501,7 @@ static bool set_register(struct x86_operand *op, unsigned method, unsigned reg)
 	case X86_M_SEG:
 		op->kind = X86_OK_SEG;
 		return op->reg <= X86_GS &&
-			!(op->reg == X86_CS && op->access & X86_WR && op->field == X86_OF_REG);
+		       !(op->reg == X86_CS && op->access & X86_WR && op->field == X86_OF_REG);
 	case X86_M_CR: /* 0, 2, 3, 4 and 8 (SDM vol. 2, MOV to control registers) */
 		op->kind = X86_OK_CR;
 		op->reg = (uint8_t)reg;
@@ -634,7 +652,7 @@ static void copy_bytes(struct decoder *d, const uint8_t *bytes)
 
 static void finish(struct decoder *d, const uint8_t *bytes)
 {
-	static const uint8_t prefix[] = { 0, 0x66, 0xf3, 0xf2 };
+	static const uint8_t prefix[] = {0, 0x66, 0xf3, 0xf2};
 	struct x86_insn *insn = d->insn;
 
 	insn->len = (uint8_t)(d->next - bytes);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Copyright (c) 2026, the hyve authors */
 /*
- * struct x86_insn back to bytes, for 64-bit mode: the same row with other general registers and another
- * memory operand.  Prefixes are made anew from what they meant, so those without meaning vanish, and
- * 16-bit and 32-bit code gets the operand-size prefix where 64-bit mode needs it.
+ * struct x86_insn back to bytes, for 64-bit mode: the same row with other general registers and
+ * another memory operand.  Prefixes are made anew from what they meant, so those without meaning
+ * vanish, and 16-bit and 32-bit code gets the operand-size prefix where 64-bit mode needs it.
  */
 #include "x86/insn_table.h"
 
@@ -19,7 +19,7 @@ struct encoder {
 	const struct x86_form *form;
 	uint8_t *out; /* next byte */
 	uint8_t opcode;
-	uint8_t rex;  /* REX_* needed */
+	uint8_t rex;	 /* REX_* needed */
 	bool rex_needed; /* SPL, BPL, SIL, DIL */
 	bool rex_barred; /* AH, CH, DH, BH */
 	bool impossible; /* the second byte of RSP and above */
@@ -139,7 +139,8 @@ static bool needs_opsize(const struct encoder *e)
 
 	if (insn->opsize != 2)
 		return false;
-	return follows_opsize(e->form) || insn->row->mnem == X86_I_cbw || insn->row->mnem == X86_I_cwd;
+	return follows_opsize(e->form) || insn->row->mnem == X86_I_cbw ||
+	       insn->row->mnem == X86_I_cwd;
 }
 
 static bool needs_w(const struct encoder *e)
@@ -154,10 +155,10 @@ static bool needs_w(const struct encoder *e)
 static void put_vex(struct encoder *e)
 {
 	const struct x86_insn *insn = e->insn;
-	unsigned pp = insn->pp == 0x66 ? X86_PP_66 :
-		insn->pp == 0xf3       ? X86_PP_F3 :
-		insn->pp == 0xf2       ? X86_PP_F2 :
-					 X86_PP_NP;
+	unsigned pp = insn->pp == 0x66	 ? X86_PP_66
+		      : insn->pp == 0xf3 ? X86_PP_F3
+		      : insn->pp == 0xf2 ? X86_PP_F2
+					 : X86_PP_NP;
 	unsigned last = (~e->vvvv & 0xfu) << 3 | (unsigned)insn->vex_l << 2 | pp;
 
 	if (insn->row->map == X86_MAP_0F && !(e->rex & (REX_W | REX_X | REX_B))) {

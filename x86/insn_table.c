@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Copyright (c) 2026, the hyve authors */
 /*
- * The instruction table, expanded from insn.def three times: what the readers see (x86_rows), how it is
- * encoded (x86_forms), and where each opcode's rows are (x86_index).  All of it is constant data.
+ * The instruction table, expanded from insn.def three times: what the readers see (x86_rows), how
+ * it is encoded (x86_forms), and where each opcode's rows are (x86_index).  All of it is constant
+ * data.
  */
 #include "x86/insn_table.h"
 
@@ -76,8 +77,9 @@ enum { /* access */
 };
 
 /*
- * Flags read, possibly written, surely overwritten (SDM vol. 1, appendix A).  "Surely" leaves out what
- * the manuals call undefined and some processors keep: a reader of such a flag gets what its own CPU does.
+ * Flags read, possibly written, surely overwritten (SDM vol. 1, appendix A).  "Surely" leaves out
+ * what the manuals call undefined and some processors keep: a reader of such a flag gets what its
+ * own CPU does.
  */
 #define CF X86_FL_CF
 #define PF X86_FL_PF
@@ -134,9 +136,9 @@ enum { /* access */
 
 /* ---- encodings: map of the index, extra props, key mask, key value ---- */
 
-#define PP(p)	     (X86_PP_##p << X86_K_PP_SHIFT)
-#define LEGACY(m, p) X86_MAP_##m, 0, X86_K_PP, PP(p)
-#define WITH_W(m, p) X86_MAP_##m, 0, X86_K_PP | X86_K_RW, PP(p) | X86_K_RW
+#define PP(p)		(X86_PP_##p << X86_K_PP_SHIFT)
+#define LEGACY(m, p)	X86_MAP_##m, 0, X86_K_PP, PP(p)
+#define WITH_W(m, p)	X86_MAP_##m, 0, X86_K_PP | X86_K_RW, PP(p) | X86_K_RW
 #define WITHOUT_W(m, p) X86_MAP_##m, 0, X86_K_PP | X86_K_RW, PP(p)
 
 #define ENC_OP	       X86_MAP_OP, 0, 0, 0
@@ -164,21 +166,21 @@ enum { /* access */
 #define ENC_66_0F3A_W0 WITHOUT_W(0F3A, 66)
 #define ENC_66_0F3A_W1 WITH_W(0F3A, 66)
 
-#define L_L0   X86_K_L, 0
-#define L_L1   X86_K_L, X86_K_L
-#define L_LX   0, 0
-#define L_LIG  0, 0
-#define W_W0   X86_K_W, 0
-#define W_W1   X86_K_W, X86_K_W
-#define W_RW0  X86_K_RW, 0
-#define W_RW1  X86_K_RW, X86_K_RW
-#define W_WIG  0, 0
+#define L_L0  X86_K_L, 0
+#define L_L1  X86_K_L, X86_K_L
+#define L_LX  0, 0
+#define L_LIG 0, 0
+#define W_W0  X86_K_W, 0
+#define W_W1  X86_K_W, X86_K_W
+#define W_RW0 X86_K_RW, 0
+#define W_RW1 X86_K_RW, X86_K_RW
+#define W_WIG 0, 0
 /* Every VEX encoding is #UD in real and virtual-8086 mode (SDM vol. 2, 2.4). */
-#define VEX_ROW(m, p, lmask, l, wmask, w) \
-	X86_MAP_VEX + X86_MAP_##m - 1, X86_P_VEX | X86_P_PE, X86_K_PP | (lmask) | (wmask), \
+#define VEX_ROW(m, p, lmask, l, wmask, w)                                                          \
+	X86_MAP_VEX + X86_MAP_##m - 1, X86_P_VEX | X86_P_PE, X86_K_PP | (lmask) | (wmask),         \
 		PP(p) | (l) | (w)
-#define VEX_EXPAND(...)	     VEX_ROW(__VA_ARGS__)
-#define ENC_VEX(l, p, m, w)  VEX_EXPAND(m, p, L_##l, W_##w)
+#define VEX_EXPAND(...)	    VEX_ROW(__VA_ARGS__)
+#define ENC_VEX(l, p, m, w) VEX_EXPAND(m, p, L_##l, W_##w)
 
 /* ---- forms: flags, key mask, key value ---- */
 
@@ -220,31 +222,31 @@ enum { /* access */
 /* ---- the rows ---- */
 
 #define EXPAND(...) ROW(__VA_ARGS__)
-#define X86_INSN(enc, opc, form, name, class, feat, props, flags, impl, acc, ...) \
-	EXPAND(ENC_##enc, opc, FORM_##form, name, class, feat, props, FLAGS_##flags, IMPL_##impl, \
+#define X86_INSN(enc, opc, form, name, class, feat, props, flags, impl, acc, ...)                  \
+	EXPAND(ENC_##enc, opc, FORM_##form, name, class, feat, props, FLAGS_##flags, IMPL_##impl,  \
 		acc, #__VA_ARGS__, ##__VA_ARGS__)
 
-#define MAP_OF(m) ((m) < X86_MAP_VEX ? (m) : (m) - X86_MAP_VEX + X86_MAP_0F)
+#define MAP_OF(m) ((m) < X86_MAP_VEX ? (m) : (m)-X86_MAP_VEX + X86_MAP_0F)
 
 enum { ROWS_START = __COUNTER__ + 1 };
 const struct x86_row x86_rows[] = {
-#define ROW(map_, xprops, emask, evalue, opc, fflags, fmask, fvalue, name_, class_, feat, props_, flr, \
-	flw, flk, rd, wr, acc, text, ...) \
-	{ \
-		.id = __COUNTER__ - ROWS_START, \
-		.mnem = X86_I_##name_, \
-		.class = X86_##class_, \
-		.feature = X86_F_##feat, \
-		.map = MAP_OF(map_), \
-		.opcode = (opc), \
-		.props = (xprops) | (props_), \
-		.fl_read = (flr), \
-		.fl_write = (flw), \
-		.fl_kill = (flk), \
-		.gpr_read = (rd), \
-		.gpr_write = (wr), \
-		.name = #name_, \
-		.syntax = text, \
+#define ROW(map_, xprops, emask, evalue, opc, fflags, fmask, fvalue, name_, class_, feat, props_,  \
+	flr, flw, flk, rd, wr, acc, text, ...)                                                     \
+	{                                                                                          \
+		.id = __COUNTER__ - ROWS_START,                                                    \
+		.mnem = X86_I_##name_,                                                             \
+		.class = X86_##class_,                                                             \
+		.feature = X86_F_##feat,                                                           \
+		.map = MAP_OF(map_),                                                               \
+		.opcode = (opc),                                                                   \
+		.props = (xprops) | (props_),                                                      \
+		.fl_read = (flr),                                                                  \
+		.fl_write = (flw),                                                                 \
+		.fl_kill = (flk),                                                                  \
+		.gpr_read = (rd),                                                                  \
+		.gpr_write = (wr),                                                                 \
+		.name = #name_,                                                                    \
+		.syntax = text,                                                                    \
 	},
 #include "x86/insn.def"
 #undef ROW
@@ -255,21 +257,23 @@ const unsigned x86_row_count = sizeof(x86_rows) / sizeof(x86_rows[0]);
 #define MODE_VALUE(p) ((p)&O64 ? X86_K_64 : 0)
 
 const struct x86_form x86_forms[] = {
-#define ROW(map_, xprops, emask, evalue, opc, fflags, fmask, fvalue, name_, class_, feat, props_, flr, \
-	flw, flk, rd, wr, acc, text, ...) \
-	{ \
-		.mask = (emask) | (fmask) | MODE_MASK(props_), \
-		.value = (evalue) | (fvalue) | MODE_VALUE(props_), \
-		.group = (map_)*256 + (opc), \
-		.flags = (fflags), \
-		.access = (acc), \
-		.spec = { __VA_ARGS__ }, \
+#define ROW(map_, xprops, emask, evalue, opc, fflags, fmask, fvalue, name_, class_, feat, props_,  \
+	flr, flw, flk, rd, wr, acc, text, ...)                                                     \
+	{                                                                                          \
+		.mask = (emask) | (fmask) | MODE_MASK(props_),                                     \
+		.value = (evalue) | (fvalue) | MODE_VALUE(props_),                                 \
+		.group = (map_)*256 + (opc),                                                       \
+		.flags = (fflags),                                                                 \
+		.access = (acc),                                                                   \
+		.spec = {__VA_ARGS__},                                                             \
 	},
 #include "x86/insn.def"
 #undef ROW
 };
 
-/* Rows of one opcode initialise the same entry; C keeps the last, which is where the search starts. */
+/*
+ * Rows of one opcode initialise the same entry; C keeps the last, which is where the search starts.
+ */
 #ifdef __clang__
 #pragma GCC diagnostic ignored "-Winitializer-overrides"
 #else
@@ -277,17 +281,17 @@ const struct x86_form x86_forms[] = {
 #endif
 enum { INDEX_START = __COUNTER__ };
 const uint16_t x86_index[X86_MAP_COUNT * 256] = {
-#define ROW(map_, xprops, emask, evalue, opc, fflags, fmask, fvalue, ...) \
-	[(map_)*256 + (opc)... (map_)*256 + (opc) + ((fflags)&X86_FORM_Z ? 7 : 0)] = \
+#define ROW(map_, xprops, emask, evalue, opc, fflags, fmask, fvalue, ...)                          \
+	[(map_)*256 + (opc)...(map_) * 256 + (opc) + ((fflags)&X86_FORM_Z ? 7 : 0)] =              \
 		(__COUNTER__ - INDEX_START) | ((fflags)&X86_FORM_MODRM ? X86_INDEX_MODRM : 0),
 #include "x86/insn.def"
 #undef ROW
 };
 
 const struct x86_spec x86_specs[] = {
-	{ 0 },
-#define X86_SPEC(name_, method_, field_, reg_, width_, mem_) \
-	{ X86_M_##method_, X86_OF_##field_, reg_, X86_W_##width_, X86_W_##mem_ },
+	{0},
+#define X86_SPEC(name_, method_, field_, reg_, width_, mem_)                                       \
+	{X86_M_##method_, X86_OF_##field_, reg_, X86_W_##width_, X86_W_##mem_},
 #include "x86/operand.def"
 #undef X86_SPEC
 };

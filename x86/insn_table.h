@@ -29,7 +29,6 @@ enum x86_method {
 	X86_M_IS4 /* register in the upper half of an immediate byte */
 };
 
-
 /* How wide it is (appendix A.2.2). */
 enum x86_width {
 	X86_W_none,
@@ -66,16 +65,16 @@ struct x86_spec {
 };
 
 /* What a row asks of the bits that the decoder gathers: (key & mask) == value. */
-#define X86_K_MODRM 0x00ffu
-#define X86_K_MEM   0x0100u /* ModRM.mod is not 3 */
-#define X86_K_PP    0x0600u /* mandatory prefix: enum x86_pp */
+#define X86_K_MODRM    0x00ffu
+#define X86_K_MEM      0x0100u /* ModRM.mod is not 3 */
+#define X86_K_PP       0x0600u /* mandatory prefix: enum x86_pp */
 #define X86_K_PP_SHIFT 9
-#define X86_K_FX    0x0400u /* the upper bit of PP: F3 or F2 */
-#define X86_K_W	    0x0800u /* VEX.W */
-#define X86_K_RW    0x1000u /* REX.W, or VEX.W in 64-bit mode */
-#define X86_K_L	    0x2000u /* VEX.L */
-#define X86_K_64    0x4000u /* 64-bit mode */
-#define X86_K_REXB  0x8000u
+#define X86_K_FX       0x0400u /* the upper bit of PP: F3 or F2 */
+#define X86_K_W	       0x0800u /* VEX.W */
+#define X86_K_RW       0x1000u /* REX.W, or VEX.W in 64-bit mode */
+#define X86_K_L	       0x2000u /* VEX.L */
+#define X86_K_64       0x4000u /* 64-bit mode */
+#define X86_K_REXB     0x8000u
 
 /* In the order of VEX.pp. */
 enum x86_pp { X86_PP_NP, X86_PP_66, X86_PP_F3, X86_PP_F2 };

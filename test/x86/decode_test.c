@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Copyright (c) 2026, the hyve authors */
 /*
- * The decoder: against encodings written out by hand (decode_vectors.def), against an independent decoder
- * over many generated ones, and against itself where bytes are missing or too many.
+ * The decoder: against encodings written out by hand (decode_vectors.def), against an independent
+ * decoder over many generated ones, and against itself where bytes are missing or too many.
  *
  * HYVE_DECODE_N: encodings per code size.  HYVE_DECODE_SEED: where they start.
  * HYVE_DECODE_GAPS=1: prints what the other decoder knows and we do not.
@@ -26,7 +26,7 @@
 #define DEFAULT_N 5000000
 #endif
 
-static const unsigned code_sizes[] = { 16, 32, 64 };
+static const unsigned code_sizes[] = {16, 32, 64};
 
 static unsigned long env_number(const char *name, unsigned long otherwise)
 {
@@ -47,23 +47,23 @@ static void hex(char *text, const uint8_t *bytes, unsigned n)
 static const char *gpr_name(unsigned reg, unsigned size, bool high)
 {
 	static const char *const name[4][16] = {
-		{ "al", "cl", "dl", "bl", "spl", "bpl", "sil", "dil", "r8b", "r9b", "r10b", "r11b",
-			"r12b", "r13b", "r14b", "r15b" },
-		{ "ax", "cx", "dx", "bx", "sp", "bp", "si", "di", "r8w", "r9w", "r10w", "r11w", "r12w",
-			"r13w", "r14w", "r15w" },
-		{ "eax", "ecx", "edx", "ebx", "esp", "ebp", "esi", "edi", "r8d", "r9d", "r10d", "r11d",
-			"r12d", "r13d", "r14d", "r15d" },
-		{ "rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", "r8", "r9", "r10", "r11",
-			"r12", "r13", "r14", "r15" },
+		{"al", "cl", "dl", "bl", "spl", "bpl", "sil", "dil", "r8b", "r9b", "r10b", "r11b",
+			"r12b", "r13b", "r14b", "r15b"},
+		{"ax", "cx", "dx", "bx", "sp", "bp", "si", "di", "r8w", "r9w", "r10w", "r11w",
+			"r12w", "r13w", "r14w", "r15w"},
+		{"eax", "ecx", "edx", "ebx", "esp", "ebp", "esi", "edi", "r8d", "r9d", "r10d",
+			"r11d", "r12d", "r13d", "r14d", "r15d"},
+		{"rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", "r8", "r9", "r10", "r11",
+			"r12", "r13", "r14", "r15"},
 	};
-	static const char *const high_name[4] = { "ah", "ch", "dh", "bh" };
+	static const char *const high_name[4] = {"ah", "ch", "dh", "bh"};
 
 	return high ? high_name[reg] : name[size == 1 ? 0 : size == 2 ? 1 : size == 4 ? 2 : 3][reg];
 }
 
 static char *put_memory(char *p, const struct x86_insn *insn)
 {
-	static const char *const seg[] = { "es", "cs", "ss", "ds", "fs", "gs" };
+	static const char *const seg[] = {"es", "cs", "ss", "ds", "fs", "gs"};
 	const struct x86_mem *mem = &insn->mem;
 
 	p += sprintf(p, "[%s:", seg[mem->seg]);
@@ -74,21 +74,30 @@ static char *put_memory(char *p, const struct x86_insn *insn)
 	if (mem->index != X86_NOREG && insn->row->props & X86_P_VSIB)
 		p += sprintf(p, "+v%u*%u", mem->index, 1u << mem->scale);
 	else if (mem->index != X86_NOREG)
-		p += sprintf(p, "+%s*%u", gpr_name(mem->index, insn->addrsize, false), 1u << mem->scale);
+		p += sprintf(
+			p, "+%s*%u", gpr_name(mem->index, insn->addrsize, false), 1u << mem->scale);
 	p += sprintf(p, "%s0x%llx]%u", mem->disp < 0 ? "-" : "+",
-		(unsigned long long)(mem->disp < 0 ? -(uint64_t)mem->disp : (uint64_t)mem->disp), mem->size);
+		(unsigned long long)(mem->disp < 0 ? -(uint64_t)mem->disp : (uint64_t)mem->disp),
+		mem->size);
 	return p;
 }
 
-static char *put_operand(char *p, const struct x86_insn *insn, const struct x86_operand *op, unsigned imm)
+static char *put_operand(
+	char *p, const struct x86_insn *insn, const struct x86_operand *op, unsigned imm)
 {
-	static const char *const prefix[] = { [X86_OK_SEG] = "sreg", [X86_OK_CR] = "cr", [X86_OK_DR] = "dr",
-		[X86_OK_ST] = "st", [X86_OK_MMX] = "mm", [X86_OK_XMM] = "xmm", [X86_OK_YMM] = "ymm" };
-	static const char *const access[] = { "-", "r", "w", "rw" };
+	static const char *const prefix[] = {[X86_OK_SEG] = "sreg",
+		[X86_OK_CR] = "cr",
+		[X86_OK_DR] = "dr",
+		[X86_OK_ST] = "st",
+		[X86_OK_MMX] = "mm",
+		[X86_OK_XMM] = "xmm",
+		[X86_OK_YMM] = "ymm"};
+	static const char *const access[] = {"-", "r", "w", "rw"};
 
 	switch (op->kind) {
 	case X86_OK_GPR:
-		return p + sprintf(p, " %s=%s", access[op->access], gpr_name(op->reg, op->size, op->high));
+		return p + sprintf(p, " %s=%s", access[op->access],
+				   gpr_name(op->reg, op->size, op->high));
 	case X86_OK_MEM:
 		p += sprintf(p, " %s=", access[op->access]);
 		if (insn->has_mem)
@@ -105,7 +114,9 @@ static char *put_operand(char *p, const struct x86_insn *insn, const struct x86_
 	}
 }
 
-/* "lock add o4a8 rw=[ds:rbx+0x8]4 r=eax R=0x9 W=0x0": sizes, operands, registers read and written. */
+/*
+ * "lock add o4a8 rw=[ds:rbx+0x8]4 r=eax R=0x9 W=0x0": sizes, operands, registers read and written.
+ */
 static void describe(char *p, const struct x86_insn *insn)
 {
 	unsigned imms = 0;
@@ -124,7 +135,7 @@ static const struct {
 	unsigned code_size;
 	const char *text; /* NULL: #UD */
 } vectors[] = {
-#define VECTOR(code_size, bytes, text) { bytes, code_size, text },
+#define VECTOR(code_size, bytes, text) {bytes, code_size, text},
 #include "test/x86/decode_vectors.def"
 #undef VECTOR
 };
@@ -147,7 +158,7 @@ static void test_vectors(void **state)
 	for (unsigned i = 0; i < sizeof(vectors) / sizeof(vectors[0]); i++) {
 		enum x86_decode_result res;
 		struct x86_insn insn;
-		uint8_t bytes[32] = { 0 };
+		uint8_t bytes[32] = {0};
 		char text[300] = "#UD";
 		unsigned n = parse_hex(vectors[i].bytes, bytes);
 
@@ -194,7 +205,8 @@ static void print_gaps(void)
 {
 	for (unsigned i = 0; i <= ZYDIS_MNEMONIC_MAX_VALUE; i++)
 		if (gaps[i])
-			print_message("%10lu %s\n", gaps[i], ZydisMnemonicGetString((ZydisMnemonic)i));
+			print_message(
+				"%10lu %s\n", gaps[i], ZydisMnemonicGetString((ZydisMnemonic)i));
 }
 
 static void test_against_oracle(void **state)
@@ -205,7 +217,7 @@ static void test_against_oracle(void **state)
 	(void)state;
 	oracle_init(&oracle);
 	for (unsigned i = 0; i < 3; i++) {
-		struct rng rng = { seed * 0x10001 + i };
+		struct rng rng = {seed * 0x10001 + i};
 
 		for (unsigned long k = 0; k < n; k++) {
 			uint8_t bytes[ENCODING_BYTES];
@@ -222,14 +234,14 @@ static void test_against_oracle(void **state)
 
 static void test_opcode_maps(void **state)
 {
-	static const uint8_t escape[][2] = { { 0 }, { 0x0f }, { 0x0f, 0x38 }, { 0x0f, 0x3a } };
-	static const uint8_t prefix[] = { 0, 0x66, 0xf3, 0xf2 };
+	static const uint8_t escape[][2] = {{0}, {0x0f}, {0x0f, 0x38}, {0x0f, 0x3a}};
+	static const uint8_t prefix[] = {0, 0x66, 0xf3, 0xf2};
 
 	(void)state;
 	oracle_init(&oracle);
 	for (unsigned i = 0; i < 3 * 4 * 4 * 65536u; i++) {
 		unsigned pp = i >> 16 & 3, map = i >> 18 & 3;
-		uint8_t bytes[X86_INSN_MAX] = { 0 }, *p = bytes;
+		uint8_t bytes[X86_INSN_MAX] = {0}, *p = bytes;
 
 		if (pp)
 			*p++ = prefix[pp];
@@ -246,7 +258,7 @@ static void test_opcode_maps(void **state)
 
 static void test_truncated(void **state)
 {
-	struct rng rng = { 7 };
+	struct rng rng = {7};
 
 	(void)state;
 	for (unsigned k = 0; k < 300000; k++) {
@@ -296,7 +308,8 @@ static void test_index(void **state)
 		assert_true(last >= i && last < x86_row_count);
 		for (unsigned k = i; k <= last; k++)
 			assert_int_equal(x86_forms[k].group, form->group);
-		assert_int_equal(form->flags & X86_FORM_MODRM, x86_forms[last].flags & X86_FORM_MODRM);
+		assert_int_equal(
+			form->flags & X86_FORM_MODRM, x86_forms[last].flags & X86_FORM_MODRM);
 	}
 }
 
@@ -330,7 +343,7 @@ static void test_rows(void **state)
 /* Each row is found by some encoding: none is hidden behind another. */
 static void test_rows_reachable(void **state)
 {
-	struct rng rng = { 3 };
+	struct rng rng = {3};
 
 	(void)state;
 	for (unsigned i = 0; i < x86_row_count; i++) {
@@ -342,7 +355,8 @@ static void test_rows_reachable(void **state)
 			struct x86_insn insn;
 
 			encoding_of_row(&rng, i, code_size, bytes);
-			found = x86_decode(&insn, bytes, sizeof(bytes), code_size) == X86_DECODE_OK &&
+			found = x86_decode(&insn, bytes, sizeof(bytes), code_size) ==
+					X86_DECODE_OK &&
 				insn.row == &x86_rows[i];
 		}
 		if (!found)

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Copyright (c) 2026, the hyve authors */
 /*
- * The encoder: each native row, from each code size, with its registers where they were and somewhere else,
- * and its memory operand behind each base register.  What comes out is decoded again, by our decoder and by
- * an independent one, and must be the same instruction on the new operands.
+ * The encoder: each native row, from each code size, with its registers where they were and
+ * somewhere else, and its memory operand behind each base register.  What comes out is decoded
+ * again, by our decoder and by an independent one, and must be the same instruction on the new
+ * operands.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -27,7 +28,7 @@
 static struct oracle oracle;
 
 static const struct x86_remap same = {
-	.gpr = { 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15 },
+	.gpr = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15},
 	.mem_base = X86_R12,
 };
 
@@ -79,7 +80,8 @@ static const char *compare_memory(
 		return "memory operand or none";
 	if (!new->has_mem)
 		return NULL;
-	if (new->mem.base != map->mem_base || new->mem.index != X86_NOREG || new->mem.disp != map->mem_disp)
+	if (new->mem.base != map->mem_base || new->mem.index != X86_NOREG ||
+		new->mem.disp != map->mem_disp)
 		return "address";
 	if (new->mem.size != old->mem.size || new->mem.access != old->mem.access)
 		return "memory access";
@@ -96,7 +98,7 @@ static bool same_immediate(const struct x86_insn *old, const struct x86_insn *ne
 			mask = 0x7f;
 	if (mask != 0xff)
 		return new->imm == (int8_t)(old->imm & mask);
-	return new->imm == old->imm && new->imm2 == old->imm2;
+	return new->imm == old->imm &&new->imm2 == old->imm2;
 }
 
 static const char *compare(
@@ -111,7 +113,8 @@ static const char *compare(
 	if (new->lock != old->lock || new->vex_l != old->vex_l || new->nops != old->nops)
 		return "lock, vector length or number of operands";
 	/* Only these two have a size, but no operands to show it. */
-	if ((old->row->mnem == X86_I_cbw || old->row->mnem == X86_I_cwd) && new->opsize != old->opsize)
+	if ((old->row->mnem == X86_I_cbw || old->row->mnem == X86_I_cwd) &&
+		new->opsize != old->opsize)
 		return "operand size";
 	for (unsigned i = 0; i < old->nops && !why; i++)
 		why = compare_operand(&old->op[i], &new->op[i], map);
@@ -148,7 +151,10 @@ static void check(const struct x86_insn *insn, const struct x86_remap *map)
 
 /* ---- where registers go ---- */
 
-/* Any permutation that leaves the registers alone which the instruction names without encoding them. */
+/*
+ * Any permutation that leaves the registers alone which the instruction names without encoding
+ * them.
+ */
 static void shuffle(struct rng *rng, struct x86_remap *map, uint16_t fixed)
 {
 	for (unsigned i = 0; i < 16; i++)
@@ -176,7 +182,7 @@ static uint16_t fixed_registers(const struct x86_insn *insn)
 
 static void check_maps(struct rng *rng, const struct x86_insn *insn)
 {
-	static const int32_t disp[] = { 0, 8, -128, 127, 128, -129, 0x7fffffff, INT32_MIN };
+	static const int32_t disp[] = {0, 8, -128, 127, 128, -129, 0x7fffffff, INT32_MIN};
 	struct x86_remap map = same;
 
 	check(insn, &map);
@@ -189,8 +195,8 @@ static void check_maps(struct rng *rng, const struct x86_insn *insn)
 
 static void test_rows(void **state)
 {
-	static const unsigned code_sizes[] = { 16, 32, 64 };
-	struct rng rng = { 11 };
+	static const unsigned code_sizes[] = {16, 32, 64};
+	struct rng rng = {11};
 
 	(void)state;
 	oracle_init(&oracle);
@@ -225,53 +231,54 @@ static const struct {
 	const char *expected; /* "": refused */
 	struct x86_remap map;
 } vectors[] = {
-#define SAME .gpr = { 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15 }
+#define SAME .gpr = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}
 /* RBX and RBP become R9 and R10. */
-#define MOVED .gpr = { 0, 1, 2, 9, 4, 10, 6, 7, 8, 3, 5, 11, 12, 13, 14, 15 }
-	{ 64, "01 d8", "01 d8", { SAME } },
-	{ 64, "01 d8", "44 01 c8", { MOVED } },
-	{ 64, "48 01 5d f8", "4d 01 0c 24", { MOVED, .mem_base = X86_R12 } },
-	{ 64, "48 01 5d f8", "4d 01 4d 00", { MOVED, .mem_base = X86_R13 } },
-	{ 64, "48 01 5d f8", "4c 01 4c 24 10", { MOVED, .mem_base = X86_RSP, .mem_disp = 16 } },
-	{ 64, "48 01 5d f8", "4c 01 88 00 01 00 00", { MOVED, .mem_disp = 256 } },
-	{ 64, "64 f0 83 00 01", "f0 83 07 01", { SAME, .mem_base = X86_RDI } },
-	{ 16, "01 d8", "66 01 d8", { SAME } },
-	{ 16, "66 01 d8", "01 d8", { SAME } },
-	{ 16, "66 05 78 56 34 12", "05 78 56 34 12", { SAME } },
-	{ 16, "05 34 12", "66 05 34 12", { SAME } },
-	{ 16, "0f 6f c1", "0f 6f c1", { SAME } }, /* MMX: a 66 would make it SSE */
-	{ 16, "98", "66 98", { SAME } },
-	{ 32, "43", "ff c3", { SAME } },
-	{ 32, "4b", "41 ff c9", { MOVED } },
-	{ 16, "4b", "66 41 ff c9", { MOVED } },
-	{ 32, "82 c3 05", "80 c3 05", { SAME } },
-	{ 32, "a1 78 56 34 12", "41 8b 04 24", { SAME, .mem_base = X86_R12 } },
-	{ 32, "a2 78 56 34 12", "41 88 04 24", { SAME, .mem_base = X86_R12 } },
-	{ 64, "48 a3 88 77 66 55 44 33 22 11", "48 89 47 01", { SAME, .mem_base = X86_RDI, .mem_disp = 1 } },
-	{ 64, "93", "87 c3", { SAME } },
-	{ 64, "93", "41 87 c1", { MOVED } },
-	{ 64, "90", "90", { SAME } },
-	{ 64, "88 dc", "88 dc", { SAME } },	/* MOV AH, BL */
-	{ 64, "88 dc", "", { MOVED } },		/* ... R9B */
-	{ 64, "88 e7", "", { MOVED } },		/* MOV BH, AH: R9 has no second byte */
-	{ 64, "40 88 e8", "44 88 d0", { MOVED } }, /* MOV AL, BPL */
-	{ 64, "40 88 f0", "40 88 f0", { MOVED } }, /* MOV AL, SIL: REX for its own sake */
-	{ 64, "48 8d 44 8d fc", "48 8d 47 fc", { SAME, .mem_base = X86_RDI, .mem_disp = -4 } },
-	{ 64, "66 f3 0f b8 c3", "66 f3 41 0f b8 c1", { MOVED } },
-	{ 64, "bb 78 56 34 12", "41 b9 78 56 34 12", { MOVED } },
-	{ 64, "49 bb 88 77 66 55 44 33 22 11", "49 bb 88 77 66 55 44 33 22 11", { SAME } },
-	{ 64, "f3 0f 10 00", "f3 41 0f 10 04 24", { SAME, .mem_base = X86_R12 } },
-	{ 64, "c5 f8 58 00", "c4 c1 78 58 04 24", { SAME, .mem_base = X86_R12 } },
-	{ 64, "c4 c1 78 58 04 24", "c5 f8 58 00", { SAME } },
-	{ 64, "c4 e2 60 f2 c2", "c4 e2 30 f2 c2", { MOVED } }, /* ANDN EAX, EBX, EDX */
-	{ 32, "c4 e2 e0 f2 c2", "c4 e2 60 f2 c2", { SAME } },  /* W is ignored there */
-	{ 32, "c4 e3 71 4a c2 f0", "c4 e3 71 4a c2 70", { SAME } },
-	{ 64, "d9 c9", "d9 c9", { SAME } },
-	{ 64, "dd 45 08", "41 dd 45 08", { SAME, .mem_base = X86_R13, .mem_disp = 8 } },
-	{ 64, "f2 0f 78 c1 02 03", "f2 0f 78 c1 02 03", { SAME } },
-	{ 64, "0f ae e8", "0f ae e8", { SAME } },
-	{ 64, "c3", "", { SAME } },  /* not NATIVE */
-	{ 64, "a4", "", { SAME } },
+#define MOVED .gpr = {0, 1, 2, 9, 4, 10, 6, 7, 8, 3, 5, 11, 12, 13, 14, 15}
+	{64, "01 d8", "01 d8", {SAME}},
+	{64, "01 d8", "44 01 c8", {MOVED}},
+	{64, "48 01 5d f8", "4d 01 0c 24", {MOVED, .mem_base = X86_R12}},
+	{64, "48 01 5d f8", "4d 01 4d 00", {MOVED, .mem_base = X86_R13}},
+	{64, "48 01 5d f8", "4c 01 4c 24 10", {MOVED, .mem_base = X86_RSP, .mem_disp = 16}},
+	{64, "48 01 5d f8", "4c 01 88 00 01 00 00", {MOVED, .mem_disp = 256}},
+	{64, "64 f0 83 00 01", "f0 83 07 01", {SAME, .mem_base = X86_RDI}},
+	{16, "01 d8", "66 01 d8", {SAME}},
+	{16, "66 01 d8", "01 d8", {SAME}},
+	{16, "66 05 78 56 34 12", "05 78 56 34 12", {SAME}},
+	{16, "05 34 12", "66 05 34 12", {SAME}},
+	{16, "0f 6f c1", "0f 6f c1", {SAME}}, /* MMX: a 66 would make it SSE */
+	{16, "98", "66 98", {SAME}},
+	{32, "43", "ff c3", {SAME}},
+	{32, "4b", "41 ff c9", {MOVED}},
+	{16, "4b", "66 41 ff c9", {MOVED}},
+	{32, "82 c3 05", "80 c3 05", {SAME}},
+	{32, "a1 78 56 34 12", "41 8b 04 24", {SAME, .mem_base = X86_R12}},
+	{32, "a2 78 56 34 12", "41 88 04 24", {SAME, .mem_base = X86_R12}},
+	{64, "48 a3 88 77 66 55 44 33 22 11", "48 89 47 01",
+		{SAME, .mem_base = X86_RDI, .mem_disp = 1}},
+	{64, "93", "87 c3", {SAME}},
+	{64, "93", "41 87 c1", {MOVED}},
+	{64, "90", "90", {SAME}},
+	{64, "88 dc", "88 dc", {SAME}},	       /* MOV AH, BL */
+	{64, "88 dc", "", {MOVED}},	       /* ... R9B */
+	{64, "88 e7", "", {MOVED}},	       /* MOV BH, AH: R9 has no second byte */
+	{64, "40 88 e8", "44 88 d0", {MOVED}}, /* MOV AL, BPL */
+	{64, "40 88 f0", "40 88 f0", {MOVED}}, /* MOV AL, SIL: REX for its own sake */
+	{64, "48 8d 44 8d fc", "48 8d 47 fc", {SAME, .mem_base = X86_RDI, .mem_disp = -4}},
+	{64, "66 f3 0f b8 c3", "66 f3 41 0f b8 c1", {MOVED}},
+	{64, "bb 78 56 34 12", "41 b9 78 56 34 12", {MOVED}},
+	{64, "49 bb 88 77 66 55 44 33 22 11", "49 bb 88 77 66 55 44 33 22 11", {SAME}},
+	{64, "f3 0f 10 00", "f3 41 0f 10 04 24", {SAME, .mem_base = X86_R12}},
+	{64, "c5 f8 58 00", "c4 c1 78 58 04 24", {SAME, .mem_base = X86_R12}},
+	{64, "c4 c1 78 58 04 24", "c5 f8 58 00", {SAME}},
+	{64, "c4 e2 60 f2 c2", "c4 e2 30 f2 c2", {MOVED}}, /* ANDN EAX, EBX, EDX */
+	{32, "c4 e2 e0 f2 c2", "c4 e2 60 f2 c2", {SAME}},  /* W is ignored there */
+	{32, "c4 e3 71 4a c2 f0", "c4 e3 71 4a c2 70", {SAME}},
+	{64, "d9 c9", "d9 c9", {SAME}},
+	{64, "dd 45 08", "41 dd 45 08", {SAME, .mem_base = X86_R13, .mem_disp = 8}},
+	{64, "f2 0f 78 c1 02 03", "f2 0f 78 c1 02 03", {SAME}},
+	{64, "0f ae e8", "0f ae e8", {SAME}},
+	{64, "c3", "", {SAME}}, /* not NATIVE */
+	{64, "a4", "", {SAME}},
 };
 
 static unsigned parse_hex(const char *text, uint8_t *bytes)
@@ -290,13 +297,13 @@ static void test_vectors(void **state)
 {
 	(void)state;
 	for (unsigned i = 0; i < sizeof(vectors) / sizeof(vectors[0]); i++) {
-		uint8_t bytes[32] = { 0 }, expected[32] = { 0 }, out[16];
+		uint8_t bytes[32] = {0}, expected[32] = {0}, out[16];
 		unsigned n = parse_hex(vectors[i].expected, expected), len;
 		struct x86_insn insn;
 
 		parse_hex(vectors[i].bytes, bytes);
-		assert_int_equal(
-			x86_decode(&insn, bytes, sizeof(bytes), vectors[i].code_size), X86_DECODE_OK);
+		assert_int_equal(x86_decode(&insn, bytes, sizeof(bytes), vectors[i].code_size),
+			X86_DECODE_OK);
 		len = x86_encode(&insn, &vectors[i].map, out);
 		if (len != n || memcmp(out, expected, n))
 			failed(&insn, out, len, vectors[i].expected);

@@ -47,9 +47,9 @@ static unsigned mandatory_prefix(struct writer *w)
 
 static void put_prefixes(struct writer *w)
 {
-	static const uint8_t prefix[] = { 0x66, 0x67, 0xf2, 0xf3, 0xf0, 0x26, 0x2e, 0x36, 0x3e, 0x64,
-		0x65, 0x48 };
-	static const uint8_t how_many[] = { 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 2, 2, 3 };
+	static const uint8_t prefix[] = {
+		0x66, 0x67, 0xf2, 0xf3, 0xf0, 0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65, 0x48};
+	static const uint8_t how_many[] = {0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 2, 2, 3};
 	bool vex = w->form->group >= X86_MAP_VEX * 256;
 	unsigned n = how_many[rng_below(w->rng, sizeof(how_many))];
 
@@ -61,7 +61,7 @@ static void put_prefixes(struct writer *w)
 
 static void put_legacy(struct writer *w, unsigned map)
 {
-	static const uint8_t pp[] = { 0, 0x66, 0xf3, 0xf2 };
+	static const uint8_t pp[] = {0, 0x66, 0xf3, 0xf2};
 	bool wide = key_bit(w, X86_K_RW) && (w->form->mask & X86_K_RW || one_in(w->rng, 2));
 
 	if (mandatory_prefix(w))
@@ -114,9 +114,10 @@ static void put_modrm(struct writer *w)
 	put(w, modrm);
 }
 
-void encoding_of_row(struct rng *rng, unsigned row, unsigned code_size, uint8_t bytes[ENCODING_BYTES])
+void encoding_of_row(
+	struct rng *rng, unsigned row, unsigned code_size, uint8_t bytes[ENCODING_BYTES])
 {
-	struct writer w = { rng, &x86_forms[row], code_size, bytes };
+	struct writer w = {rng, &x86_forms[row], code_size, bytes};
 	unsigned map = w.form->group / 256, opcode = w.form->group % 256;
 
 	for (unsigned i = 0; i < ENCODING_BYTES; i++)

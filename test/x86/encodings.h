@@ -20,7 +20,8 @@ static inline uint32_t rng_below(struct rng *rng, uint32_t n)
 }
 
 /* An encoding of this row, with random prefixes, operands and immediates; mostly a legal one. */
-void encoding_of_row(struct rng *rng, unsigned row, unsigned code_size, uint8_t bytes[ENCODING_BYTES]);
+void encoding_of_row(
+	struct rng *rng, unsigned row, unsigned code_size, uint8_t bytes[ENCODING_BYTES]);
 /* One of any row, sometimes with a bit flipped, sometimes nothing but random bytes. */
 void encoding_any(struct rng *rng, unsigned code_size, uint8_t bytes[ENCODING_BYTES]);
 

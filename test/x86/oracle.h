@@ -31,7 +31,10 @@ const char *oracle_compare(const struct oracle *oracle, const struct x86_insn *i
 /* The other decoder's name of what it saw. */
 const char *oracle_name(const struct oracle *oracle);
 
-/* An instruction-set extension that we do not offer, or an opcode that is one thing there and NOP here. */
+/*
+ * An instruction-set extension that we do not offer, or an opcode that is one thing there and NOP
+ * here.
+ */
 bool oracle_not_ours(const struct oracle *oracle);
 
 /* The number and class of a register as struct x86_operand has them. */
