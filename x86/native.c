@@ -13,7 +13,8 @@
 #include "x86/exec.h"
 #include "x86/step.h"
 
-#define BOUNCE_SIZE 64u /* the widest operand is 32 bytes */
+#define BOUNCE_SIZE 32u /* the widest operand */
+#define BOUNCE_ALIGN 16u
 
 struct native {
 	struct x86_exec_frame frame;
@@ -103,70 +104,117 @@ static unsigned alignment(unsigned size)
 	return size == 10 ? 8 : size <= 8 && (size & (size - 1)) == 0 ? size : 1;
 }
 
-static enum x86_result operand_linear(struct x86_cpu *cpu, const struct x86_insn *insn, uint64_t *gla)
+/* Before any other check: an address that is neither aligned nor canonical is #GP, in SS too. */
+static bool is_misaligned(const struct x86_cpu *cpu, const struct x86_insn *insn, uint64_t offset)
+{
+	unsigned seg = insn->mem.seg;
+	uint64_t base = insn->code_size == 64 && seg < X86_FS ? 0 : cpu->seg[seg].base;
+
+	return insn->row->props & X86_P_ALIGN && (base + offset) & (insn->mem.size - 1u);
+}
+
+static enum x86_result operand_linear(struct x86_cpu *cpu, const struct x86_insn *insn, unsigned acc,
+	uint64_t *gla)
+{
+	uint64_t offset = x86_effective(cpu, insn);
+	unsigned size = insn->mem.size;
+	enum x86_result res;
+
+	if (is_misaligned(cpu, insn, offset))
+		return x86_raise_error(cpu, X86_GP, 0);
+	res = x86_linear(cpu, insn->mem.seg, offset, size, acc, gla);
+	return res == X86_DONE ? x86_check_align(cpu, *gla, alignment(size)) : res;
+}
+
+static bool is_filled(const uint8_t *buffer, unsigned size, uint8_t byte)
+{
+	for (unsigned i = 0; i < size; i++)
+		if (buffer[i] != byte)
+			return false;
+	return true;
+}
+
+static void fill(uint8_t *buffer, unsigned size, uint8_t byte)
+{
+	for (unsigned i = 0; i < size; i++)
+		buffer[i] = byte;
+}
+
+/*
+ * An x87 store into the buffer.  With exceptions unmasked it may store nothing at all, which two runs over
+ * different contents tell from storing just that.
+ */
+static enum x86_result run_x87_store(struct x86_cpu *cpu, const struct x86_insn *insn,
+	struct native *n, uint8_t *buffer, const uint8_t *before, bool *stored)
 {
 	unsigned size = insn->mem.size;
-	unsigned acc = insn->mem.access & X86_WR ? X86_ACC_WRITE : X86_ACC_READ;
-	enum x86_result res =
-		x86_linear(cpu, insn->mem.seg, x86_effective(cpu, insn), size, acc, gla);
+	enum x86_result res;
 
-	if (res != X86_DONE)
+	*stored = true;
+	fill(buffer, size, 0);
+	res = native_run(cpu, insn, n, buffer);
+	if (res != X86_DONE || !is_filled(buffer, size, 0))
 		return res;
-	if (insn->row->props & X86_P_ALIGN && *gla & (size - 1))
-		return x86_raise_error(cpu, X86_GP, 0);
-	return x86_check_align(cpu, *gla, alignment(size));
+	x86_vectors_load(before);
+	fill(buffer, size, 0xff);
+	res = native_run(cpu, insn, n, buffer);
+	*stored = !is_filled(buffer, size, 0xff);
+	return res;
 }
 
 /*
  * x87 stores pop their register before the buffer is flushed; should the device ask for an exit then, the
  * instruction is executed once more, so the stack has to be put back.
  */
-static enum x86_result bounce_out(struct x86_cpu *cpu, const struct x86_insn *insn, struct native *n,
-	uint64_t gla, uint8_t *buffer)
+static enum x86_result bounce_x87_store(struct x86_cpu *cpu, const struct x86_insn *insn,
+	struct native *n, uint64_t gla, uint8_t *buffer)
 {
-	const bool pops = insn->row->props & X86_P_X87;
 	uint8_t before[X86_XSAVE_SIZE] __attribute__((aligned(64)));
 	enum x86_result res;
+	bool stored;
 
-	if (pops)
-		x86_vectors_save(before);
-	res = native_run(cpu, insn, n, buffer);
-	if (res != X86_DONE)
+	x86_vectors_save(before);
+	res = run_x87_store(cpu, insn, n, buffer, before, &stored);
+	if (res != X86_DONE || !stored)
 		return res;
 	res = x86_write(cpu, gla, buffer, insn->mem.size, x86_acc(cpu, X86_ACC_WRITE));
-	if (res != X86_DONE && pops)
+	if (res != X86_DONE)
 		x86_vectors_load(before);
 	return res;
 }
 
+/* The buffer has the operand's alignment: some instructions care on some processors only. */
 static enum x86_result run_bounced(struct x86_cpu *cpu, const struct x86_insn *insn, struct native *n,
 	uint64_t gla)
 {
-	uint8_t buffer[BOUNCE_SIZE] __attribute__((aligned(64)));
+	uint8_t space[BOUNCE_SIZE + BOUNCE_ALIGN] __attribute__((aligned(32)));
+	uint8_t *buffer = space + gla % BOUNCE_ALIGN;
 	unsigned size = insn->mem.size, access = insn->mem.access;
 	enum x86_result res = X86_DONE;
 
-	if (size > sizeof(buffer))
+	if (size > BOUNCE_SIZE)
 		return x86_raise(cpu, X86_UD);
-	x86_bytes_zero(buffer, sizeof(buffer));
+	x86_bytes_zero(buffer, size);
 	if (access & X86_WR)
 		res = x86_data_probe(cpu, gla, size, x86_acc(cpu, X86_ACC_WRITE));
 	if (res == X86_DONE && access & X86_RD)
 		res = x86_read(cpu, gla, buffer, size, x86_acc(cpu, X86_ACC_READ));
-	if (res != X86_DONE)
-		return res;
-	if (access & X86_WR)
-		return bounce_out(cpu, insn, n, gla, buffer);
-	return native_run(cpu, insn, n, buffer);
+	if (res == X86_DONE && access == X86_WR && insn->row->props & X86_P_X87)
+		return bounce_x87_store(cpu, insn, n, gla, buffer);
+	if (res == X86_DONE)
+		res = native_run(cpu, insn, n, buffer);
+	if (res == X86_DONE && access & X86_WR)
+		res = x86_write(cpu, gla, buffer, size, x86_acc(cpu, X86_ACC_WRITE));
+	return res;
 }
 
-static enum x86_result run_on_memory(struct x86_cpu *cpu, const struct x86_insn *insn,
+static enum x86_result run_on_operand(struct x86_cpu *cpu, const struct x86_insn *insn,
 	struct native *n)
 {
 	unsigned size = insn->mem.size;
 	unsigned acc = insn->mem.access & X86_WR ? X86_ACC_WRITE : X86_ACC_READ;
 	uint64_t gla;
-	enum x86_result res = operand_linear(cpu, insn, &gla);
+	enum x86_result res = operand_linear(cpu, insn, acc, &gla);
 
 	if (res != X86_DONE)
 		return res;
@@ -179,6 +227,29 @@ static enum x86_result run_on_memory(struct x86_cpu *cpu, const struct x86_insn 
 			return res;
 	}
 	return run_bounced(cpu, insn, n, gla);
+}
+
+/* FSW.ES, which waiting x87 and MMX instructions report before they look at their operand. */
+static bool is_x87_pending(const struct x86_row *row)
+{
+	uint16_t fsw;
+
+	if (!(row->props & (X86_P_X87 | X86_P_MMX)) || row->props & X86_P_WAIT)
+		return false;
+	if (row->mnem == X86_I_cvtpi2ps || row->mnem == X86_I_cvtpi2pd)
+		return false; /* from memory these touch no MMX state */
+	__asm__ volatile("fnstsw %0" : "=a"(fsw));
+	return fsw & 0x80;
+}
+
+static enum x86_result run_on_memory(struct x86_cpu *cpu, const struct x86_insn *insn,
+	struct native *n)
+{
+	enum x86_result res = run_on_operand(cpu, insn, n);
+
+	if (res == X86_FAULT && cpu->fault.vector != X86_XM && is_x87_pending(insn->row))
+		return x86_raise(cpu, X86_MF);
+	return res;
 }
 
 /* ModRM names an address but no memory is touched: LEA; NOP and prefetches do nothing at all. */

@@ -208,17 +208,16 @@ static enum x86_result check_side(struct x86_cpu *cpu, const struct string *s, u
 
 /*
  * May the next element be accessed?  Both sides are asked before anything is read, because reading a
- * device may have side effects.  Where both would fault, CMPS reports [rDI] (as AMD's processors do).
+ * device may have side effects.  Where both would fault the source is reported (for CMPS there is no
+ * rule: AMD's processors report either, depending on prefix and size).
  */
 static enum x86_result check_element(struct x86_cpu *cpu, const struct string *s, uint64_t gla[2])
 {
 	enum x86_result res = X86_DONE;
 
-	if (s->op == STRING_CMPS)
-		res = check_side(cpu, s, X86_ES, X86_RDI, s->dst_acc, &gla[1]);
-	if (res == X86_DONE && s->uses_si)
+	if (s->uses_si)
 		res = check_side(cpu, s, s->src_seg, X86_RSI, X86_ACC_READ, &gla[0]);
-	if (res == X86_DONE && s->uses_di && s->op != STRING_CMPS)
+	if (res == X86_DONE && s->uses_di)
 		res = check_side(cpu, s, X86_ES, X86_RDI, s->dst_acc, &gla[1]);
 	return res;
 }
