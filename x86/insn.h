@@ -69,7 +69,7 @@ enum x86_feature {
 enum x86_operand_kind {
 	X86_OK_NONE,
 	X86_OK_GPR,  /* reg: 0..15; high: AH, CH, DH, BH (reg 0..3) */
-	X86_OK_MEM,  /* the instruction's one memory operand, in x86_insn.mem */
+	X86_OK_MEM,  /* the instruction's one memory operand, in x86_insn.mem; of strings and XLAT: below */
 	X86_OK_IMM,  /* x86_insn.imm (or imm2 for the second immediate) */
 	X86_OK_REL,  /* branch displacement, in x86_insn.imm, sign-extended */
 	X86_OK_FAR,  /* ptr16:16 or ptr16:32: offset in imm, selector in imm2 */
@@ -94,6 +94,10 @@ enum x86_operand_field {
 
 enum { X86_RD = 1, X86_WR = 2, X86_RW = 3 };
 
+/*
+ * String instructions and XLAT have X86_OK_MEM operands with X86_OF_IMPLICIT: `reg` is RSI, RDI or RBX,
+ * has_mem is not set, mem.seg is the segment of the source (ES if there is only a destination).
+ */
 struct x86_operand {
 	uint8_t kind;	/* enum x86_operand_kind */
 	uint8_t field;	/* enum x86_operand_field */
@@ -171,7 +175,7 @@ struct x86_mem {
 
 struct x86_insn {
 	const struct x86_row *row;
-	uint8_t bytes[X86_INSN_MAX];
+	uint8_t bytes[X86_INSN_MAX]; /* those beyond `len` may be anything */
 	uint8_t len;	   /* bytes consumed */
 	uint8_t code_size; /* 16, 32 or 64: how it was decoded */
 	uint8_t opsize;	   /* effective operand size: 2, 4 or 8 bytes (1 never: see operands) */
