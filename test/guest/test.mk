@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # The guest images: flat 64 KiB ROMs, one for each file of tests, and what runs them.
 
+# The guests are data for the test, and use what clang's assembler lacks: always by gcc.
+GUEST_CC := gcc
 GUEST32 := excp seg real paging32 pae intr task debug smc
 GUEST64 := paging64 long sysreg fpu mmio
 GUEST := $(GUEST32) $(GUEST64)
@@ -8,22 +10,22 @@ GUEST_BIN := $(patsubst %,$(BUILD)/test/guest/%.bin,$(GUEST))
 GUEST_CFLAGS := -std=gnu17 -Os -Wall -Wextra -Wno-array-bounds -Werror -ffreestanding -fno-pic -fno-pie \
 	-fno-stack-protector -fno-asynchronous-unwind-tables -fno-strict-aliasing -fno-delete-null-pointer-checks \
 	-mgeneral-regs-only \
-	-mno-red-zone -fcf-protection=none $(if $(findstring clang,$(CC)),,-fno-tree-loop-distribute-patterns) -Itest/guest -MMD -MP
+	-mno-red-zone -fcf-protection=none -fno-tree-loop-distribute-patterns -Itest/guest -MMD -MP
 $(patsubst %,$(BUILD)/test/guest/%.elf,$(GUEST32)): GBITS := 32
 $(patsubst %,$(BUILD)/test/guest/%.elf,$(GUEST64)): GBITS := 64
 
 $(BUILD)/test/guest/m32/%.o: test/guest/%.c
 	$(Q)mkdir -p $(@D)
-	$(Q)$(CC) -m32 $(GUEST_CFLAGS) -c -o $@ $<
+	$(Q)$(GUEST_CC) -m32 $(GUEST_CFLAGS) -c -o $@ $<
 $(BUILD)/test/guest/m32/%.o: test/guest/%.S
 	$(Q)mkdir -p $(@D)
-	$(Q)$(CC) -m32 $(GUEST_CFLAGS) -c -o $@ $<
+	$(Q)$(GUEST_CC) -m32 $(GUEST_CFLAGS) -c -o $@ $<
 $(BUILD)/test/guest/m64/%.o: test/guest/%.c
 	$(Q)mkdir -p $(@D)
-	$(Q)$(CC) -m64 $(GUEST_CFLAGS) -c -o $@ $<
+	$(Q)$(GUEST_CC) -m64 $(GUEST_CFLAGS) -c -o $@ $<
 $(BUILD)/test/guest/m64/%.o: test/guest/%.S
 	$(Q)mkdir -p $(@D)
-	$(Q)$(CC) -m64 $(GUEST_CFLAGS) -c -o $@ $<
+	$(Q)$(GUEST_CC) -m64 $(GUEST_CFLAGS) -c -o $@ $<
 
 # The tests that all paging modes share.
 $(BUILD)/test/guest/paging32.elf $(BUILD)/test/guest/pae.elf: $(BUILD)/test/guest/m32/paging.o
