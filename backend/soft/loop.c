@@ -261,6 +261,9 @@ int soft_loop(struct soft_vcpu *v)
 			soft_serve_requests(v);
 			if (!soft_events(v))
 				break;
+			/* Its delivery may have faulted: what follows from that comes before any instruction. */
+			if (!atomic_load_explicit(&v->run, memory_order_relaxed))
+				continue;
 		}
 		mode = soft_mode(v);
 		if (SOFT_MODE_JCKEY(mode) != v->mode) {
