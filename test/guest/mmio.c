@@ -61,7 +61,6 @@ CODE(64, m_jmp, "jmp *(%rbx)");
 CODE(64, m_enter, "movq %rbx, %rsp\n pushq %rax\n movq %rsp, %rcx\n movq $0x27000, %rsp");
 CODE(64, m_fs, "movl %fs:(%rbx), %eax");
 CODE(64, m_rip_free, "movl (%rbx,%rcx,4), %eax");
-CODE(64, m_outs, "rep outsb");
 CODE(64, m_sti_shadow, "movl (%rbx), %eax\n movl (%rbx), %ecx\n addl %ecx, %eax");
 CODE(32, c_mov, "movl (%ebx), %eax\n movl %eax, 4(%ebx)");
 
@@ -219,9 +218,6 @@ static void test_strings(void)
 	MEM8(DEV + 0x210) = 0xff;
 	TRY(m_cmps, R.si = RAM, R.di = DEV + 0x200, R.cx = 64);
 	check("cmps", R.cx, 64 - 17);
-	TRY(m_outs, R.si = DEV + 0x200, R.dx = 0x80, R.cx = 20);
-	expect_end("outs");
-	check("outs.rsi", R.si, DEV + 0x214);
 }
 
 static void test_vectors(void)
