@@ -229,8 +229,7 @@ static enum x86_result run_on_operand(struct x86_cpu *cpu, const struct x86_insn
 	return run_bounced(cpu, insn, n, gla);
 }
 
-/* FSW.ES, which waiting x87 and MMX instructions report before they look at their operand. */
-static bool is_x87_pending(const struct x86_row *row)
+bool x86_is_x87_pending(const struct x86_row *row)
 {
 	uint16_t fsw;
 
@@ -247,7 +246,7 @@ static enum x86_result run_on_memory(struct x86_cpu *cpu, const struct x86_insn 
 {
 	enum x86_result res = run_on_operand(cpu, insn, n);
 
-	if (res == X86_FAULT && cpu->fault.vector != X86_XM && is_x87_pending(insn->row))
+	if (res == X86_FAULT && cpu->fault.vector != X86_XM && x86_is_x87_pending(insn->row))
 		return x86_raise(cpu, X86_MF);
 	return res;
 }

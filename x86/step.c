@@ -91,6 +91,8 @@ enum x86_result x86_execute(struct x86_cpu *cpu, const struct x86_insn *insn)
 	case X86_STRING:
 		return x86_string(cpu, insn);
 	default:
+		if (x86_is_x87_pending(insn->row))
+			return x86_raise(cpu, X86_MF);
 		return x86_system(cpu, insn);
 	}
 }

@@ -27,8 +27,8 @@ static uint64_t bad_address(struct diff_random *r, unsigned size)
 		return DIFF_DATA + DIFF_WRITABLE + 64 * random_below(r, 60);
 	case 3:
 		return DIFF_DATA + DIFF_DATA_SIZE - random_below(r, size);
-	default:
-		return 0x800000000000 + 64 - random_below(r, 63 + size);
+	default: /* ten bytes are two accesses to some processors */
+		return 0x800000000000 + 64 - random_below(r, size == 10 ? 64 : 63 + size);
 	}
 }
 
@@ -52,6 +52,7 @@ static void add_window(struct diff_case *c, const struct diff_form *form, uint64
 {
 	struct diff_window *w = &c->window[c->windows];
 	int64_t low = (int64_t)(address - DIFF_DATA) - 64, high = low + 256;
+	uint32_t phase;
 
 	if (low < 0)
 		low = 0;
@@ -63,12 +64,14 @@ static void add_window(struct diff_case *c, const struct diff_form *form, uint64
 	w->offset = (uint32_t)low;
 	w->len = (uint32_t)(high - low);
 	value_bytes(r, w->bytes, w->len);
-	if (form->insn.row->class == X86_BRANCH) /* pointers into the code page */
-		for (uint32_t at = -w->offset & 7; at + 8 <= w->len; at += 8) {
-			uint64_t target = DIFF_CODE + random_below(r, 0x700);
+	if (form->insn.row->class != X86_BRANCH)
+		return;
+	phase = (uint32_t)(address - DIFF_DATA - w->offset) & 7; /* pointers into the code page */
+	for (uint32_t at = phase; at + 8 <= w->len; at += 8) {
+		uint64_t target = DIFF_CODE + random_below(r, 0x700);
 
-			memcpy(w->bytes + at, &target, 8);
-		}
+		memcpy(w->bytes + at, &target, 8);
+	}
 }
 
 /* Low half of a register that a narrower address size uses; the rest is noise. */
@@ -90,8 +93,6 @@ static void aim_memory(struct diff_case *c, const struct diff_form *form, struct
 	}
 	if (form->moves_address) {
 		address = pick_address(insn, r);
-		if (insn->row->class == X86_BRANCH)
-			address &= ~7ull;
 		gpr[mem->base] = widen(address - (uint64_t)mem->disp - scaled, insn->addrsize, r);
 	} else {
 		address = form->address + (insn->addrsize == 8 ? scaled : (uint32_t)scaled);
@@ -145,8 +146,9 @@ static void aim_stack(struct diff_case *c, const struct diff_form *form, struct 
 
 	if (insn->has_mem && (mem->base == X86_RSP || mem->index == X86_RSP))
 		return;
-	if (insn->row->class == X86_BRANCH)
-		address &= ~7ull;
+	if (insn->row->class == X86_BRANCH && insn->op[0].kind == X86_OK_GPR &&
+		insn->op[0].reg == X86_RSP)
+		address = DIFF_DATA + 0x800; /* is the target, too */
 	c->state.gpr[X86_RSP] = address;
 	add_window(c, form, address, r);
 	if (insn->row->mnem != X86_I_enter && insn->row->mnem != X86_I_leave)
@@ -161,8 +163,69 @@ static void tame_branch(struct diff_case *c, const struct x86_insn *insn, struct
 {
 	if (insn->op[0].kind == X86_OK_GPR)
 		c->state.gpr[insn->op[0].reg] = DIFF_CODE + random_below(r, 0x700);
-	if (one_in(r, 2))
+	else if (one_in(r, 2)) /* LOOP and JCXZ */
 		c->state.gpr[X86_RCX] = widen(random_below(r, 3), insn->addrsize, r);
+}
+
+/* BT and its kin on memory: bits up to half a KiB away, because the host would go anywhere. */
+static void tame_bit_string(struct diff_case *c, const struct x86_insn *insn, struct diff_random *r)
+{
+	uint64_t mask = (1ull << (8 * insn->opsize - 1)) * 2 - 1;
+	uint64_t bit = (uint64_t)((int64_t)random_below(r, 8192) - 4096);
+
+	c->state.gpr[insn->op[1].reg] = (random_next(r) & ~mask) | (bit & mask);
+}
+
+static bool is_maskmov(unsigned mnem)
+{
+	return mnem == X86_I_maskmovq || mnem == X86_I_maskmovdqu || mnem == X86_I_vmaskmovdqu;
+}
+
+/*
+ * XLAT and MASKMOV: an address without ModRM.  Whether MASKMOV looks at bytes that it does not store is
+ * up to the processor, so it gets no address that might fault.
+ */
+static void aim_implicit(struct diff_case *c, const struct diff_form *form, struct diff_random *r)
+{
+	const struct x86_insn *insn = &form->insn;
+	uint64_t address = pick_address(insn, r), *gpr = c->state.gpr;
+
+	if (is_maskmov(insn->row->mnem)) {
+		address = DIFF_DATA + 0x100 + random_below(r, DIFF_WRITABLE - 0x200);
+		gpr[X86_RDI] = widen(address, insn->addrsize, r);
+	} else {
+		gpr[X86_RBX] = widen(address - (gpr[X86_RAX] & 0xff), insn->addrsize, r);
+	}
+	add_window(c, form, address, r);
+}
+
+/* Vector register of an XSAVE image, its two halves. */
+static uint8_t *vector_half(struct diff_case *c, unsigned reg, unsigned half)
+{
+	return c->state.fpu + (half ? 576 : 160) + 16 * reg;
+}
+
+/* Gathers: all indices lead into the data, a few out of it and back into a guard page. */
+static void aim_gather(struct diff_case *c, const struct diff_form *form, struct diff_random *r)
+{
+	const struct x86_insn *insn = &form->insn;
+	unsigned mnem = insn->row->mnem;
+	bool wide = mnem == X86_I_vpgatherqd || mnem == X86_I_vpgatherqq ||
+		mnem == X86_I_vgatherqps || mnem == X86_I_vgatherqpd;
+	uint64_t address = DIFF_DATA + 0x800 + random_below(r, 0x1000);
+
+	for (unsigned half = 0; half < 2; half++)
+		for (unsigned at = 0; at < 16; at += wide ? 8 : 4) {
+			int64_t index = ((int64_t)random_below(r, 0xe00) - 0x700) >> insn->mem.scale;
+
+			memcpy(vector_half(c, insn->mem.index, half) + at, &index, wide ? 8 : 4);
+		}
+	if (form->moves_address)
+		c->state.gpr[insn->mem.base] =
+			widen(address - (uint64_t)insn->mem.disp, insn->addrsize, r);
+	else
+		address = form->address;
+	add_window(c, form, address, r);
 }
 
 /* POPF must not set TF, NT or AC: all zeros but for the word it reads. */
@@ -205,8 +268,14 @@ void case_make(struct diff_case *c, const struct diff_form *form, struct diff_ra
 		tame_division(c, &form->insn, r);
 	if (row->class == X86_BRANCH)
 		tame_branch(c, &form->insn, r);
+	if (row->class == X86_SYSTEM && form->insn.op[1].kind == X86_OK_GPR && form->insn.has_mem)
+		tame_bit_string(c, &form->insn, r);
 	if (row->class == X86_STRING)
 		aim_strings(c, form, r);
+	else if (row->props & X86_P_VSIB)
+		aim_gather(c, form, r);
+	else if (row->mnem == X86_I_xlat || is_maskmov(row->mnem))
+		aim_implicit(c, form, r);
 	else if (form->insn.has_mem && !(row->props & X86_P_NOMEM && one_in(r, 2)))
 		aim_memory(c, form, r);
 	if (row->gpr_read & 1u << X86_RSP && (row->class == X86_STACK || row->class == X86_BRANCH))

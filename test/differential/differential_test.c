@@ -5,7 +5,7 @@
  * flags, vector state and memory on both sides, everything compared afterwards, faults included.
  *
  * What an instruction leaves undefined is what the host leaves on both sides, so nothing is masked.
- * Arguments: a mnemonic or a row number to try that row alone, and how many times the usual number of cases.
+ * Arguments: a mnemonic or a row number to try that alone, or "all"; and the effort, 3 if not said.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -28,7 +28,7 @@
 static struct {
 	const char *only;
 	unsigned scale;
-} options = {.scale = 1};
+} options = {.scale = 3};
 
 struct totals {
 	unsigned rows, no_form, not_here, not_comparable;
@@ -221,21 +221,30 @@ static void run_form(struct run *run, struct diff_random *r)
 	run->totals.forms++;
 }
 
-/* SYSTEM rows that user mode may execute and whose results are not about this system. */
+/* Random by nature. */
+static bool is_random(const struct x86_row *row)
+{
+	return row->mnem == X86_I_rdrand || row->mnem == X86_I_rdseed;
+}
+
+/* SYSTEM rows that user mode may execute, or try to, and whose results are not about this system. */
 static bool is_comparable(const struct x86_row *row)
 {
-	switch (row->mnem) {
-	case X86_I_rdrand:
-	case X86_I_rdseed:
-		return false;
-	case X86_I_bt:
-	case X86_I_bts:
-	case X86_I_btr:
-	case X86_I_btc:
-		return true;
-	default:
-		return row->class != X86_SYSTEM;
-	}
+	static const uint16_t system[] = {
+		X86_I_bt, X86_I_bts, X86_I_btr, X86_I_btc, X86_I_xlat, X86_I_maskmovq,
+		X86_I_maskmovdqu, X86_I_vmaskmovdqu, X86_I_vmaskmovps, X86_I_vmaskmovpd,
+		X86_I_vpmaskmovd, X86_I_vpmaskmovq, X86_I_vgatherdps, X86_I_vgatherdpd,
+		X86_I_vgatherqps, X86_I_vgatherqpd, X86_I_vpgatherdd, X86_I_vpgatherdq,
+		X86_I_vpgatherqd, X86_I_vpgatherqq, X86_I_clflush, X86_I_clflushopt, X86_I_clwb,
+		X86_I_ud0, X86_I_ud1, X86_I_ud2, X86_I_in, X86_I_out, X86_I_cli, X86_I_sti,
+	};
+
+	if (row->class != X86_SYSTEM)
+		return !is_random(row);
+	for (unsigned i = 0; i < sizeof(system) / sizeof(system[0]); i++)
+		if (system[i] == row->mnem)
+			return true;
+	return row->props & X86_P_PRIV;
 }
 
 static void run_row(struct run *run, const struct x86_row *row)

@@ -93,6 +93,7 @@ static void set_user_mode(struct x86_cpu *cpu)
 	for (unsigned i = 0; i < 6; i++)
 		cpu->seg[i] = (struct x86_seg){.limit = UINT32_MAX, .access = user | X86_SEG_DB | 3};
 	cpu->seg[X86_CS].access = user | X86_SEG_L | 11;
+	cpu->tr.access = X86_SEG_UNUSABLE; /* no I/O bitmap */
 	cpu->cpl = 3;
 	cpu->cr0 = X86_CR0_PE | X86_CR0_PG | X86_CR0_WP | X86_CR0_NE | X86_CR0_ET | X86_CR0_MP;
 	cpu->cr4 = X86_CR4_PAE | X86_CR4_OSFXSR | X86_CR4_OSXMMEXCPT | X86_CR4_OSXSAVE;

@@ -157,6 +157,8 @@ static bool fix_address(struct bytes *b, struct diff_form *form, const struct x8
 
 	form->address = DIFF_DATA + MARGIN +
 		(random_below(r, DIFF_WRITABLE - 2 * MARGIN) & ~(one_in(r, 4) ? 0u : 63u));
+	if (row->props & X86_P_VSIB)
+		form->address = DIFF_DATA + DIFF_WRITABLE / 2;
 	disp = form->address;
 	if (form->insn.mem.base == X86_RIP_BASE)
 		disp -= DIFF_RIP + form->insn.len;
@@ -192,11 +194,14 @@ static bool accept(struct bytes *b, struct diff_form *form, const struct x86_row
 		return false;
 	if (insn->has_mem != memory && row->class == X86_NATIVE)
 		return false;
+	if (row->class == X86_SYSTEM && insn->has_mem && insn->op[1].kind == X86_OK_GPR &&
+		(insn->op[1].reg == insn->mem.base || insn->op[1].reg == insn->mem.index))
+		return false; /* a bit number that is an address, too */
 	has_base = insn->mem.base != X86_NOREG && insn->mem.base != X86_RIP_BASE;
 	form->moves_address = insn->has_mem && has_base;
 	if (form->moves_address && insn->mem.base == insn->mem.index && !(row->props & X86_P_VSIB))
 		return false;
-	if (insn->has_mem && !has_base && (b->disp_at == 0 || !fix_address(b, form, row, r)))
+	if (insn->has_mem && !has_base && b->disp_at != 0 && !fix_address(b, form, row, r))
 		return false;
 	return row->class != X86_BRANCH || fix_target(b, form, row);
 }
