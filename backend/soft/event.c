@@ -65,12 +65,13 @@ static void combine(struct soft_vcpu *v, const struct x86_event *first)
 		.error_code = v->cpu.fault.error,
 		.error_code_valid = v->cpu.fault.has_error,
 	};
+	bool parked;
 
 	prepare(v, &v->cpu.fault);
-	soft_park(v);
+	parked = soft_park(v);
 	vm_exit_intinfo(v->vm, v->vcpuid, to_intinfo(first));
 	vm_inject_exception(v->vm, v->vcpuid, &e);
-	soft_unpark(v);
+	soft_unpark(v, parked);
 	atomic_store_explicit(&v->run, 0, memory_order_relaxed);
 }
 
@@ -86,9 +87,10 @@ static bool deliver(struct soft_vcpu *v, const struct x86_event *ev)
 		return true;
 	}
 	if (res == X86_EXIT) {
-		soft_park(v);
+		bool parked = soft_park(v);
+
 		vm_exit_intinfo(v->vm, v->vcpuid, to_intinfo(ev));
-		soft_unpark(v);
+		soft_unpark(v, parked);
 		v->insn_len = 0;
 		soft_exit(v);
 		return false;
@@ -195,15 +197,14 @@ static bool asked_to_leave(struct soft_vcpu *v)
 bool soft_events(struct soft_vcpu *v)
 {
 	struct x86_event ev;
-	bool have, leave;
+	bool have, leave, parked = soft_park(v);
 
-	soft_park(v);
 	have = next_event(v, &ev);
-	soft_unpark(v);
+	soft_unpark(v, parked);
 	if (have && !deliver(v, &ev))
 		return false;
-	soft_park(v);
+	parked = soft_park(v);
 	leave = asked_to_leave(v);
-	soft_unpark(v);
+	soft_unpark(v, parked);
 	return !leave;
 }

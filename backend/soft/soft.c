@@ -31,18 +31,19 @@ static void host_fpu_defaults(void)
 	__asm__ volatile("fninit\n\tldmxcsr %0\n\tvzeroupper" : : "m"(mxcsr));
 }
 
-void soft_park(struct soft_vcpu *v)
+bool soft_park(struct soft_vcpu *v)
 {
 	if (!v->fpu_live)
-		return;
+		return false;
 	x86_fpu_save(&v->cpu);
 	host_fpu_defaults();
 	v->fpu_live = false;
+	return true;
 }
 
-void soft_unpark(struct soft_vcpu *v)
+void soft_unpark(struct soft_vcpu *v, bool parked)
 {
-	if (v->fpu_live)
+	if (!parked)
 		return;
 	x86_fpu_load(&v->cpu);
 	v->fpu_live = true;
@@ -51,21 +52,21 @@ void soft_unpark(struct soft_vcpu *v)
 uint64_t soft_cr8_read(struct x86_cpu *cpu)
 {
 	struct soft_vcpu *v = cpu->owner;
+	bool parked = soft_park(v);
 	uint64_t value;
 
-	soft_park(v);
 	value = vlapic_get_cr8(vm_lapic(v->vm, v->vcpuid));
-	soft_unpark(v);
+	soft_unpark(v, parked);
 	return value;
 }
 
 void soft_cr8_write(struct x86_cpu *cpu, uint64_t value)
 {
 	struct soft_vcpu *v = cpu->owner;
+	bool parked = soft_park(v);
 
-	soft_park(v);
 	vlapic_set_cr8(vm_lapic(v->vm, v->vcpuid), value);
-	soft_unpark(v);
+	soft_unpark(v, parked);
 	atomic_store_explicit(&v->run, 0, memory_order_relaxed);
 }
 
@@ -74,11 +75,11 @@ void soft_cpuid(struct x86_cpu *cpu, uint32_t leaf, uint32_t subleaf, uint32_t o
 	struct soft_vcpu *v = cpu->owner;
 	enum x2apic_state state = X2APIC_DISABLED;
 	struct x86_topology topo = { .apic_id = (uint32_t)v->vcpuid };
+	bool parked = soft_park(v);
 
-	soft_park(v);
 	vm_get_x2apic_state(v->vm, v->vcpuid, &state);
 	topo.ncpus = (uint32_t)__builtin_popcount(vm_active_mask(v->vm));
-	soft_unpark(v);
+	soft_unpark(v, parked);
 	topo.x2apic = state == X2APIC_ENABLED;
 	x86_cpuid(cpu, &topo, leaf, subleaf, out);
 }
@@ -252,7 +253,7 @@ static int soft_vmrun(void *vmi, int vcpu, register_t rip, struct pmap *pmap, vo
 	if (error)
 		return error;
 	atomic_store(&v->run, 0); /* look at everything first */
-	soft_unpark(v);
+	soft_unpark(v, true);
 	error = soft_loop(v);
 	soft_park(v);
 	x86_trap_pop(&v->trap);

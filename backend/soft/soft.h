@@ -243,8 +243,10 @@ struct soft_vm {
 };
 
 /* ---- soft.c ---- */
-void soft_park(struct soft_vcpu *v);   /* host registers -> cpu.fpu, if they are the guest's */
-void soft_unpark(struct soft_vcpu *v); /* and back */
+/* Host registers -> cpu.fpu, if they are the guest's; says whether they were. */
+bool soft_park(struct soft_vcpu *v);
+/* And back, if they were. */
+void soft_unpark(struct soft_vcpu *v, bool parked);
 uint64_t soft_cr8_read(struct x86_cpu *cpu);
 void soft_cr8_write(struct x86_cpu *cpu, uint64_t value);
 void soft_cpuid(struct x86_cpu *cpu, uint32_t leaf, uint32_t subleaf, uint32_t out[4]);

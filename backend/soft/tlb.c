@@ -148,13 +148,14 @@ void *soft_ram(struct soft_vcpu *v, uint64_t gpa)
 	size_t len = 0;
 	uint8_t *hva;
 	unsigned n;
+	bool parked;
 
 	for (unsigned i = 0; i < 4; i++)
 		if (gpa - v->ram[i].gpa < v->ram[i].len)
 			return v->ram[i].hva + (gpa - v->ram[i].gpa);
-	soft_park(v);
+	parked = soft_park(v);
 	hva = vm_gpa_ram(v->vm, gpa & ~0xfffull, &len);
-	soft_unpark(v);
+	soft_unpark(v, parked);
 	if (!hva || len < 4096)
 		return NULL;
 	n = v->ram_next++ & 3;
@@ -383,11 +384,11 @@ static enum x86_result msr_result(struct x86_cpu *cpu, int error, bool write, ui
 static enum x86_result op_rdmsr(struct x86_cpu *cpu, uint32_t msr, uint64_t *value)
 {
 	struct soft_vcpu *v = cpu->owner;
+	bool parked = soft_park(v);
 	int error;
 
-	soft_park(v);
 	error = vm_rdmsr(v->vm, v->vcpuid, msr, value);
-	soft_unpark(v);
+	soft_unpark(v, parked);
 	return msr_result(cpu, error, false, msr, 0);
 }
 
@@ -395,11 +396,11 @@ static enum x86_result op_rdmsr(struct x86_cpu *cpu, uint32_t msr, uint64_t *val
 static enum x86_result op_wrmsr(struct x86_cpu *cpu, uint32_t msr, uint64_t value)
 {
 	struct soft_vcpu *v = cpu->owner;
+	bool parked = soft_park(v);
 	int error;
 
-	soft_park(v);
 	error = vm_wrmsr(v->vm, v->vcpuid, msr, value);
-	soft_unpark(v);
+	soft_unpark(v, parked);
 	atomic_store_explicit(&v->run, 0, memory_order_relaxed);
 	return msr_result(cpu, error, true, msr, value);
 }

@@ -61,6 +61,8 @@ static void build_tables(struct guest *g)
 	put64(g, 0x2008, 0x4007); /* 1 GiB: ALIAS */
 	for (unsigned i = 0; i < RAM_SIZE >> 21; i++)
 		put64(g, 0x3000 + 8 * i, (uint64_t)i << 21 | 0x87);
+	put64(g, 0x2018, 0x9007); /* 3 GiB: the APIC's page */
+	put64(g, 0x9000 + 8 * 0x1f7, 0xfee00087);
 	put64(g, 0x4000, 0x5007);
 	put64(g, 0x5000, CODE | 7);
 	/* A linear address whose next page is elsewhere: DATA2 = ALIAS + 2 MiB. */
@@ -256,6 +258,45 @@ static void test_vectors(void **state)
 	assert_int_equal(RUN(*state, vectors_2), 0x13);
 }
 
+/* A chip's page is served in the middle of the block: nothing of the host may be left in a register. */
+SNIPPET(vectors_mmio, "mov $0xfee00030, %ebx\n mov $0x5555, %eax\n movd %eax, %xmm0\n pshufd $0, %xmm0, %xmm0\n"
+		      "mov (%rbx), %ecx\n movdqa %xmm0, %xmm1\n psrldq $8, %xmm1\n movd %xmm1, %eax\n movd %xmm0, %edx\n"
+		      "sub %edx, %eax\n shl $16, %edx\n or %edx, %eax\n or %ecx, %eax\n");
+
+static void test_vectors_mmio(void **state)
+{
+	assert_int_equal(RUN(*state, vectors_mmio), 0x55550000 | 0x60010);
+}
+
+static void *kick_often(void *arg)
+{
+	struct guest *g = arg;
+
+	for (unsigned i = 0; i < 100; i++) {
+		usleep(200);
+		vcpu_notify_event(g->vm, 0, false);
+	}
+	return NULL;
+}
+
+/* All of XMM0..XMM15 while events are looked for. */
+SNIPPET(vectors_kicked, "mov $16, %ebx\n mov $0x200000, %esi\n mov $0x1234567, %eax\n"
+			"movd %eax, %xmm0\n paddd %xmm0, %xmm0\n movdqa %xmm0, %xmm1\n movdqa %xmm0, %xmm8\n"
+			"movdqa %xmm0, %xmm15\n mov $100000000, %ecx\n 1: dec %ecx\n jnz 1b\n"
+			"movd %xmm0, %eax\n movd %xmm1, %ebx\n movd %xmm8, %edx\n movd %xmm15, %esi\n"
+			"sub %ebx, %eax\n sub %esi, %edx\n or %edx, %eax\n sub $0x2468ace, %ebx\n"
+			"or %ebx, %eax\n");
+
+static void test_vectors_kicked(void **state)
+{
+	struct guest *g = *state;
+	pthread_t thread;
+
+	assert_int_equal(pthread_create(&thread, NULL, kick_often, g), 0);
+	assert_int_equal(RUN(g, vectors_kicked), 0);
+	pthread_join(thread, NULL);
+}
+
 /* Indirect calls, recursion and returns through the jump cache. */
 SNIPPET(calls, "mov $20, %edi\n lea 1f(%rip), %r12\n call *%r12\n jmp 9f\n"
 	       "1: cmp $2, %edi\n jae 2f\n mov %edi, %eax\n ret\n"
@@ -314,6 +355,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(flags_live),  TEST(flags_all),  TEST(high_registers), TEST(high_bytes),
 		TEST(page_crossing), TEST(smc),	     TEST(faults),	   TEST(vectors),
+		TEST(vectors_kicked), TEST(vectors_mmio),
 		TEST(calls),	   TEST(loop_self),  TEST(loop_calls),	   TEST(loop_indirect),
 		TEST(loop_count),  TEST(loop_string),
 	};
