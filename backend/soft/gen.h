@@ -27,7 +27,7 @@ struct gen_stub {
 	bool flags_parked; /* LINK, LEAVE: status flags are in flags16 */
 	bool write;	   /* FILL */
 	uint8_t reason;	   /* LEAVE */
-	bool rip_in_s0;	   /* LEAVE: rip is in r12 instead of target */
+	bool rip_in_s0;	   /* LEAVE: rip is in r12, target is the branch's own */
 	uint16_t site;	   /* FILL */
 	uint16_t size;	   /* FILL */
 	uint8_t *jump;	   /* displacement that leads here (writable) */

@@ -53,6 +53,7 @@ static void leave_if_missed(struct gen *g, bool poll_too)
 	struct gen_stub *s = leave_stub(g, SOFT_LOOKUP, true);
 
 	s->rip_in_s0 = true;
+	s->target = gen_rip(g);
 	s->jump = emit_jcc(e, 5, emit_here(e));
 	if (!poll_too)
 		return;

@@ -35,7 +35,9 @@ bool gen_can_address(const struct gen *g, const struct x86_insn *in)
 		return false;
 	if (g->is64)
 		return true;
-	return g->flat && in->addrsize == 4 && in->mem.seg != X86_FS && in->mem.seg != X86_GS;
+	/* FS and GS have bases, and nothing is stored through CS. */
+	return g->flat && in->addrsize == 4 && in->mem.seg != X86_FS && in->mem.seg != X86_GS &&
+	       in->mem.seg != X86_CS;
 }
 
 /* A guest register for use in an address: its host register, or r12/r13 loaded from its slot. */

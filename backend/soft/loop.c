@@ -35,6 +35,7 @@ uint32_t soft_mode(struct soft_vcpu *v)
 	bool lma = cpu->efer & X86_EFER_LMA;
 	uint32_t m, class = SOFT_SUPER;
 
+	v->watch = (cpu->dr[7] & 0xff) != 0;
 	if (lma && cpu->seg[X86_CS].access & X86_SEG_L)
 		m = SOFT_MODE_SIZE_64 | SOFT_MODE_FLAT;
 	else
@@ -70,6 +71,24 @@ uint32_t soft_mode(struct soft_vcpu *v)
 	return m;
 }
 
+/*
+ * A near branch to a non-canonical address faults where it stands, with the stack as it was.  The
+ * translated one has gone there: back to it.
+ */
+static void undo_branch(struct soft_vcpu *v)
+{
+	uint64_t target = v->cpu.rip;
+	struct x86_insn insn;
+
+	v->cpu.rip = v->branch_rip;
+	if (x86_fetch(&v->cpu, &insn) != X86_DONE || insn.row->class != X86_BRANCH)
+		v->cpu.rip = target; /* it ran there */
+	else if (insn.row->mnem == X86_I_call)
+		v->cpu.gpr[X86_RSP] += 8;
+	else if (insn.row->mnem == X86_I_ret)
+		v->cpu.gpr[X86_RSP] -= 8 + (insn.nops ? (uint16_t)insn.imm : 0u);
+}
+
 /* The page of the next instruction; NULL: v->result says why not. */
 static struct soft_itlb_entry *fetch_page(struct soft_vcpu *v, unsigned class, uint64_t gla)
 {
@@ -80,6 +99,8 @@ static struct soft_itlb_entry *fetch_page(struct soft_vcpu *v, unsigned class, u
 	if (e->page == ((gla & ~0xfffull) | 1))
 		return e;
 	if (v->cpu.efer & X86_EFER_LMA && !x86_canonical(gla)) {
+		if (v->branch_rip)
+			undo_branch(v);
 		v->result = (uint8_t)x86_raise_error(&v->cpu, X86_GP, 0);
 		return NULL;
 	}
@@ -129,6 +150,7 @@ static struct soft_block *find_block(struct soft_vcpu *v, uint32_t mode)
 	struct soft_block *b;
 
 	v->stat_lookups++;
+	v->branch_rip = 0;
 	if (!page)
 		return NULL;
 	b = soft_block_find(v, v->cpu.rip, (page->gpa & ~0xfffull) | (gla & 0xfff), mode);
@@ -164,13 +186,22 @@ static bool handle_result(struct soft_vcpu *v)
 		v->cpu.rip += v->insn_len;
 		return true;
 	}
+	v->trap_due = v->cpu.rflags & X86_RF_TF;
+	v->trap_rip = v->cpu.rip + v->insn_len;
 	soft_exit(v);
 	return false;
 }
 
-static enum x86_result step_once(struct soft_vcpu *v)
+/* INT n and the like clear TF on their way: no single-step trap after them (SDM vol. 3, 17.3.1.4). */
+static bool is_soft_int(const struct x86_insn *insn)
 {
-	struct x86_insn insn;
+	unsigned mnem = insn->row->mnem;
+
+	return mnem == X86_I_int || mnem == X86_I_int3 || mnem == X86_I_into || mnem == X86_I_int1;
+}
+
+static enum x86_result step_once(struct soft_vcpu *v, struct x86_insn *insn)
+{
 	enum x86_result res;
 	uint32_t bp;
 
@@ -181,11 +212,11 @@ static enum x86_result step_once(struct soft_vcpu *v)
 		v->cpu.fault.dr6 = bp;
 		return res;
 	}
-	res = x86_fetch(&v->cpu, &insn);
+	res = x86_fetch(&v->cpu, insn);
 	if (res != X86_DONE)
 		return res;
-	v->insn_len = insn.len;
-	return x86_execute(&v->cpu, &insn);
+	v->insn_len = insn->len;
+	return x86_execute(&v->cpu, insn);
 }
 
 /*
@@ -196,11 +227,13 @@ static bool step(struct soft_vcpu *v)
 {
 	bool tf = v->cpu.rflags & X86_RF_TF, trap = v->single_step;
 	uint8_t shadow = v->cpu.shadow;
+	struct x86_insn insn;
 	enum x86_result res;
 
 	v->stat_steps++;
+	v->branch_rip = 0;
 	v->cpu.shadow = 0;
-	res = step_once(v);
+	res = step_once(v, &insn);
 	if (v->npending_writes || v->pending_overflow)
 		soft_writes_done(v);
 	if (res == X86_FAULT || res == X86_EXIT) {
@@ -209,8 +242,10 @@ static bool step(struct soft_vcpu *v)
 			v->cpu.shadow = shadow; /* the instruction is still to be done */
 		return handle_result(v);
 	}
-	v->cpu.rflags &= ~X86_RF_RF;
-	if (res == X86_DONE && (tf || v->watch_hit) && !(v->cpu.shadow & X86_SHADOW_MOVSS)) {
+	if (res == X86_DONE && insn.row->mnem != X86_I_iret)
+		v->cpu.rflags &= ~X86_RF_RF; /* IRET may have just set it; a string instruction goes on */
+	tf = tf && !is_soft_int(&insn);
+	if ((tf || v->watch_hit) && !(v->cpu.shadow & X86_SHADOW_MOVSS)) {
 		x86_raise(&v->cpu, X86_DB);
 		v->cpu.fault.dr6 = (tf ? 1u << 14 : 0) | v->watch_hit;
 		if (!soft_deliver_fault(v))

@@ -226,6 +226,15 @@ static int trap_prepare(struct soft_vcpu *v)
 	return error;
 }
 
+/* The user completed an instruction that was single-stepped: its trap is still due. */
+static void step_trap(struct soft_vcpu *v)
+{
+	struct vm_exception db = { .cpuid = v->vcpuid, .vector = X86_DB };
+
+	if (vm_inject_exception(v->vm, v->vcpuid, &db) == 0)
+		v->cpu.dr[6] |= 1u << 14;
+}
+
 static int soft_vmrun(void *vmi, int vcpu, register_t rip, struct pmap *pmap, void *rendezvous_cookie,
 	void *suspend_cookie)
 {
@@ -235,6 +244,9 @@ static int soft_vmrun(void *vmi, int vcpu, register_t rip, struct pmap *pmap, vo
 	(void)pmap;
 	if (error)
 		return error;
+	if (v->trap_due && (uint64_t)rip == v->trap_rip)
+		step_trap(v);
+	v->trap_due = false;
 	if ((uint64_t)rip != v->last_rip) /* something was completed since: the shadow is over */
 		v->cpu.shadow = 0;
 	v->cpu.rip = (uint64_t)rip;

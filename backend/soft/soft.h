@@ -169,6 +169,7 @@ struct soft_vcpu {
 	uint32_t flags16;   /* AH, AL of LAHF and SETO: status flags outside the host's */
 	uint32_t reason;    /* enum soft_reason */
 	uint32_t link_site; /* SOFT_LINK: offset in the cache of the jmp's displacement */
+	uint64_t branch_rip; /* SOFT_LOOKUP: of the indirect branch that went to cpu.rip, or 0 */
 	/* 1: guest code may run on; 0: leave soon. Written by any thread. */
 	_Atomic uint32_t run;
 	uint8_t intr_window; /* something waits for IF, the end of a shadow or IRET */
@@ -205,6 +206,8 @@ struct soft_vcpu {
 	unsigned ram_next;
 	int cap[VM_CAP_MAX];
 	uint64_t last_rip; /* at the last exit: a different one at entry ends the shadow */
+	uint64_t trap_rip; /* trap_due: #DB is due if the user completes the instruction to here */
+	bool trap_due;	   /* TF was set at the last exit */
 	void *rendezvous_cookie, *suspend_cookie;
 
 	/* Stores of the current instruction to pages with code, not yet acted on. */

@@ -214,8 +214,12 @@ static void stub_fill(struct gen *g, const struct gen_stub *s)
 
 static void stub_leave(struct gen *g, const struct gen_stub *s)
 {
-	if (!s->rip_in_s0)
+	if (!s->rip_in_s0) {
 		emit_mov_imm(&g->e, HOST_S0, s->target);
+	} else if (s->reason == SOFT_LOOKUP) {
+		emit_mov_imm(&g->e, HOST_S1, s->target);
+		emit_store(&g->e, 8, HOST_STATE, STATE(branch_rip), HOST_S1);
+	}
 	emit_store(&g->e, 8, HOST_STATE, STATE(cpu.rip), HOST_S0);
 	emit_reason(g, s->reason);
 	emit_jmp(&g->e, s->flags_parked ? g->v->cache.leave_mem : g->v->cache.leave);
