@@ -325,9 +325,9 @@ static void test_registers(void)
 CODE(32, sh_sti, "sti\n nop\n nop\n nop");
 CODE(32, sh_sti_cli, "sti\n cli\n nop\n nop");
 CODE(32, sh_sti_sti, "sti\n sti\n nop\n nop");
-CODE(32, sh_movss, "pushfl\n orl $0x200, (%esp)\n movl %ss, %eax\n popfl\n nop\n nop");
-CODE(32, sh_popf_movss, "movl %ss, %eax\n pushl $0x202\n popfl\n nop");
+CODE(32, sh_popf, "movl %ss, %eax\n pushl $0x202\n popfl\n nop");
 CODE(32, sh_sti_movss, "movl %ss, %eax\n sti\n movl %eax, %ss\n nop\n nop");
+CODE(32, sh_popss, "pushl %ss\n sti\n popl %ss\n nop\n nop");
 CODE(32, sh_sti_hlt, "sti\n hlt\n nop");
 CODE(32, sh_iret, "pushl $0x202\n pushl $8\n pushl $1f\n iretl\n1: nop\n nop");
 
@@ -373,8 +373,11 @@ static void test_shadow(void)
 	shadow("shadow.sti", sh_sti, sh_sti + 2);
 	shadow("shadow.sti_cli", sh_sti_cli, (void *)0);
 	shadow("shadow.sti_sti", sh_sti_sti, sh_sti_sti + 2);
-	shadow("shadow.popf", sh_popf_movss, sh_popf_movss + 8);
+	shadow("shadow.popf", sh_popf, sh_popf + 8);
 	shadow("shadow.iret", sh_iret, sh_iret + 13);
+	/* MOV SS holds interrupts back as well, also where STI has just let them in. */
+	shadow("shadow.sti_movss", sh_sti_movss, sh_sti_movss + 6);
+	shadow("shadow.sti_popss", sh_popss, sh_popss + 4);
 	/* STI before HLT: the interrupt wakes it, and the return address is behind it. */
 	shadow("shadow.sti_hlt", sh_sti_hlt, sh_sti_hlt + 2);
 }

@@ -431,6 +431,88 @@ static void test_ac(void)
 	expect_end("ac.am_clear");
 }
 
+/* ---- SYSENTER and SYSEXIT ---- */
+
+CODE(32, se_enter, "sysenter");
+CODE(32, se_target, "movl %cs, %eax\n movl %ss, %ebx\n movl %esp, %edx\n pushfl\n popl %ebp");
+CODE(32, se_exit, "sysexit");
+CODE(32, se_back, "movl %cs, %eax\n movl %ss, %ebx");
+
+static void test_sysenter(void)
+{
+	if (!(cpuid(1, 0).d >> 11 & 1)) {
+		skip("sysenter");
+		return;
+	}
+	wrmsr(MSR_SYSENTER_CS, 0);
+	TRY_USER(se_enter);
+	expect("sysenter.cs_null", GP, 0, se_enter);
+	wrmsr(MSR_SYSENTER_CS, SEL_KCS);
+	wrmsr(MSR_SYSENTER_ESP, 0x2b000);
+	wrmsr(MSR_SYSENTER_EIP, (word)se_target);
+	TRY_USER(se_enter, R.flags = 2 | F_IF | F_CF);
+	expect_end("sysenter");
+	check("sysenter.cs", R.ax, SEL_KCS);
+	check("sysenter.ss", R.bx, SEL_KDS);
+	check("sysenter.esp", R.dx, 0x2b000);
+	check("sysenter.flags", R.bp & (F_IF | F_CF | F_VM), F_CF);
+	TRY(se_exit, R.dx = (word)se_back, R.cx = 0x26000);
+	expect_end("sysexit");
+	check("sysexit.cs", R.ax, SEL_UCS32);
+	check("sysexit.ss", R.bx, SEL_UDS);
+	check("sysexit.esp", R.sp, 0x26000);
+	TRY_USER(se_exit, R.dx = (word)se_back, R.cx = 0x26000);
+	expect("sysexit.user", GP, 0, se_exit);
+	wrmsr(MSR_SYSENTER_CS, 0);
+	TRY(se_exit, R.dx = (word)se_back, R.cx = 0x26000);
+	expect("sysexit.cs_null", GP, 0, se_exit);
+}
+
+/* ---- 16-bit protected-mode code ---- */
+
+CODE(16, p16_addr, "movw (%bx,%si), %ax");
+CODE(16, p16_a32, "movl (%ebx), %eax");
+CODE(16, p16_jmp, "jmp *%bx");
+CODE(16, p16_call, "call 1f\n1: popw %ax");
+CODE(16, p16_pusha, "pushaw\n movw %sp, %ax");
+CODE(16, p16_jcc, "cmpw %ax, %ax\n je 1f\n movw $1, %cx\n1:");
+CODE(16, p16_push32, "pushl $0x12345678\n popl %eax");
+CODE(16, p16_target, "movw $0x600d, %dx");
+
+static void test_16bit(void)
+{
+	MEM32(0x30000) = 0xcafe1234;
+	fresh_cs(p16_addr, SEL_UCS16, SEL_UDS);
+	R.bx = 0xffff0fff; /* 16-bit addressing takes the low halves and wraps */
+	R.si = 0xaaaaf001;
+	run();
+	expect_end("p16.address");
+	check("p16.address.value", R.ax & 0xffff, MEM16(0));
+	fresh_cs(p16_a32, SEL_UCS16, SEL_UDS);
+	R.bx = 0x30000;
+	run();
+	check("p16.address32", R.ax, 0xcafe1234);
+	fresh_cs(p16_jmp, SEL_UCS16, SEL_UDS);
+	R.bx = 0xffff0000 | (word)p16_target;
+	run();
+	expect_end("p16.jmp");
+	check("p16.jmp.edx", R.dx & 0xffff, 0x600d);
+	fresh_cs(p16_call, SEL_UCS16, SEL_UDS);
+	run();
+	check("p16.call", R.ax & 0xffff, (word)p16_call + 3);
+	check("p16.call.esp", R.sp, STACK_TOP);
+	fresh_cs(p16_pusha, SEL_UCS16, SEL_UDS);
+	run();
+	check("p16.pusha", R.sp, STACK_TOP - 16);
+	fresh_cs(p16_jcc, SEL_UCS16, SEL_UDS);
+	R.cx = 0;
+	run();
+	check("p16.jcc", R.cx, 0);
+	fresh_cs(p16_push32, SEL_UCS16, SEL_UDS);
+	run();
+	check("p16.push32", R.ax, 0x12345678);
+}
+
 void image_main(void)
 {
 	test_simple();
@@ -440,4 +522,6 @@ void image_main(void)
 	test_gates();
 	test_fpu();
 	test_ac();
+	test_sysenter();
+	test_16bit();
 }

@@ -34,6 +34,7 @@ struct guest {
 	unsigned passed, failed, skipped;
 	bool summary; /* the line "done" has been seen */
 	bool ended;
+	bool triple_fault;
 	uint8_t mmio[MMIO_SIZE];
 	pthread_mutex_t lock;
 	pthread_cond_t stopped;
@@ -132,6 +133,10 @@ static int guest_exit(struct guest *g, struct vm_run *run)
 	case VM_EXITCODE_RDMSR:
 	case VM_EXITCODE_WRMSR:
 		return guest_msr(g, run);
+	case VM_EXITCODE_SUSPENDED:
+		g->ended = true;
+		g->triple_fault = exit->u.suspended.how == VM_SUSPEND_TRIPLEFAULT;
+		return 0;
 	case VM_EXITCODE_BOGUS:
 	case VM_EXITCODE_PAUSE:
 		return 0;
@@ -224,6 +229,7 @@ static void test_image(void **state)
 	assert_int_equal(error, 0);
 	assert_int_equal(g->failed, 0);
 	assert_true(g->summary);
+	assert_int_equal(g->triple_fault, !strncmp(g->name, "triple", 6));
 	free(g);
 }
 

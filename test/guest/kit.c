@@ -297,13 +297,18 @@ static void tss_init(void)
 }
 #endif
 
-static void __attribute__((noreturn)) finish(void)
+void finish_line(void)
 {
 	say("done ");
 	say_dec(passed);
 	say(" ");
 	say_dec(failed);
 	say("\n");
+}
+
+static void __attribute__((noreturn)) finish(void)
+{
+	finish_line();
 	outl(0xf4, failed != 0);
 	/* Bochs ends by a word of its own. */
 	for (const char *p = "Shutdown"; *p; p++)

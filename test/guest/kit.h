@@ -183,6 +183,8 @@ void expect_end(const char *name);
 /* As expect() for #PF, and CR2. */
 void expect_pf(const char *name, uint32_t error, const void *ip, word cr2);
 void skip(const char *name);
+/* The last line; the kit prints it, unless an image ends in a way of its own. */
+void finish_line(void);
 void say(const char *text);
 void say_hex(uint64_t value);
 
