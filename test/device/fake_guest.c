@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Copyright (c) 2026, the hyve authors */
+#include "test/device/fake_guest.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+struct guest_timer {
+	void (*fn)(void *arg);
+	void *arg;
+	bool set;
+	uint64_t delay_ns;
+};
+
+static int no_memory_read(struct guest *guest, uint64_t gpa, void *buf, size_t len)
+{
+	(void)guest;
+	(void)gpa;
+	(void)buf;
+	(void)len;
+	return EFAULT;
+}
+
+static int no_memory_write(struct guest *guest, uint64_t gpa, const void *buf, size_t len)
+{
+	(void)guest;
+	(void)gpa;
+	(void)buf;
+	(void)len;
+	return EFAULT;
+}
+
+static void irq(struct guest *guest, unsigned line, bool asserted)
+{
+	struct fake_guest *g = (struct fake_guest *)guest;
+
+	assert_true(line < 16);
+	g->unbalanced |= g->line[line] == asserted;
+	g->line[line] = asserted;
+	g->raised[line] += asserted;
+}
+
+static void irq_level(struct guest *guest, unsigned line)
+{
+	((struct fake_guest *)guest)->level[line] = true;
+}
+
+static void end(struct guest *guest, enum guest_end how)
+{
+	((struct fake_guest *)guest)->ended = (int)how;
+}
+
+static int timer_create_fake(
+	struct guest *guest, void (*fn)(void *arg), void *arg, struct guest_timer **timer)
+{
+	struct fake_guest *g = (struct fake_guest *)guest;
+
+	assert_null(g->timer);
+	*timer = g->timer = calloc(1, sizeof(**timer));
+	g->timer->fn = fn;
+	g->timer->arg = arg;
+	return 0;
+}
+
+static void timer_set(struct guest_timer *timer, uint64_t delay_ns)
+{
+	timer->set = true;
+	timer->delay_ns = delay_ns;
+}
+
+static void timer_stop(struct guest_timer *timer)
+{
+	timer->set = false;
+}
+
+static void timer_destroy(struct guest_timer *timer)
+{
+	free(timer);
+}
+
+static const struct guest_ops fake_ops = {
+	.read = no_memory_read,
+	.write = no_memory_write,
+	.irq = irq,
+	.irq_level = irq_level,
+	.end = end,
+	.timer_create = timer_create_fake,
+	.timer_set = timer_set,
+	.timer_stop = timer_stop,
+	.timer_destroy = timer_destroy,
+};
+
+static const char *option(const void *config, const char *key)
+{
+	const struct fake_guest *g = config;
+
+	for (size_t i = 0; i < 4; i++)
+		if (g->options[i].key && strcmp(g->options[i].key, key) == 0)
+			return g->options[i].value;
+	return NULL;
+}
+
+void fake_create(struct fake_guest *g, const struct device_model *model, const char *name, int expected)
+{
+	g->guest.ops = &fake_ops;
+	g->ended = -1;
+	g->model = model;
+	for (size_t i = 0; i < model->nunits; i++)
+		if (strcmp(model->units[i].name, name) == 0)
+			g->unit = &model->units[i];
+	assert_non_null(g->unit);
+	const struct device_args args = {
+		.guest = &g->guest,
+		.unit = g->unit,
+		.option = option,
+		.config = g,
+		.why = g->why,
+		.why_size = sizeof(g->why),
+	};
+
+	assert_int_equal(model->create(&args, &g->dev), expected);
+}
+
+void fake_destroy(struct fake_guest *g)
+{
+	g->model->destroy(g->dev);
+	assert_false(g->unbalanced);
+}
+
+static const struct device_resource *resource(struct fake_guest *g, uint64_t port, unsigned size)
+{
+	for (const struct device_resource *r = g->unit->res; r->kind != DEVICE_RES_NONE; r++)
+		if (r->kind != DEVICE_RES_IRQ && port >= r->base && port + size <= r->base + r->size) {
+			assert_true(size <= r->io->width);
+			return r;
+		}
+	fail_msg("no resource at %#llx", (unsigned long long)port);
+	return NULL;
+}
+
+uint64_t fake_in(struct fake_guest *g, uint64_t port, unsigned size)
+{
+	const struct device_resource *r = resource(g, port, size);
+
+	return r->io->read(g->dev, port - r->base, size) & device_all_ones(size);
+}
+
+void fake_out(struct fake_guest *g, uint64_t port, unsigned size, uint64_t value)
+{
+	const struct device_resource *r = resource(g, port, size);
+
+	r->io->write(g->dev, port - r->base, size, value);
+}
+
+bool fake_timer_is_set(struct fake_guest *g, uint64_t *delay_ns)
+{
+	*delay_ns = g->timer->delay_ns;
+	return g->timer->set;
+}
+
+void fake_timer_fire(struct fake_guest *g)
+{
+	assert_true(g->timer->set);
+	g->timer->set = false;
+	g->timer->fn(g->timer->arg);
+}

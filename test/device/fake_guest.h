@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Copyright (c) 2026, the hyve authors */
+/*
+ * A machine for one device model: lines and ends are recorded, timers fire when the test says so, and a
+ * port access reaches the model through its own resources.
+ */
+#ifndef TEST_DEVICE_FAKE_GUEST_H
+#define TEST_DEVICE_FAKE_GUEST_H
+
+#include "device/device.h"
+
+struct fake_option {
+	const char *key, *value;
+};
+
+struct fake_guest {
+	struct guest guest; /* first */
+	bool line[16];
+	unsigned raised[16]; /* how often each went up */
+	bool level[16];
+	bool unbalanced; /* an assert of an asserted line, or the opposite */
+	int ended;	 /* enum guest_end, -1: no */
+	struct guest_timer *timer; /* the one timer there is */
+	struct fake_option options[4];
+
+	const struct device_model *model;
+	const struct device_unit *unit;
+	void *dev;
+	char why[200];
+};
+
+/* Builds `model` as its unit called `name`; asserts that it works unless `expected` is an errno. */
+void fake_create(struct fake_guest *g, const struct device_model *model, const char *name, int expected);
+void fake_destroy(struct fake_guest *g);
+
+/* A port access by its absolute number. */
+uint64_t fake_in(struct fake_guest *g, uint64_t port, unsigned size);
+void fake_out(struct fake_guest *g, uint64_t port, unsigned size, uint64_t value);
+
+/* Is the timer set, and for when? */
+bool fake_timer_is_set(struct fake_guest *g, uint64_t *delay_ns);
+void fake_timer_fire(struct fake_guest *g);
+
+#endif
