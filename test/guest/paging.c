@@ -287,6 +287,67 @@ static void test_permissions(void)
 		wrmsr(MSR_EFER, rdmsr(MSR_EFER) & ~(uint64_t)EFER_NXE);
 }
 
+/* ---- what must take effect at once, with translations in use ---- */
+
+SNIP(pg_stac_clac, "stac\n movb (" BX "), %al\n clac\n movb (" BX "), %al");
+SNIP(pg_popf_ac, "pushf\n orl $0x40000, (" SP ")\n popf\n movb (" BX "), %al");
+
+static void test_switches(void)
+{
+	struct regs4 f = cpuid(7, 0);
+
+	t_reset();
+	MEM16(T_GPA) = 0x80cd;
+	/* Seen by the kernel first, then by ring 3, and the other way round. */
+	map(T, T_GPA, PTE_P | PTE_W);
+	flush();
+	TRY(pg_read, R.bx = T);
+	fresh_alias(pg_read);
+	R.bx = T;
+	run();
+	expect_pf("switch.user_after_kernel", E_P | E_U, USER(pg_read), T);
+	TRY((void *)T);
+	expect_end("switch.kernel_fetch");
+	fresh_alias((char *)T - USER_ALIAS);
+	run();
+	expect_pf("switch.user_fetch", E_P | E_U, (void *)T, T);
+	if (f.b >> 7 & 1) {
+		t_reset();
+		TRY((void *)T);
+		expect_end("switch.smep_off");
+		write_cr4(read_cr4() | CR4_SMEP);
+		TRY((void *)T);
+		expect_pf("switch.smep_on", E_P | E_I, (void *)T, T);
+		write_cr4(read_cr4() & ~(word)CR4_SMEP);
+		TRY((void *)T);
+		expect_end("switch.smep_off_again");
+	} else {
+		skip("switch.smep");
+	}
+	if (f.b >> 20 & 1) {
+		t_reset();
+		TRY(pg_read, R.bx = T);
+		write_cr4(read_cr4() | CR4_SMAP);
+		TRY(pg_read, R.bx = T);
+		expect_pf("switch.smap_on", E_P, pg_read, T);
+		TRY(pg_stac_clac, R.bx = T);
+		expect_pf("switch.clac", E_P, pg_stac_clac + 8, T);
+		TRY(pg_popf_ac, R.bx = T);
+		expect_end("switch.popf_ac");
+		TRY(pg_read, R.bx = T);
+		expect_pf("switch.ac_gone", E_P, pg_read, T);
+		fresh_alias(pg_read);
+		R.bx = T;
+		run();
+		expect_end("switch.user_reads");
+		write_cr4(read_cr4() & ~(word)CR4_SMAP);
+		TRY(pg_read, R.bx = T);
+		expect_end("switch.smap_off");
+	} else {
+		skip("switch.smap");
+	}
+}
+
 /* ---- accessed and dirty ---- */
 
 static uint64_t ad(unsigned level)
@@ -768,6 +829,7 @@ static void test_implicit(void)
 void paging_tests(void)
 {
 	test_permissions();
+	test_switches();
 	test_accessed_dirty();
 	test_flush();
 	test_code();

@@ -277,6 +277,67 @@ static void test_limits(void)
 	check("string.edi", R.di, DATA + 0x1000);
 }
 
+/* ---- the limit of the code segment ---- */
+
+
+static void test_code_limit(void)
+{
+	/* Code is built at DATA; the segment ends 0x800 bytes further on. */
+	const uint32_t end = DATA + 0x800;
+
+	gdt_set(S1, descriptor(0, end - 1, D_CODE | D_D));
+	memset((void *)DATA, 0x90, 0x1000);
+	TRY((void *)(end - 3), R.cs = S1);
+	expect("code.runs_over", GP, 0, (void *)end);
+	MEM8(end - 2) = 0xb0;
+	MEM8(end - 1) = 0x42;
+	TRY((void *)(end - 3), R.cs = S1);
+	expect("code.last_insn", GP, 0, (void *)end);
+	check("code.last_insn.al", R.ax & 0xff, 0x42);
+	MEM8(end - 1) = 0xb0;
+	TRY((void *)(end - 1), R.cs = S1);
+	expect("code.across", GP, 0, (void *)(end - 1));
+	/* Branches fault where they stand, with the stack as it was. */
+	MEM16(DATA) = 0xe3ff; /* jmp *%ebx */
+	TRY((void *)DATA, R.cs = S1, R.bx = end);
+	expect("code.jmp", GP, 0, (void *)DATA);
+	TRY((void *)DATA, R.cs = S1, R.bx = end - 1);
+	expect("code.jmp_last", GP, 0, (void *)(end - 1));
+	MEM16(DATA) = 0xd3ff; /* call *%ebx */
+	TRY((void *)DATA, R.cs = S1, R.bx = end + 0x1000);
+	expect("code.call", GP, 0, (void *)DATA);
+	check("code.call.esp", R.sp, STACK_TOP);
+	MEM8(DATA) = 0xc3; /* ret */
+	MEM32(STACK_TOP) = end;
+	TRY((void *)DATA, R.cs = S1);
+	expect("code.ret", GP, 0, (void *)DATA);
+	check("code.ret.esp", R.sp, STACK_TOP);
+	MEM8(DATA) = 0x0f; /* jc */
+	MEM8(DATA + 1) = 0x82;
+	MEM32(DATA + 2) = 0x1000;
+	TRY((void *)DATA, R.cs = S1, R.flags = 2 | F_CF);
+	expect("code.jcc_taken", GP, 0, (void *)DATA);
+	MEM16(DATA + 6) = 0x80cd;
+	TRY((void *)DATA, R.cs = S1);
+	expect_end("code.jcc_not_taken");
+	MEM8(DATA) = 0xe9; /* jmp backwards over zero */
+	MEM32(DATA + 1) = 0u - DATA - 5 - 16;
+	TRY((void *)DATA, R.cs = S1);
+	expect("code.jmp_below_zero", GP, 0, (void *)DATA);
+	/* A base: the limit counts from it. */
+	memset((void *)DATA, 0x90, 0x1000);
+	gdt_set(S1, descriptor(DATA, 0x7f, D_CODE | D_D));
+	TRY((void *)0x70, R.cs = S1);
+	expect("code.based_runs_over", GP, 0, (void *)0x80);
+	/* 64 KiB of 16-bit code: IP wraps in jumps, not in running. */
+	gdt_set(S1, descriptor(DATA, 0xffff, D_CODE));
+	MEM8(DATA + 0xfff0) = 0xeb;
+	MEM8(DATA + 0xfff1) = 0x20;
+	MEM16(DATA + 0x12) = 0x80cd;
+	TRY((void *)0xfff0, R.cs = S1);
+	expect("code.ip_wraps", END, -1, (void *)0x14);
+}
+
 /* ---- the stack ---- */
 
 CODE(32, st_push, "pushl %eax");
@@ -621,6 +682,10 @@ void image_main(void)
 	test_load();
 	test_system_loads();
 	test_limits();
+	if (in_tcg())
+		skip("code");
+	else
+		test_code_limit();
 	test_stack();
 	test_lar();
 	test_far();
