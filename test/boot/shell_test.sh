@@ -62,9 +62,12 @@ verdict() {
 }
 broken=
 
-if ! vmlinuz=$(kernel cloud-amd64); then
+why=
+vmlinuz=$(kernel cloud-amd64) || why="linux-image-cloud-amd64 cannot be downloaded here"
+script -qec true /dev/null >/dev/null 2>&1 </dev/null || why="no pseudo-terminals here"
+if [ -n "$why" ]; then
 	for name in shell quit signal killed; do
-		skip $name "linux-image-cloud-amd64 cannot be downloaded here"
+		skip $name "$why"
 	done
 	finish
 fi
