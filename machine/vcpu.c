@@ -68,12 +68,17 @@ static void *vcpu_main(void *arg)
 	return NULL;
 }
 
+/* As bhyve sets them; a backend may lack the first two. */
 static int set_capabilities(struct machine *m, int id)
 {
-	int error = vmmdev_set_capability(m->vm, id, VM_CAP_HALT_EXIT, 1);
+	static const int wanted[] = {VM_CAP_HALT_EXIT, VM_CAP_ENABLE_INVPCID};
+	int error = 0;
 
-	if (error == ENOENT)
-		error = 0;
+	for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]) && !error; i++) {
+		error = vmmdev_set_capability(m->vm, id, wanted[i], 1);
+		if (error == ENOENT)
+			error = 0;
+	}
 	if (!error && m->settings.exit_on_pause)
 		error = vmmdev_set_capability(m->vm, id, VM_CAP_PAUSE_EXIT, 1);
 	return error;

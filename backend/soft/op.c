@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Copyright (c) 2026, the hyve authors */
 /* The C functions that translated code calls for whole instructions. */
+#include <vmm/vlapic.h>
+
 #include "backend/soft/soft.h"
 
 /*
@@ -25,13 +27,25 @@ const void *soft_finish(struct soft_vcpu *v, enum x86_result res, const void *re
 	}
 }
 
+/* The APIC's TSC deadline moves with the guest's counter. */
+static void tsc_written(struct soft_vcpu *v)
+{
+	bool parked = soft_park(v);
+
+	vlapic_tsc_changed(vm_lapic(v->vm, v->vcpuid));
+	soft_unpark(v, parked);
+}
+
 const void *soft_op_execute(struct soft_vcpu *v, struct soft_op *op)
 {
+	uint64_t tsc_offset = v->cpu.tsc_offset;
 	enum x86_result res;
 
 	v->cpu.rip = op->rip;
 	v->insn_len = op->insn.len;
 	res = x86_execute(&v->cpu, &op->insn);
+	if (v->cpu.tsc_offset != tsc_offset)
+		tsc_written(v);
 	return soft_finish(v, res, v->cpu.shadow ? NULL : op->resume);
 }
 

@@ -139,6 +139,15 @@ static void vcpu_free(struct soft_vcpu *v)
 	munmap(v, sizeof(*v));
 }
 
+/* The instruction and its CPUID bit; code translated before thinks otherwise. */
+static void offer_invpcid(struct soft_vcpu *v, bool on)
+{
+	uint64_t bit = 1ull << X86_F_INVPCID % 64, *word = &v->cpu.features[X86_F_INVPCID / 64];
+
+	*word = on ? *word | bit : *word & ~bit;
+	atomic_fetch_or(&v->flush_request, SOFT_REQ_CODE_ALL);
+}
+
 static struct soft_vcpu *vcpu_new(struct soft_vm *s, int id)
 {
 	struct soft_vcpu *v = zeroed(sizeof(*v));
@@ -152,6 +161,8 @@ static struct soft_vcpu *vcpu_new(struct soft_vm *s, int id)
 	v->cpu.owner = v;
 	pthread_mutex_init(&v->lock, NULL);
 	x86_features_init(&v->cpu);
+	v->host_invpcid = x86_has_feature(&v->cpu, X86_F_INVPCID);
+	offer_invpcid(v, false);
 	x86_reset(&v->cpu);
 	for (unsigned c = 0; c < SOFT_CLASSES; c++) { /* the rest is right as zeros */
 		v->tlb[c].entry[0].read = v->tlb[c].entry[0].write = 4096;
@@ -456,6 +467,8 @@ static int soft_getcap(void *vmi, int vcpu, int num, int *value)
 {
 	struct soft_vcpu *v = ((struct soft_vm *)vmi)->vcpu[vcpu];
 
+	if (num == VM_CAP_ENABLE_INVPCID && !v->host_invpcid)
+		return ENOENT;
 	*value = num == VM_CAP_UNRESTRICTED_GUEST ? 1 : v->cap[num];
 	return 0;
 }
@@ -466,7 +479,11 @@ static int soft_setcap(void *vmi, int vcpu, int num, int value)
 
 	if (num == VM_CAP_UNRESTRICTED_GUEST)
 		return value ? 0 : EINVAL;
+	if (num == VM_CAP_ENABLE_INVPCID && value && !v->host_invpcid)
+		return ENOENT;
 	v->cap[num] = value != 0;
+	if (num == VM_CAP_ENABLE_INVPCID)
+		offer_invpcid(v, value != 0);
 	if (num == VM_CAP_MTRAP_EXIT)
 		v->single_step = value != 0;
 	return 0;

@@ -205,6 +205,7 @@ struct soft_vcpu {
 	} ram[4];
 	unsigned ram_next;
 	int cap[VM_CAP_MAX];
+	bool host_invpcid; /* VM_CAP_ENABLE_INVPCID can be had */
 	uint64_t last_rip; /* at the last exit: a different one at entry ends the shadow */
 	uint64_t trap_rip; /* trap_due: #DB is due if the user completes the instruction to here */
 	bool trap_due;	   /* TF was set at the last exit */

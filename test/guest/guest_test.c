@@ -185,6 +185,7 @@ static void guest_create(struct guest *g)
 	assert_int_equal(vmmdev_map_memory(g->vm, 0, RAM_SIZE), 0);
 	load_rom(g);
 	assert_int_equal(vmmdev_activate_cpu(g->vm, 0), 0);
+	assert_int_equal(vmmdev_set_capability(g->vm, 0, VM_CAP_ENABLE_INVPCID, 1), 0);
 	assert_int_equal(vmmdev_reset(g->vm, 0), 0);
 	assert_int_equal(vmmdev_set_seg_desc(g->vm, 0, VM_REG_GUEST_CS, &cs), 0);
 }
