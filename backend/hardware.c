@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Copyright (c) 2026, the hyve authors */
 /*
- * VT-x and AMD-V need ring 0, that is, a Linux module of ours, which this version does not have: every
- * entry answers ENXIO, and the probe says in one line what is missing.
+ * VT-x and AMD-V need ring 0, that is, a Linux module of ours, which this version does not have:
+ * every entry answers ENXIO, and the probe says in one line what is missing.
  */
 #include <cpuid.h>
 #include <errno.h>

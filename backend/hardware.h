@@ -7,8 +7,8 @@
 #include <vmm/backend.h>
 
 /*
- * ENXIO and one line: another vendor's processor, no `bit` in register ECX of CPUID `leaf` (the firmware
- * or an outer hypervisor hides `feature`), or no driver.
+ * ENXIO and one line: another vendor's processor, no `bit` in register ECX of CPUID `leaf` (the
+ * firmware or an outer hypervisor hides `feature`), or no driver.
  */
 int hardware_probe(const char *vendor, uint32_t leaf, unsigned bit, const char *feature, char *why,
 	size_t size);

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Copyright (c) 2026, the hyve authors */
-/* The pages of guest-physical memory that the core serves itself: three chips, and mapped host memory. */
+/*
+ * The pages of guest-physical memory that the core serves itself: three chips, and mapped host
+ * memory.
+ */
 #include <vmm/pc.h>
 #include <vmm/vhpet.h>
 #include <vmm/vioapic.h>

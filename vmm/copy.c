@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Copyright (c) 2026, the hyve authors */
 /*
- * Guest-linear memory (vmm-api.md 8.1, 8.2, 8.4).  The walk is the architecture's, with every permission
- * check; what it needs beyond the caller's snapshot (WP, SMEP, SMAP, NXE, AC) comes from the vcpu.
+ * Guest-linear memory (vmm-api.md 8.1, 8.2, 8.4).  The walk is the architecture's, with every
+ * permission check; what it needs beyond the caller's snapshot (WP, SMEP, SMAP, NXE, AC) comes from
+ * the vcpu.
  */
 #include "vmm/vm.h"
 #include "x86/x86.h"

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Copyright (c) 2026, the hyve authors */
 /*
- * The checked layer over the raw API (vmm-api.md 12.2): calls on one vcpu claim it, calls on the map of
- * memory claim all, the rest claims nothing.  Every call counts as inside the VM, so that destruction can
- * wait for it.
+ * The checked layer over the raw API (vmm-api.md 12.2): calls on one vcpu claim it, calls on the
+ * map of memory claim all, the rest claims nothing.  Every call counts as inside the VM, so that
+ * destruction can wait for it.
  */
 #include <vmm/vatpic.h>
 #include <vmm/vhpet.h>

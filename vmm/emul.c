@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Copyright (c) 2026, the hyve authors */
 /*
- * Instructions that reach device memory, and hardware task switches, finished by the software CPU on
- * behalf of any backend.
+ * Instructions that reach device memory, and hardware task switches, finished by the software CPU
+ * on behalf of any backend.
  *
- * The backend lends the vcpu's struct x86_cpu.  While we hold it, its `ops` are ours, which serve RAM from
- * the VM and everything else from chips or the user's callbacks.
+ * The backend lends the vcpu's struct x86_cpu.  While we hold it, its `ops` are ours, which serve
+ * RAM from the VM and everything else from chips or the user's callbacks.
  *
- * x86/ executes vector and x87 instructions in the host's registers, and callbacks are ordinary C code
- * that uses them too: so for such an instruction the guest's are loaded, and parked around each callback.
+ * x86/ executes vector and x87 instructions in the host's registers, and callbacks are ordinary C
+ * code that uses them too: so for such an instruction the guest's are loaded, and parked around
+ * each callback.
  */
 #include <vmm/vlapic.h>
 

@@ -2,11 +2,12 @@
 /* Copyright (c) 2026, the hyve authors */
 /*
  * What a vcpu does while it executes nothing: HLT, waiting for a STARTUP, waiting for the others to
- * suspend (vmm-api.md 6.4, 6.5).  All three take part in rendezvous, give way to whoever wants the vcpu,
- * and sleep without limit or polling: every reason to end is an event that bumps the vcpu's seq.
+ * suspend (vmm-api.md 6.4, 6.5).  All three take part in rendezvous, give way to whoever wants the
+ * vcpu, and sleep without limit or polling: every reason to end is an event that bumps the vcpu's
+ * seq.
  *
- * bhyve lets HLT end spuriously for a rendezvous or a signal; here the vcpu goes on waiting, after the
- * rendezvous or at its next vm_run.
+ * bhyve lets HLT end spuriously for a rendezvous or a signal; here the vcpu goes on waiting, after
+ * the rendezvous or at its next vm_run.
  */
 #include <vmm/vlapic.h>
 

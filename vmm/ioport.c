@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Copyright (c) 2026, the hyve authors */
-/* Port I/O: the ports of the chips (vmm-api.md 10.7), and completion of the exits for all others. */
+/*
+ * Port I/O: the ports of the chips (vmm-api.md 10.7), and completion of the exits for all others.
+ */
 #include <vmm/pc.h>
 #include <vmm/vatpic.h>
 #include <vmm/vatpit.h>

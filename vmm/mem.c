@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Copyright (c) 2026, the hyve authors */
 /*
- * Guest-physical memory (vmm-api.md 4.2).  RAM is at most two segments, each one memfd mapped for as long
- * as the VM lives: pages come on first touch, vm_gpa_hold has nothing to pin, other processes can map
- * the same object.  The table changes only while all vcpus are frozen, so readers take no lock.
+ * Guest-physical memory (vmm-api.md 4.2).  RAM is at most two segments, each one memfd mapped for
+ * as long as the VM lives: pages come on first touch, vm_gpa_hold has nothing to pin, other
+ * processes can map the same object.  The table changes only while all vcpus are frozen, so readers
+ * take no lock.
  */
 #include <fcntl.h>
 #include <stdlib.h>

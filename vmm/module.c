@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Copyright (c) 2026, the hyve authors */
 /*
- * The default backend.  vm_create has no argument for it, so the choice, and how many VMs forbid to undo
- * it, are the only process-wide words of the library.
+ * The default backend.  vm_create has no argument for it, so the choice, and how many VMs forbid to
+ * undo it, are the only process-wide words of the library.
  */
 #include "vmm/vm.h"
 

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Copyright (c) 2026, the hyve authors */
 /*
- * The guest's MSRs outside the CPU proper (vmm-api.md 11.1): the local APIC's, and a few that firmware
- * and operating systems expect to exist.
+ * The guest's MSRs outside the CPU proper (vmm-api.md 11.1): the local APIC's, and a few that
+ * firmware and operating systems expect to exist.
  */
 #include <vmm/vlapic.h>
 
 #include "vmm/vm.h"
 
 enum msr_kind {
-	MSR_CPU,      /* the backend keeps the live value: LSTAR and the like; the slot is its reset value */
+	MSR_CPU,      /* the backend keeps the live value; the slot is what it starts with */
 	MSR_WRITABLE, /* a plain word */
 	MSR_READONLY  /* writes are lost without a fault */
 };
@@ -70,8 +70,8 @@ int vm_rdmsr(struct vm *vm, int vcpuid, uint32_t msr, uint64_t *value)
 }
 
 /*
- * An x2APIC command can start another vcpu, which is an exit.  vmrun is still going on, so the payload is
- * kept aside, and vcpu_should_yield brings the vcpu out of the guest.
+ * An x2APIC command can start another vcpu, which is an exit.  vmrun is still going on, so the
+ * payload is kept aside, and vcpu_should_yield brings the vcpu out of the guest.
  */
 static int vlapic_write(struct vm *vm, int vcpuid, uint32_t msr, uint64_t value)
 {

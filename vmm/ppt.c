@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Copyright (c) 2026, the hyve authors */
 /*
- * PCI passthrough (vmm-api.md 4.9, 10.8).  No host device is ever set aside for guests here, so every
- * device is an unknown one; the calls answer what bhyve answers then.
+ * PCI passthrough (vmm-api.md 4.9, 10.8).  No host device is ever set aside for guests here, so
+ * every device is an unknown one; the calls answer what bhyve answers then.
  */
 #include "vmm/vm.h"
 

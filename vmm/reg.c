@@ -201,7 +201,10 @@ static int clear_blocking(struct vm *vm, int vcpuid)
 	return vm->ops->cpu_put(vm->vmi, vcpuid);
 }
 
-/* The FPU, the TSC and the MSRs keep their values over INIT; EFER does not matter to anybody after it. */
+/*
+ * The FPU, the TSC and the MSRs keep their values over INIT; EFER does not matter to anybody after
+ * it.
+ */
 int vcpu_init_reset(struct vm *vm, int vcpuid)
 {
 	int error = vcpu_reset(vm, vcpuid);

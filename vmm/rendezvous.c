@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Copyright (c) 2026, the hyve authors */
 /*
- * Rendezvous (vmm-api.md 6.6): a function is run once on behalf of each of a set of vcpus, by the thread
- * of each.  One at a time; whoever comes second takes part in the first.  All fields are under the
- * mutex; `func` is also read without it as the "pending" flag.
+ * Rendezvous (vmm-api.md 6.6): a function is run once on behalf of each of a set of vcpus, by the
+ * thread of each.  One at a time; whoever comes second takes part in the first.  All fields are
+ * under the mutex; `func` is also read without it as the "pending" flag.
  */
 #include "vmm/vm.h"
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Copyright (c) 2026, the hyve authors */
 /*
- * vm_run (vmm-api.md 6): the backend runs the guest until an exit; a table says who finishes each kind.
- * A handler returns an errno, which ends vm_run, and sets *retu for an exit that is the user's; otherwise
- * the guest goes on at exit.rip + exit.inst_length.
+ * vm_run (vmm-api.md 6): the backend runs the guest until an exit; a table says who finishes each
+ * kind. A handler returns an errno, which ends vm_run, and sets *retu for an exit that is the
+ * user's; otherwise the guest goes on at exit.rip + exit.inst_length.
  */
 #include <sched.h>
 #include <sys/mman.h>
@@ -63,7 +63,9 @@ static int handle_user(struct vm *vm, int vcpuid, bool *retu)
 	return 0;
 }
 
-/* The wait was left for the user's sake: the next vm_run resumes it, or the exit itself, at `rip`. */
+/*
+ * The wait was left for the user's sake: the next vm_run resumes it, or the exit itself, at `rip`.
+ */
 static int leave_bogus(struct vm *vm, int vcpuid, uint64_t rip, bool *retu)
 {
 	vm_exit_astpending(vm, vcpuid, rip);
@@ -131,7 +133,10 @@ static int handle_suspended(struct vm *vm, int vcpuid, bool *retu)
 	return 0;
 }
 
-/* Either really for the user, or the vcpu itself left guest code to look at something of the core's. */
+/*
+ * Either really for the user, or the vcpu itself left guest code to look at something of the
+ * core's.
+ */
 static int handle_bogus(struct vm *vm, int vcpuid, bool *retu)
 {
 	struct vcpu *vcpu = &vm->vcpu[vcpuid];

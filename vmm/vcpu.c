@@ -95,8 +95,8 @@ void vcpu_unwant(struct vm *vm, int vcpuid)
 }
 
 /*
- * A runner is in a loop of running and would take the vcpu again before anybody it woke gets there: so
- * it waits while others want the vcpu.
+ * A runner is in a loop of running and would take the vcpu again before anybody it woke gets there:
+ * so it waits while others want the vcpu.
  */
 void vcpu_claim(struct vm *vm, int vcpuid, bool runner)
 {
@@ -140,8 +140,8 @@ void vcpu_wake(struct vcpu *vcpu)
 }
 
 /*
- * The bump of seq is the full barrier between the caller's event and the look at the state; the vcpu has
- * one between its state becoming RUNNING and its look at events.
+ * The bump of seq is the full barrier between the caller's event and the look at the state; the
+ * vcpu has one between its state becoming RUNNING and its look at events.
  */
 void vcpu_notify_event(struct vm *vm, int vcpuid, bool lapic_intr)
 {

@@ -64,7 +64,9 @@ static bool has_sib(const struct x86_insn *insn)
 	return insn->has_mem && insn->has_modrm && insn->addrsize != 2 && (insn->modrm & 7) == 4;
 }
 
-/* Bytes of displacement: ModRM's mod says it, but for two forms without a base (SDM vol. 2, 2.1.5). */
+/*
+ * Bytes of displacement: ModRM's mod says it, but for two forms without a base (SDM vol. 2, 2.1.5).
+ */
 static uint8_t disp_bytes(const struct x86_insn *insn)
 {
 	unsigned mod = insn->modrm >> 6, rm = insn->modrm & 7;

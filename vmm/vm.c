@@ -16,7 +16,9 @@
 
 /* ---- Chips, in the order that reinit and destroy need ---- */
 
-/* The timers of PIT, HPET and RTC are drained before the controllers that they raise lines of go. */
+/*
+ * The timers of PIT, HPET and RTC are drained before the controllers that they raise lines of go.
+ */
 static void chips_cleanup(struct vm *vm)
 {
 	vpmtmr_cleanup(vm->vpmtmr);

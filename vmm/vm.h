@@ -3,9 +3,10 @@
 /*
  * The VM and vcpu objects, and what the files of vmm/ (without the chips) share.
  *
- * Locks, outermost first: dev.lock; rendezvous.lock; vcpu.claim_lock.  Chips call vcpu_notify_event with
- * their locks held, so that path takes none: a vcpu's state is one atomic word, and waiting is a futex on
- * a sequence number that every event bumps.  The protocol (nothing is lost, nothing polls):
+ * Locks, outermost first: dev.lock; rendezvous.lock; vcpu.claim_lock.  Chips call vcpu_notify_event
+ * with their locks held, so that path takes none: a vcpu's state is one atomic word, and waiting is
+ * a futex on a sequence number that every event bumps.  The protocol (nothing is lost, nothing
+ * polls):
  *
  *	waiter: seq := vcpu.seq;  any event?  -> no: futex_wait(vcpu.seq == seq)
  *	waker:  publish the event; vcpu.seq += 1; is somebody waiting? -> futex_wake
@@ -156,7 +157,9 @@ static inline bool vm_rendezvous_pending(struct vm *vm)
 }
 
 /* vm.c */
-/* vm_create_on with a clock of the caller's; NULL: the VM makes its own. The clock outlives the VM. */
+/*
+ * vm_create_on with a clock of the caller's; NULL: the VM makes its own. The clock outlives the VM.
+ */
 int vm_create_clocked(const struct vmm_ops *ops, struct vmm_clock *clock, const char *name,
 	struct vm **retvm);
 /* vm_destroy in two steps: everything but the struct, then the struct. */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Copyright (c) 2026, the hyve authors */
 /*
- * The guest-physical address space of a backend without nested page tables: RAM is found through the
- * segment table, so the space is its bounds, and the pmap an identity to hand around.
+ * The guest-physical address space of a backend without nested page tables: RAM is found through
+ * the segment table, so the space is its bounds, and the pmap an identity to hand around.
  */
 #include <stdlib.h>
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Copyright (c) 2026, the hyve authors */
 /*
- * What backends and chips see of the core beyond vmm.h and vmm_dev.h.  Only backend/, vmm/ and tests
- * include this; nothing here is exported from libvmm.so.
+ * What backends and chips see of the core beyond vmm.h and vmm_dev.h.  Only backend/, vmm/ and
+ * tests include this; nothing here is exported from libvmm.so.
  */
 #ifndef VMM_BACKEND_H
 #define VMM_BACKEND_H
@@ -16,10 +16,13 @@ struct vpmtmr;
 
 /*
  * How a backend and the core share an exit:
- * - vmrun returns 0 with vm_exitinfo() filled.  Exits that the core finishes come back as another vmrun
+ * - vmrun returns 0 with vm_exitinfo() filled.  Exits that the core finishes come back as another
+ * vmrun
  *   from inside the same vm_run, with the rip that the core decided on.
- * - INST_EMUL needs gpa, gla (or 1 << 63), cs_d and paging; the core decodes and fills vie and the length.
- * - vmrun may be left with a queued exception or a vector that vm_entry_intinfo handed out only if that
+ * - INST_EMUL needs gpa, gla (or 1 << 63), cs_d and paging; the core decodes and fills vie and the
+ * length.
+ * - vmrun may be left with a queued exception or a vector that vm_entry_intinfo handed out only if
+ * that
  *   one is put back by vm_exit_intinfo or kept for the next entry.
  * - HLT is rip on the HLT, inst_length 1: the core waits and enters again behind it.
  */
@@ -35,7 +38,10 @@ struct vpmtmr *vm_pmtmr(struct vm *vm);
 /* Active vcpus as a bit mask. Any+locks. */
 uint32_t vm_active_mask(struct vm *vm);
 
-/* True when vm_run's thread should return to its caller (stop request, somebody wants the vcpu): vmrun step 4. */
+/*
+ * True when vm_run's thread should return to its caller (stop request, somebody wants the vcpu):
+ * vmrun step 4.
+ */
 bool vcpu_should_yield(struct vm *vm, int vcpu);
 
 /*

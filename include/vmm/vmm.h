@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Copyright (c) 2026, the hyve authors */
 /*
- * The API of libvmm: bhyve's vmm.h for Linux, name by name, value by value, layout by layout, plus a
- * few additions marked "hyve:".  For embedders, machine/ and the backends.
+ * The API of libvmm: bhyve's vmm.h for Linux, name by name, value by value, layout by layout, plus
+ * a few additions marked "hyve:".  For embedders, machine/ and the backends.
  *
- * Like the original it trusts its caller: who may call what, and in which vcpu state, stands at each
- * prototype and is checked only where an error is listed.  <vmm/vmm_dev.h> is the checked layer above.
+ * Like the original it trusts its caller: who may call what, and in which vcpu state, stands at
+ * each prototype and is checked only where an error is listed.  <vmm/vmm_dev.h> is the checked
+ * layer above.
  *
  * The words used here:
  *   owner     the thread that moved the vcpu from IDLE to FROZEN; vm_run's thread is one
@@ -39,8 +40,9 @@ enum vm_suspend_how {
 };
 
 /*
- * Guest registers.  ES..TR name the selector only; the hidden part goes through vm_get_seg_desc, and
- * IDTR and GDTR exist there alone.  Neither GPRs nor anything else but ES..GS is in encoding order.
+ * Guest registers.  ES..TR name the selector only; the hidden part goes through vm_get_seg_desc,
+ * and IDTR and GDTR exist there alone.  Neither GPRs nor anything else but ES..GS is in encoding
+ * order.
  */
 enum vm_reg_name {
 	VM_REG_GUEST_RAX,
@@ -91,8 +93,9 @@ enum x2apic_state {
 };
 
 /*
- * An event on its way into the guest, as one 64-bit word: vector 7:0, type 10:8, error code valid 11,
- * valid 31, error code 63:32 (AMD APM vol. 2, EXITINTINFO).  VALID is unsigned: widen before shifting.
+ * An event on its way into the guest, as one 64-bit word: vector 7:0, type 10:8, error code valid
+ * 11, valid 31, error code 63:32 (AMD APM vol. 2, EXITINTINFO).  VALID is unsigned: widen before
+ * shifting.
  */
 #define VM_INTINFO_VECTOR(info) ((info)&0xff)
 #define VM_INTINFO_DEL_ERRCODE	0x800
@@ -142,20 +145,26 @@ typedef struct vlapic *(*vmi_vlapic_init)(void *vmi, int vcpu);
 typedef void (*vmi_vlapic_cleanup)(void *vmi, struct vlapic *vlapic);
 
 /*
- * A way to run guest code.  The seed's members come first, in its order; a backend sets all of them.
- * hyve's come behind: `name`, `probe` and `kick` are always set, the others may be NULL.
+ * A way to run guest code.  The seed's members come first, in its order; a backend sets all of
+ * them. hyve's come behind: `name`, `probe` and `kick` are always set, the others may be NULL.
  */
 struct vmm_ops {
-	/* 0, or ENXIO (this host cannot) or EINVAL. Called before each first use; must be idempotent. */
+	/*
+	 * 0, or ENXIO (this host cannot) or EINVAL. Called before each first use; must be
+	 * idempotent.
+	 */
 	vmm_init_func_t init;
 	vmm_cleanup_func_t cleanup; /* vmm_cleanup */
 	vmm_resume_func_t resume;   /* the host woke up; nobody calls it on Linux */
 
-	/* The backend's own object for a VM, `vmi` below; NULL: no memory. Before any chip exists. */
+	/*
+	 * The backend's own object for a VM, `vmi` below; NULL: no memory. Before any chip exists.
+	 */
 	vmi_init_func_t vminit;
 	/*
-	 * Runs guest code until an exit needs the core; vm_exitinfo() is filled and 0 returned.  Else
-	 * an errno, which becomes vm_run's.  Owner, RUNNING.  Steps and their order: vmm-api.md 3.1.
+	 * Runs guest code until an exit needs the core; vm_exitinfo() is filled and 0 returned.
+	 * Else an errno, which becomes vm_run's.  Owner, RUNNING.  Steps and their order:
+	 * vmm-api.md 3.1.
 	 */
 	vmi_run_func_t vmrun;
 	vmi_cleanup_func_t vmcleanup;
@@ -174,7 +183,9 @@ struct vmm_ops {
 
 	/* hyve: "soft", "kvm", "intel", "amd" */
 	const char *name;
-	/* hyve: usable here? 0, or an errno and one line without newline in why[size]. Any thread. */
+	/*
+	 * hyve: usable here? 0, or an errno and one line without newline in why[size]. Any thread.
+	 */
 	int (*probe)(char *why, size_t size);
 	/*
 	 * hyve: the whole architectural state of a vcpu that is not RUNNING, for instruction
@@ -199,19 +210,21 @@ extern struct vmm_ops vmm_ops_soft; /* hyve: the software CPU */
 /* ---- The module (hyve; vmm-api.md 5.1) ---- */
 
 /*
- * Initialises `ops` and makes it the one that vm_create uses.  EINVAL: NULL; EBUSY: another backend is
- * the default already (the same one again is 0); else what ops->init says.  Any.
+ * Initialises `ops` and makes it the one that vm_create uses.  EINVAL: NULL; EBUSY: another backend
+ * is the default already (the same one again is 0); else what ops->init says.  Any.
  */
 int vmm_init(const struct vmm_ops *ops) VMM_MUST_CHECK;
-/* Forgets the default and cleans it up. EBUSY: a VM still exists. ENXIO: there is no default. Any. */
+/*
+ * Forgets the default and cleans it up. EBUSY: a VM still exists. ENXIO: there is no default. Any.
+ */
 int vmm_cleanup(void) VMM_MUST_CHECK;
 
 /* ---- VM object (vmm-api.md 4.1, 5) ---- */
 
 /*
- * A VM without memory or active vcpus, all chips built, all vcpus IDLE.  `name`: under VM_MAX_NAMELEN
- * bytes with its terminator, copied; may be empty; need not be unique.  *retvm is written on success.
- * ENXIO: no vmm_init yet.  EINVAL: NULL or too long a name.  ENOMEM.  Any.
+ * A VM without memory or active vcpus, all chips built, all vcpus IDLE.  `name`: under
+ * VM_MAX_NAMELEN bytes with its terminator, copied; may be empty; need not be unique.  *retvm is
+ * written on success. ENXIO: no vmm_init yet.  EINVAL: NULL or too long a name.  ENOMEM.  Any.
  */
 int vm_create(const char *name, struct vm **retvm) VMM_MUST_CHECK;
 /* hyve: the same on a backend of one's choice; also what ops->init says; EINVAL: NULL ops. Any. */
@@ -241,61 +254,69 @@ void *vm_iommu_domain(struct vm *vm);
 
 /*
  * Zero-filled RAM at [gpa, gpa+len), bytes, multiples of 4 KiB.  0 without effect if all of it is
- * allocated already.  EINVAL: unaligned, empty, wraps around, past the 52-bit physical space, or partly
- * allocated.  E2BIG: there are two segments already.  ENOMEM.  Quiesced.
+ * allocated already.  EINVAL: unaligned, empty, wraps around, past the 52-bit physical space, or
+ * partly allocated.  E2BIG: there are two segments already.  ENOMEM.  Quiesced.
  */
 int vm_malloc(struct vm *vm, vm_paddr_t gpa, size_t len) VMM_MUST_CHECK;
 /*
  * Host physical memory [hpa, hpa+len) at gpa, read-write and uncached, not in the segment table.
- * ENOMEM for every failure: overlap with RAM or another such range, misalignment, no /dev/mem.  Quiesced.
+ * ENOMEM for every failure: overlap with RAM or another such range, misalignment, no /dev/mem.
+ * Quiesced.
  */
 int vm_map_mmio(struct vm *vm, vm_paddr_t gpa, size_t len, vm_paddr_t hpa) VMM_MUST_CHECK;
 /* Removes what vm_map_mmio put inside [gpa, gpa+len). Always 0. Quiesced. */
 int vm_unmap_mmio(struct vm *vm, vm_paddr_t gpa, size_t len);
 /*
- * The host address of [gpa, gpa+len) inside one page, valid until vm_gpa_release of *cookie, which is
- * not NULL then; NULL in both if that is not RAM or host memory ran out.  `prot`: PROT_READ | PROT_WRITE
- * | PROT_EXEC, what the caller is going to do; written memory is announced to the backend at release.
- * The caller keeps the map stable: owner of some vcpu, or quiesced.
+ * The host address of [gpa, gpa+len) inside one page, valid until vm_gpa_release of *cookie, which
+ * is not NULL then; NULL in both if that is not RAM or host memory ran out.  `prot`: PROT_READ |
+ * PROT_WRITE | PROT_EXEC, what the caller is going to do; written memory is announced to the
+ * backend at release. The caller keeps the map stable: owner of some vcpu, or quiesced.
  */
 void *vm_gpa_hold(struct vm *vm, vm_paddr_t gpa, size_t len, int prot, void **cookie);
 void vm_gpa_release(void *cookie);
 /* Fills gpa, len, wired of the segment that starts at gpabase; -1, no errno, if none does. Any. */
 int vm_gpabase2memseg(struct vm *vm, vm_paddr_t gpabase, struct vm_memory_segment *seg);
 /*
- * The memory object behind [gpa, gpa+len), for mmap, and the offset of gpa in it.  The caller gets a
- * reference: vm_object_release.  EINVAL: not inside one segment.  Any, map stable.
+ * The memory object behind [gpa, gpa+len), for mmap, and the offset of gpa in it.  The caller gets
+ * a reference: vm_object_release.  EINVAL: not inside one segment.  Any, map stable.
  */
 int vm_get_memobj(struct vm *vm, vm_paddr_t gpa, size_t len, vm_offset_t *offset,
 	struct vm_object **object) VMM_MUST_CHECK;
-/* Is gpa RAM, or a BAR of an assigned device? Otherwise an access there is emulated as MMIO. Any. */
+/*
+ * Is gpa RAM, or a BAR of an assigned device? Otherwise an access there is emulated as MMIO. Any.
+ */
 boolean_t vm_mem_allocated(struct vm *vm, vm_paddr_t gpa);
 
 /* ---- Registers (vmm-api.md 4.3; owner) ---- */
 
 /*
- * `reg` is an enum vm_reg_name.  EINVAL: vcpu out of range, reg past the end or not a register here.
- * Setting RIP does not move the next vm_run, which is told its own; other changes count at next entry.
+ * `reg` is an enum vm_reg_name.  EINVAL: vcpu out of range, reg past the end or not a register
+ * here. Setting RIP does not move the next vm_run, which is told its own; other changes count at
+ * next entry.
  */
 int vm_get_register(struct vm *vm, int vcpu, int reg, uint64_t *retval);
 int vm_set_register(struct vm *vm, int vcpu, int reg, uint64_t val);
-/* ES..TR, IDTR, GDTR; access is ignored for the last two. EINVAL: vcpu, or another reg. Not validated. */
+/*
+ * ES..TR, IDTR, GDTR; access is ignored for the last two. EINVAL: vcpu, or another reg. Not
+ * validated.
+ */
 int vm_get_seg_desc(struct vm *vm, int vcpu, int reg, struct seg_desc *ret_desc);
 int vm_set_seg_desc(struct vm *vm, int vcpu, int reg, struct seg_desc *desc);
 
 /* ---- Running (vmm-api.md 6) ---- */
 
 /*
- * Runs vmrun->cpuid from vmrun->rip until an exit is the caller's to handle; vmrun->vm_exit says which.
- * Owner, FROZEN before and after.  The record is written after any pass through the backend, also when
- * an errno is returned.  EINVAL: cpuid out of range, not active, or suspended (record untouched then).
- * EFAULT: fetch from, or fault on, memory that is not there.  ENXIO: the backend cannot run.
+ * Runs vmrun->cpuid from vmrun->rip until an exit is the caller's to handle; vmrun->vm_exit says
+ * which. Owner, FROZEN before and after.  The record is written after any pass through the backend,
+ * also when an errno is returned.  EINVAL: cpuid out of range, not active, or suspended (record
+ * untouched then). EFAULT: fetch from, or fault on, memory that is not there.  ENXIO: the backend
+ * cannot run.
  */
 int vm_run(struct vm *vm, struct vm_run *vmrun) VMM_MUST_CHECK;
 /*
- * Asks every active vcpu to stop; returns at once.  When all of them are (or come) in vm_run, each gets
- * a SUSPENDED exit with the same `how`.  EINVAL: `how` is NONE or out of range.  EALREADY: asked before,
- * the first `how` stays.  Any+locks.
+ * Asks every active vcpu to stop; returns at once.  When all of them are (or come) in vm_run, each
+ * gets a SUSPENDED exit with the same `how`.  EINVAL: `how` is NONE or out of range.  EALREADY:
+ * asked before, the first `how` stays.  Any+locks.
  */
 int vm_suspend(struct vm *vm, enum vm_suspend_how how);
 
@@ -315,20 +336,24 @@ void vm_extint_clear(struct vm *vm, int vcpuid);
 uint64_t *vm_guest_msrs(struct vm *vm, int cpu);
 
 /*
- * enum vm_cap_type.  EINVAL: vcpu or type out of range; ENOENT: not on this backend.  What each does:
- * vmm-api.md 11.4.  Control, vcpu not RUNNING.
+ * enum vm_cap_type.  EINVAL: vcpu or type out of range; ENOENT: not on this backend.  What each
+ * does: vmm-api.md 11.4.  Control, vcpu not RUNNING.
  */
 int vm_get_capability(struct vm *vm, int vcpu, int type, int *val);
 int vm_set_capability(struct vm *vm, int vcpu, int type, int val);
 /* EINVAL: vcpu. Any. */
 int vm_get_x2apic_state(struct vm *vm, int vcpu, enum x2apic_state *state);
-/* Before the vcpu first runs, the same for all of them. EINVAL: vcpu, state; EBUSY: it ran. Control. */
+/*
+ * Before the vcpu first runs, the same for all of them. EINVAL: vcpu, state; EBUSY: it ran.
+ * Control.
+ */
 int vm_set_x2apic_state(struct vm *vm, int vcpu, enum x2apic_state state);
 /* The identity. Any. */
 int vm_apicid2vcpuid(struct vm *vm, int apicid);
 /*
- * The vcpu counts from now on for suspend, halt detection and interrupts to all.  To be called by the
- * thread that starts the vcpu, before it runs.  EINVAL: range.  EBUSY: active already.  Control.
+ * The vcpu counts from now on for suspend, halt detection and interrupts to all.  To be called by
+ * the thread that starts the vcpu, before it runs.  EINVAL: range.  EBUSY: active already.
+ * Control.
  */
 int vm_activate_cpu(struct vm *vm, int vcpu);
 /* Copies. Any. */
@@ -343,10 +368,11 @@ void vm_exit_rendezvous(struct vm *vm, int vcpuid, uint64_t rip);
 void vm_exit_astpending(struct vm *vm, int vcpuid, uint64_t rip);
 
 /*
- * Calls func(vm, id, arg) once for each active vcpu in `dest`, on the thread that runs that vcpu, outside
- * guest code; returns when all are done.  A vcpu that wants to enter the guest meanwhile waits.  One outside
- * vm_run holds everybody up until it is back.  `func` runs under the rendezvous lock: it must neither
- * sleep nor start another.  `vcpuid`: the caller's own vcpu (FROZEN), else -1.  No locks held.
+ * Calls func(vm, id, arg) once for each active vcpu in `dest`, on the thread that runs that vcpu,
+ * outside guest code; returns when all are done.  A vcpu that wants to enter the guest meanwhile
+ * waits.  One outside vm_run holds everybody up until it is back.  `func` runs under the rendezvous
+ * lock: it must neither sleep nor start another.  `vcpuid`: the caller's own vcpu (FROZEN), else
+ * -1.  No locks held.
  */
 typedef void (*vm_rendezvous_func_t)(struct vm *vm, int vcpuid, void *arg);
 void vm_smp_rendezvous(
@@ -382,8 +408,8 @@ enum vcpu_state {
 
 /*
  * IDLE, RUNNING and SLEEPING lead to FROZEN only, FROZEN to the three others; else EBUSY.  With
- * `from_idle` it waits for the vcpu to be IDLE first, and must be used for IDLE to FROZEN; any thread
- * without locks.  Without, the caller is the owner.
+ * `from_idle` it waits for the vcpu to be IDLE first, and must be used for IDLE to FROZEN; any
+ * thread without locks.  Without, the caller is the owner.
  */
 int vcpu_set_state(struct vm *vm, int vcpu, enum vcpu_state state, bool from_idle);
 /* State and, if wanted, the host CPU it RUNs on (else -1), from one instant. Any+locks. */
@@ -397,9 +423,9 @@ static __inline int vcpu_is_running(struct vm *vm, int vcpu, int *hostcpu)
 /* The vcpu's array of 64-bit counters, VMM_STAT_ELEMS long. Any. */
 void *vcpu_stats(struct vm *vm, int vcpu);
 /*
- * Something happened that the vcpu should look at: kicks a RUNNING one, wakes a SLEEPING one.  Publish
- * the event first.  `lapic_intr`: it is an APIC vector, which a posted-interrupt backend may treat
- * apart.  Any+locks, signal handlers.
+ * Something happened that the vcpu should look at: kicks a RUNNING one, wakes a SLEEPING one.
+ * Publish the event first.  `lapic_intr`: it is an APIC vector, which a posted-interrupt backend
+ * may treat apart.  Any+locks, signal handlers.
  */
 void vcpu_notify_event(struct vm *vm, int vcpuid, bool lapic_intr);
 
@@ -409,9 +435,9 @@ void vcpu_notify_event(struct vm *vm, int vcpuid, bool lapic_intr);
  */
 int vm_inject_exception(struct vm *vm, int vcpuid, struct vm_exception *vme);
 /*
- * From vmrun after an exit in the middle of delivering an event: that event, to be delivered again.  0
- * says that the delivery was completed by other means (a task switch).  EINVAL: vcpu; NMI with a vector
- * other than 2, exception past 31, reserved bits.  Owner.
+ * From vmrun after an exit in the middle of delivering an event: that event, to be delivered again.
+ * 0 says that the delivery was completed by other means (a task switch).  EINVAL: vcpu; NMI with a
+ * vector other than 2, exception past 31, reserved bits.  Owner.
  */
 int vm_exit_intinfo(struct vm *vm, int vcpuid, uint64_t intinfo);
 /*
@@ -420,7 +446,9 @@ int vm_exit_intinfo(struct vm *vm, int vcpuid, uint64_t intinfo);
  * per entry.
  */
 int vm_entry_intinfo(struct vm *vm, int vcpuid, uint64_t *info);
-/* Both sources, unconsumed: the interrupted event, the queued exception; 0 if none. EINVAL. Owner. */
+/*
+ * Both sources, unconsumed: the interrupted event, the queued exception; 0 if none. EINVAL. Owner.
+ */
 int vm_get_intinfo(struct vm *vm, int vcpuid, uint64_t *info1, uint64_t *info2);
 
 /* Faults of the instruction at the current exit, which will restart. One per exit. Owner. */
@@ -445,8 +473,9 @@ struct vm_copyinfo {
 
 /*
  * Translates [gla, gla+len) for `prot` (PROT_READ to copy in, PROT_WRITE to copy out, READ|EXEC for
- * code) with the paging snapshot and holds every page; a page needs an entry.  No segment or alignment
- * checks.  0; 1: a fault was queued for the guest; -1: tables or data outside RAM.  Only 0 holds pages.
+ * code) with the paging snapshot and holds every page; a page needs an entry.  No segment or
+ * alignment checks.  0; 1: a fault was queued for the guest; -1: tables or data outside RAM.  Only
+ * 0 holds pages.
  */
 int vm_copy_setup(struct vm *vm, int vcpuid, struct vm_guest_paging *paging, uint64_t gla,
 	size_t len, int prot, struct vm_copyinfo *copyinfo, int num_copyinfo);
@@ -507,7 +536,10 @@ enum vm_paging_mode {
 	PAGING_MODE_64,
 };
 
-/* How linear addresses were translated at an exit: a snapshot, not to be mixed with later registers. */
+/*
+ * How linear addresses were translated at an exit: a snapshot, not to be mixed with later
+ * registers.
+ */
 struct vm_guest_paging {
 	uint64_t cr3;
 	int cpl; /* SS.DPL */

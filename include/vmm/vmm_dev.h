@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Copyright (c) 2026, the hyve authors */
 /*
- * What surrounds vmm.h: the records its calls pass, completion of exits that the library knows how to
- * finish, statistics, and vmmdev_*, the checked layer that machine/ and embedders use (in bhyve: the
- * /dev/vmm device, vmm-api.md 12.2).  All but the first section is hyve's own.
+ * What surrounds vmm.h: the records its calls pass, completion of exits that the library knows how
+ * to finish, statistics, and vmmdev_*, the checked layer that machine/ and embedders use (in bhyve:
+ * the /dev/vmm device, vmm-api.md 12.2).  All but the first section is hyve's own.
  */
 #ifndef VMM_VMM_DEV_H
 #define VMM_VMM_DEV_H
@@ -44,11 +44,14 @@ int vm_object_fd(const struct vm_object *object);
 void vm_object_release(struct vm_object *object);
 
 /*
- * Makes the thread in vm_run for this vcpu return soon, with a BOGUS exit if nothing else; remembered if
- * it is not in vm_run.  For stop requests and host signals.  `vcpu` in range.  Any+locks, signal handlers.
+ * Makes the thread in vm_run for this vcpu return soon, with a BOGUS exit if nothing else;
+ * remembered if it is not in vm_run.  For stop requests and host signals.  `vcpu` in range.
+ * Any+locks, signal handlers.
  */
 void vm_vcpu_yield(struct vm *vm, int vcpu);
-/* Should the VM suspend itself when all active vcpus halt with interrupts off? Default true. Any. */
+/*
+ * Should the VM suspend itself when all active vcpus halt with interrupts off? Default true. Any.
+ */
 void vm_set_halt_detection(struct vm *vm, bool on);
 /* Tells the backend that memory was written other than by the guest or through vm_gpa_hold. Any. */
 void vm_mem_written(struct vm *vm, vm_paddr_t gpa, size_t len);
@@ -70,24 +73,24 @@ int vm_stat(struct vm *vm, int vcpu, unsigned index, char name[VMM_STAT_NAME_LEN
 	uint64_t *value);
 
 /*
- * Translates gla with the snapshot and all checks for `prot`.  0: *gpa, or *fault = 1 and the fault is
- * queued for the guest; EFAULT: a page table outside RAM; EINVAL: vcpu.  Owner.
+ * Translates gla with the snapshot and all checks for `prot`.  0: *gpa, or *fault = 1 and the fault
+ * is queued for the guest; EFAULT: a page table outside RAM; EINVAL: vcpu.  Owner.
  */
 int vm_gla2gpa(struct vm *vm, int vcpu, struct vm_guest_paging *paging, uint64_t gla, int prot,
 	uint64_t *gpa, int *fault) VMM_MUST_CHECK;
 /* The snapshot of now, by the rules of vmm-api.md 2.10. Owner. */
 int vm_get_paging(struct vm *vm, int vcpu, struct vm_guest_paging *paging) VMM_MUST_CHECK;
 /*
- * Registers at power-on (SDM vol. 3, table 9-1): 16-bit code at F000:FFF0.  Control registers, EFER and
- * every GPR included.  EINVAL: vcpu.  Owner.
+ * Registers at power-on (SDM vol. 3, table 9-1): 16-bit code at F000:FFF0.  Control registers, EFER
+ * and every GPR included.  EINVAL: vcpu.  Owner.
  */
 int vcpu_reset(struct vm *vm, int vcpu) VMM_MUST_CHECK;
 
 /* ---- Segmentation helpers of instruction emulation (vmm-api.md 8.3). Pure functions. ---- */
 
 /*
- * Linear address of [offset, offset+length) in a segment for `prot`; -1: #SS(0) if seg is SS, else #GP(0)
- * is due.  `addrsize` bytes.
+ * Linear address of [offset, offset+length) in a segment for `prot`; -1: #SS(0) if seg is SS, else
+ * #GP(0) is due.  `addrsize` bytes.
  */
 int vie_calculate_gla(enum vm_cpu_mode cpu_mode, enum vm_reg_name seg, struct seg_desc *desc,
 	uint64_t offset, int length, int addrsize, int prot, uint64_t *gla);
@@ -98,7 +101,10 @@ int vie_alignment_check(int cpl, int size, uint64_t cr0, uint64_t rflags, uint64
 
 /* ---- Completion of exits (owner; callbacks run on the calling thread) ---- */
 
-/* Device memory: `size` is 1, 2, 4 or 8 bytes. 0, or an errno: reads are all ones, writes lost then. */
+/*
+ * Device memory: `size` is 1, 2, 4 or 8 bytes. 0, or an errno: reads are all ones, writes lost
+ * then.
+ */
 typedef int (*mem_region_read_t)(
 	struct vm *vm, int vcpu, uint64_t gpa, uint64_t *value, int size, void *arg);
 typedef int (*mem_region_write_t)(
@@ -108,10 +114,11 @@ typedef int (*vm_inout_func_t)(
 	struct vm *vm, int vcpu, bool in, uint16_t port, int bytes, uint32_t *eax, void *arg);
 
 /*
- * Finishes an INST_EMUL exit: executes the instruction at exit->rip, RAM and the core's chips served
- * inside, other addresses by the callbacks.  0: done, or a fault is queued; continue at exit->rip +
- * exit->inst_length in both cases, both are set.  EFAULT: the code lies outside RAM.  ENOTSUP: the backend
- * lends no state, or the instruction is not one that a memory exit can be finished with.
+ * Finishes an INST_EMUL exit: executes the instruction at exit->rip, RAM and the core's chips
+ * served inside, other addresses by the callbacks.  0: done, or a fault is queued; continue at
+ * exit->rip + exit->inst_length in both cases, both are set.  EFAULT: the code lies outside RAM.
+ * ENOTSUP: the backend lends no state, or the instruction is not one that a memory exit can be
+ * finished with.
  */
 int vm_emulate_instruction(struct vm *vm, int vcpu, struct vm_exit *exit, mem_region_read_t read,
 	mem_region_write_t write, void *arg) VMM_MUST_CHECK;
@@ -121,8 +128,8 @@ int vm_emulate_task_switch(struct vm *vm, int vcpu, struct vm_exit *exit) VMM_MU
 int vm_emulate_inout(struct vm *vm, int vcpu, struct vm_exit *exit, vm_inout_func_t handler,
 	void *arg) VMM_MUST_CHECK;
 /*
- * Goes on with an INOUT_STR exit, 16 iterations at most; exit->inst_length is 0 while some remain.  0: done
- * or a fault is queued.  EFAULT: memory operand outside RAM.
+ * Goes on with an INOUT_STR exit, 16 iterations at most; exit->inst_length is 0 while some remain.
+ * 0: done or a fault is queued.  EFAULT: memory operand outside RAM.
  */
 int vm_emulate_inout_str(struct vm *vm, int vcpu, struct vm_exit *exit, vm_inout_func_t handler,
 	void *arg) VMM_MUST_CHECK;
@@ -130,18 +137,18 @@ int vm_emulate_inout_str(struct vm *vm, int vcpu, struct vm_exit *exit, vm_inout
 /*
  * ---- The checked layer ----
  *
- * Each call counts as being inside the VM: vmmdev_destroy waits for it, and answers ENXIO to those that
- * come later.  Vcpu calls claim the vcpu (IDLE to FROZEN, and back): one that is inside vmmdev_run is
- * made to leave the guest, does so with a BOGUS exit, and its next vmmdev_run waits for us.  EINVAL: vcpu
- * out of range.  EDEADLK: the calling thread has claimed it already, that is, from a callback.
- * Otherwise the errors are those of the raw function.  Any thread without locks.
+ * Each call counts as being inside the VM: vmmdev_destroy waits for it, and answers ENXIO to those
+ * that come later.  Vcpu calls claim the vcpu (IDLE to FROZEN, and back): one that is inside
+ * vmmdev_run is made to leave the guest, does so with a BOGUS exit, and its next vmmdev_run waits
+ * for us.  EINVAL: vcpu out of range.  EDEADLK: the calling thread has claimed it already, that is,
+ * from a callback. Otherwise the errors are those of the raw function.  Any thread without locks.
  */
 
 /* `ops` NULL: the default of vmm_init. One reference belongs to the caller. */
 int vmmdev_create(const struct vmm_ops *ops, const char *name, struct vm **retvm) VMM_MUST_CHECK;
 /*
- * Kicks everybody out, waits until they have left, destroys the VM and drops the creator's reference.
- * Not from inside a call on the VM.
+ * Kicks everybody out, waits until they have left, destroys the VM and drops the creator's
+ * reference. Not from inside a call on the VM.
  */
 void vmmdev_destroy(struct vm *vm);
 /* One more reference: the pointer stays good for vmmdev_* until vmmdev_drop. ENXIO: destroyed. */
@@ -185,7 +192,10 @@ int vmmdev_unassign_pptdev(struct vm *vm, int bus, int slot, int func) VMM_MUST_
 int vmmdev_suspend(struct vm *vm, enum vm_suspend_how how) VMM_MUST_CHECK;
 int vmmdev_get_memory_seg(struct vm *vm, vm_paddr_t gpa, struct vm_memory_segment *seg)
 	VMM_MUST_CHECK; /* 0; len is 0 if no segment starts there */
-/* Guest-physical memory: reads of holes give zeros; EFAULT: a write to one, what came before is done. */
+/*
+ * Guest-physical memory: reads of holes give zeros; EFAULT: a write to one, what came before is
+ * done.
+ */
 int vmmdev_read(struct vm *vm, vm_paddr_t gpa, void *buf, size_t len) VMM_MUST_CHECK;
 int vmmdev_write(struct vm *vm, vm_paddr_t gpa, const void *buf, size_t len) VMM_MUST_CHECK;
 /* The host address of RAM [gpa, gpa+len), good until vmmdev_destroy; NULL unless in one segment. */

@@ -58,7 +58,8 @@ static void c5_3_chips_stay_out_of_ram(void **state)
 }
 
 /*
- * mov dword [0xfee000f0], 0x1ff; [0xfee00310] = 1 << 24; [0xfee00300] = INIT; [0xfee00300] = SIPI 0x12
+ * mov dword [0xfee000f0], 0x1ff; [0xfee00310] = 1 << 24; [0xfee00300] = INIT; [0xfee00300] = SIPI
+ * 0x12
  */
 static const char start_ap[] = "\xc7\x05\xf0\x00\xe0\xfe\xff\x01\x00\x00"
 			       "\xc7\x05\x10\x03\xe0\xfe\x00\x00\x00\x01"

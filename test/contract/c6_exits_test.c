@@ -31,7 +31,8 @@ static void c6_2_inout_out(void **state)
 	assert_int_equal(exit->inst_length, 2);
 }
 
-static int give(struct vm *vm, int vcpu, bool in, uint16_t port, int bytes, uint32_t *eax, void *arg)
+static int give(
+	struct vm *vm, int vcpu, bool in, uint16_t port, int bytes, uint32_t *eax, void *arg)
 {
 	(void)vm;
 	(void)vcpu;
@@ -76,7 +77,8 @@ struct sink {
 	unsigned n;
 };
 
-static int take(struct vm *vm, int vcpu, bool in, uint16_t port, int bytes, uint32_t *eax, void *arg)
+static int take(
+	struct vm *vm, int vcpu, bool in, uint16_t port, int bytes, uint32_t *eax, void *arg)
 {
 	struct sink *sink = arg;
 

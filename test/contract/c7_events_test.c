@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Copyright (c) 2026, the hyve authors */
 /*
- * vmm-api.md 7: what reaches the guest's handlers, in which order.  Vector n's real-mode handler reports
- * n; main code reports numbers from 0x80 on.
+ * vmm-api.md 7: what reaches the guest's handlers, in which order.  Vector n's real-mode handler
+ * reports n; main code reports numbers from 0x80 on.
  */
 #include <vmm/vatpic.h>
 
@@ -55,7 +55,9 @@ static void c7_1_sources_are_independent(void **state)
 	assert_int_equal(vm_inject_nmi(c->vm, 0), 0);
 	assert_int_equal(vmmdev_lapic_irq(c->vm, 0, 0x40), 0);
 	assert_int_equal(vm_exit_intinfo(c->vm, 0, 0), 0);
-	/* The NMI comes on top of the exception or right behind it; the interrupt when IF allows. */
+	/*
+	 * The NMI comes on top of the exception or right behind it; the interrupt when IF allows.
+	 */
 	first = out(c);
 	second = out(c);
 	assert_true((first == 2 && second == 6) || (first == 6 && second == 2));

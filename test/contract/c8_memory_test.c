@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Copyright (c) 2026, the hyve authors */
-/* vmm-api.md 8: guest-linear memory as the API sees it, through tables that the guest could have made. */
+/*
+ * vmm-api.md 8: guest-linear memory as the API sees it, through tables that the guest could have
+ * made.
+ */
 #include "test/contract/contract.h"
 
 #define PT  0x40000u /* maps gla 8 MiB + i pages */

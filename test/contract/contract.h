@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Copyright (c) 2026, the hyve authors */
 /*
- * The contract suite: one test for each numbered behaviour of vmm-api.md, sections 4 to 8, named after it,
- * run on every backend that this host can use.  Only the public API is used, and guests that execute real
- * code, so what passes here on one backend holds an embedder's program together on all.
+ * The contract suite: one test for each numbered behaviour of vmm-api.md, sections 4 to 8, named
+ * after it, run on every backend that this host can use.  Only the public API is used, and guests
+ * that execute real code, so what passes here on one backend holds an embedder's program together
+ * on all.
  */
 #ifndef TEST_CONTRACT_CONTRACT_H
 #define TEST_CONTRACT_CONTRACT_H
@@ -63,7 +64,10 @@ void contract_add_vcpu(struct contract *c, int vcpuid);
 
 /* Puts code at CODE and the vcpu there, in 16-bit real mode with CS = 0 and a stack. */
 void real_mode(struct contract *c, int vcpuid, const void *code, size_t n);
-/* The same in flat 32-bit protected mode, and in 64-bit mode with the first GiBs mapped to themselves. */
+/*
+ * The same in flat 32-bit protected mode, and in 64-bit mode with the first GiBs mapped to
+ * themselves.
+ */
 void protected_mode(struct contract *c, int vcpuid, const void *code, size_t n);
 void long_mode(struct contract *c, int vcpuid, const void *code, size_t n);
 #define GUEST(mode, c, vcpuid, bytes) mode(c, vcpuid, bytes, sizeof(bytes) - 1)

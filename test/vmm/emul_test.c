@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Copyright (c) 2026, the hyve authors */
 /*
- * Instructions on device memory: 64-bit code at CODE, identity-mapped by one 1 GiB page per GiB, a device at
- * DEV whose registers log their accesses.
+ * Instructions on device memory: 64-bit code at CODE, identity-mapped by one 1 GiB page per GiB, a
+ * device at DEV whose registers log their accesses.
  */
 #include <errno.h>
 
@@ -331,7 +331,9 @@ static void misaligned_access_is_split(void **state)
 	free(dev);
 }
 
-/* mov [rcx], ss-relative data beyond RAM tables: the fault is the guest's and nothing has changed */
+/*
+ * mov [rcx], ss-relative data beyond RAM tables: the fault is the guest's and nothing has changed
+ */
 static void fault_restarts(void **state)
 {
 	struct vm *vm = *state;

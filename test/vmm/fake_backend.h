@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Copyright (c) 2026, the hyve authors */
 /*
- * A backend without a guest: registers are kept, and vmrun plays a script of exits.  Between exits it
- * behaves as vmm-api.md 3.1 asks: events, suspend, rendezvous, yield, then "guest code".
+ * A backend without a guest: registers are kept, and vmrun plays a script of exits.  Between exits
+ * it behaves as vmm-api.md 3.1 asks: events, suspend, rendezvous, yield, then "guest code".
  */
 #ifndef TEST_VMM_FAKE_BACKEND_H
 #define TEST_VMM_FAKE_BACKEND_H
