@@ -126,21 +126,23 @@ static int unpack_zstd(const struct stream *s)
 	return left == 0 && out.pos == out.size ? 0 : EILSEQ;
 }
 
+enum { SIZE_FIELD = 4, MAGIC_MAX = 6 };
+
 static const struct {
-	uint8_t magic[6];
+	uint8_t magic[MAGIC_MAX];
 	uint8_t magic_size;
+	uint8_t behind; /* bytes of the size field behind the stream; gzip's lie in its own trailer */
 	int (*unpack)(const struct stream *s);
 } formats[] = {
-	{ { 0x1f, 0x8b }, 2, unpack_gzip },
-	{ { 0xfd, '7', 'z', 'X', 'Z', 0x00 }, 6, unpack_xz },
-	{ { 0x5d, 0x00, 0x00 }, 3, unpack_lzma },
-	{ { 0x02, 0x21, 0x4c, 0x18 }, 4, unpack_lz4 },
-	{ { 0x28, 0xb5, 0x2f, 0xfd }, 4, unpack_zstd },
+	{ { 0x1f, 0x8b }, 2, 0, unpack_gzip },
+	{ { 0xfd, '7', 'z', 'X', 'Z', 0x00 }, 6, SIZE_FIELD, unpack_xz },
+	{ { 0x5d, 0x00, 0x00 }, 3, SIZE_FIELD, unpack_lzma },
+	{ { 0x02, 0x21, 0x4c, 0x18 }, 4, SIZE_FIELD, unpack_lz4 },
+	{ { 0x28, 0xb5, 0x2f, 0xfd }, 4, SIZE_FIELD, unpack_zstd },
 };
 
 int boot_unpack(const uint8_t *bytes, size_t size, size_t limit, uint8_t **out, size_t *out_size)
 {
-	enum { SIZE_FIELD = 4, MAGIC_MAX = 6 };
 	size_t i = 0, n = sizeof(formats) / sizeof(formats[0]);
 
 	if (size < MAGIC_MAX + SIZE_FIELD || size > INT_MAX)
@@ -151,7 +153,7 @@ int boot_unpack(const uint8_t *bytes, size_t size, size_t limit, uint8_t **out, 
 		return ENOTSUP;
 	struct stream s = {
 		.in = bytes,
-		.in_size = size, /* gzip's own trailer ends with the size field */
+		.in_size = size - formats[i].behind,
 		.out_size = get32(bytes + size - SIZE_FIELD),
 	};
 
