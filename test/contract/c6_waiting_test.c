@@ -27,6 +27,19 @@ static uint32_t joined_out(struct contract *c, int vcpuid)
 	return exit->u.inout.eax & 0xff;
 }
 
+/* vcpus 0..n-1 in an endless loop. */
+static void start_loops(struct contract *c, int n)
+{
+	for (int i = 1; i < n; i++)
+		contract_add_vcpu(c, i);
+	for (int i = 0; i < n; i++)
+		GUEST(real_mode, c, i, "\xeb\xfe");
+	for (int i = 0; i < n; i++) {
+		run_start(c, i);
+		wait_state(c, i, VCPU_RUNNING);
+	}
+}
+
 /* ---- 6.4 ---- */
 
 /* sti; hlt; mov al, 1; out 0xe9, al */
@@ -114,14 +127,11 @@ static void c6_4_halt_detection_needs_all_active_vcpus(void **state)
 	struct contract *c = *state;
 
 	contract_add_vcpu(c, 1);
+	GUEST(real_mode, c, 0, "\xeb\xfe");
 	GUEST(real_mode, c, 1, "\xeb\xfe");
-	GUEST(real_mode, c, 0, cli_hlt);
-	run_start(c, 1);
-	memcpy(c->ram + 0x1800, cli_hlt, sizeof(cli_hlt));
+	PLACE(c, 0x1800, cli_hlt);
 	c->run[0].vm_exit.rip = 0x1800;
-	c->ram[CODE] = 0xeb; /* vcpu 1 keeps its loop */
-	c->ram[CODE + 1] = 0xfe;
-	vm_mem_written(c->vm, CODE, 2);
+	run_start(c, 1);
 	run_start(c, 0);
 	wait_state(c, 0, VCPU_SLEEPING);
 	usleep(10000);
@@ -138,13 +148,7 @@ static void c6_5_all_vcpus_report_the_same(void **state)
 	struct contract *c = *state;
 	cpuset_t set;
 
-	for (int i = 0; i < 3; i++) {
-		if (i > 0)
-			contract_add_vcpu(c, i);
-		GUEST(real_mode, c, i, "\xeb\xfe");
-		run_start(c, i);
-		wait_state(c, i, VCPU_RUNNING);
-	}
+	start_loops(c, 3);
 	assert_int_equal(vm_suspend(c->vm, VM_SUSPEND_POWEROFF), 0);
 	for (int i = 0; i < 3; i++) {
 		struct vm_exit *exit = run_join(c, i);
@@ -208,13 +212,7 @@ static void c6_6_rendezvous_of_running_guests(void **state)
 	struct contract *c = *state;
 	struct calls calls = {0};
 
-	for (int i = 0; i < 2; i++) {
-		if (i > 0)
-			contract_add_vcpu(c, i);
-		GUEST(real_mode, c, i, "\xeb\xfe");
-		run_start(c, i);
-		wait_state(c, i, VCPU_RUNNING);
-	}
+	start_loops(c, 2);
 	for (unsigned i = 1; i <= 50; i++) {
 		vm_smp_rendezvous(c->vm, -1, set_of(3), note, &calls);
 		assert_int_equal(calls.count, 2 * i);
