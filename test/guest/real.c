@@ -306,6 +306,7 @@ static void test_ip_wrap(void)
 	MEM8(DATA + 0xffff) = 0x10;
 	MEM8(DATA + 0x10) = 0xcd;
 	MEM8(DATA + 0x11) = 0x80;
+	MEM16(DATA + 0x10000) = 0x80cd; /* an end for those who run on */
 	REAL((void *)0xfffe, R.cs = DSEG);
 	expect("ip.jump_wraps", END, -1, (void *)0x12);
 	/* Straight on: the next fetch lies beyond the limit. */
@@ -485,6 +486,7 @@ static void test_system(void)
 
 void image_main(void)
 {
+	MEM16(0x10000) = 0x80cd; /* as in test_ip_wrap() */
 	test_addressing();
 	test_stack();
 	test_interrupts();
