@@ -1,0 +1,9 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# A bare 64-bit ELF guest.  The assembler has no C integers: pc.h's addresses without their suffix come as -D.
+EVERYWHERE := $(BUILD)/test/machine/everywhere
+$(EVERYWHERE): test/machine/everywhere.S include/vmm/pc.h
+	$(Q)mkdir -p $(@D)
+	$(Q)gcc -Iinclude -DRAM_END=0x1000000 -DPC_ECAM=0xe0000000 -DPC_IOAPIC=0xfec00000 \
+		-DPC_HPET=0xfed00000 -DPC_LAPIC=0xfee00000 -c -o $@.o $<
+	$(Q)ld -N -Ttext=0x100000 -e start --build-id=none --no-warn-rwx-segments -o $@ $@.o
+tests: $(EVERYWHERE)
