@@ -5,6 +5,7 @@
 # terminal as it was before.
 . test/boot/lib.sh
 plan 4
+trap "" PIPE # hyve may be gone when we type
 
 # start NAME: hyve on a new terminal, with the terminal's settings printed before and after.  What is written
 # to descriptor 3 is typed there.
