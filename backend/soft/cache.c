@@ -298,7 +298,7 @@ void soft_page_has_code(struct soft_vcpu *v, uint64_t gpa)
 		return;
 	writers = atomic_exchange(&v->soft->page_writers[page], 0);
 	if (writers & self)
-		soft_tlb_drop_writes(v);
+		soft_tlb_drop_writes(v, gpa);
 	writers &= ~self;
 	for (int i = 0; writers && i < VM_MAXCPU; i++) {
 		struct soft_vcpu *o = v->soft->vcpu[i];
@@ -311,7 +311,7 @@ void soft_page_has_code(struct soft_vcpu *v, uint64_t gpa)
 			(atomic_load(&o->flush_request) & SOFT_REQ_WRITE)) {
 			if (atomic_load(&v->flush_request) & SOFT_REQ_WRITE) {
 				atomic_fetch_and(&v->flush_request, ~SOFT_REQ_WRITE);
-				soft_tlb_drop_writes(v);
+				soft_tlb_drop_writes(v, SOFT_ALL_PAGES);
 			}
 			sched_yield();
 		}
@@ -351,6 +351,6 @@ void soft_serve_requests(struct soft_vcpu *v)
 	if (req & SOFT_REQ_MAP)
 		soft_tlb_flush(v, X86_FLUSH_ALL, 0);
 	if (req & SOFT_REQ_WRITE)
-		soft_tlb_drop_writes(v);
+		soft_tlb_drop_writes(v, SOFT_ALL_PAGES);
 	atomic_fetch_and(&v->flush_request, ~req);
 }

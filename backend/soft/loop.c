@@ -120,6 +120,7 @@ static struct soft_itlb_entry *fetch_page(struct soft_vcpu *v, unsigned class, u
 		v->result = X86_EXIT;
 		return NULL;
 	}
+	soft_note_large(v, class, gla, w.page_shift);
 	e->page = (gla & ~0xfffull) | 1;
 	e->gpa = (w.gpa & ~0xfffull) | (w.global ? SOFT_TLB_GLOBAL : 0);
 	return e;
@@ -135,6 +136,8 @@ static void jc_enter(struct soft_vcpu *v, const struct soft_block *b, bool globa
 		v->jc_log[class][v->jc_filled[class]] = (uint16_t)slot;
 	if (v->jc_filled[class] <= SOFT_LOG_MAX)
 		v->jc_filled[class]++;
+	slot = (unsigned)(b->rip >> 12) & (SOFT_PAGE_FILTER - 1);
+	v->jc_pages[class][slot / 64] |= 1ull << slot % 64;
 	j->rip = b->rip;
 	j->code = v->cache.rx + b->host_mem;
 	if (!global)
@@ -270,6 +273,7 @@ static bool run_block(struct soft_vcpu *v, uint32_t mode)
 	static const struct soft_block *const none;
 	const struct soft_block *b = find_block(v, mode);
 
+	v->cpu.rflags &= ~X86_RF_RF; /* without breakpoints it only has to be gone after one instruction */
 	while (b != none) {
 		uint32_t flushes = (uint32_t)v->stat_flushes, site;
 

@@ -61,6 +61,7 @@ enum soft_class { SOFT_USER, SOFT_SUPER, SOFT_SUPER_AC, SOFT_CLASSES };
 #define SOFT_ITLB_ENTRIES 512u
 #define SOFT_LOG_MAX	 2048u
 #define SOFT_PENDING_WRITES 8
+#define SOFT_PAGE_FILTER 4096u /* bits */
 
 /*
  * One translated page.  The tags hold the page's linear address, or one that no address with this index
@@ -74,12 +75,10 @@ struct soft_tlb_entry {
 	uint64_t gpa; /* guest-physical page | SOFT_TLB_* */
 };
 #define SOFT_TLB_GLOBAL 1u
-#define SOFT_TLB_LARGE	2u
 
 struct soft_tlb {
 	struct soft_tlb_entry entry[SOFT_TLB_ENTRIES];
 	uint32_t filled; /* indices in log[]; more than SOFT_LOG_MAX: log is useless */
-	bool has_large;	 /* some entry is part of a large page: INVLPG must drop all */
 	uint16_t log[SOFT_LOG_MAX];
 };
 
@@ -186,6 +185,9 @@ struct soft_vcpu {
 	uint32_t jc_filled[SOFT_CLASSES]; /* indices in jc_log[]; over SOFT_LOG_MAX: useless */
 	uint16_t jc_log[SOFT_CLASSES][SOFT_LOG_MAX];
 	bool jc_nonglobal[SOFT_CLASSES];
+	uint64_t jc_pages[SOFT_CLASSES][SOFT_PAGE_FILTER / 64]; /* pages that jc[] may lead to, hashed */
+	/* Where large pages are that tlb[] or itlb[] know parts of, hashed by 2 MiB and 1 GiB. */
+	uint64_t large[SOFT_CLASSES][SOFT_PAGE_FILTER / 64], huge[SOFT_CLASSES];
 	struct soft_itlb_entry itlb[SOFT_CLASSES][SOFT_ITLB_ENTRIES];
 
 	struct {
@@ -259,9 +261,13 @@ void soft_cpuid(struct x86_cpu *cpu, uint32_t leaf, uint32_t subleaf, uint32_t o
 extern const struct x86_ops soft_x86_ops;
 void soft_tlb_init(struct soft_vcpu *v);
 void soft_tlb_flush(struct soft_vcpu *v, enum x86_flush kind, uint64_t gla);
-void soft_tlb_drop_writes(struct soft_vcpu *v);
+/* Takes the write tags of a guest page, or all of them. */
+void soft_tlb_drop_writes(struct soft_vcpu *v, uint64_t gpa);
+#define SOFT_ALL_PAGES (~0ull)
 void *soft_ram(struct soft_vcpu *v, uint64_t gpa);
 void soft_jc_flush(struct soft_vcpu *v);
+/* A translation of a page of 2^shift bytes at gla is being cached. */
+void soft_note_large(struct soft_vcpu *v, unsigned class, uint64_t gla, unsigned shift);
 /* DR6 bits of execution breakpoints at rip. */
 uint32_t soft_exec_breakpoints(const struct soft_vcpu *v);
 /* Called by translated code on a miss; `site` is index << 16 | size. */

@@ -26,7 +26,6 @@ static void tlb_clear(struct soft_tlb *t)
 			entry_clear(t, i);
 	}
 	t->filled = 0;
-	t->has_large = false;
 }
 
 static bool entry_used(const struct soft_tlb_entry *e)
@@ -65,16 +64,18 @@ static void tlb_clear_nonglobal(struct soft_tlb *t)
 	t->filled = kept;
 }
 
-static void tlb_drop_writes(struct soft_tlb *t)
+static void tlb_drop_writes(struct soft_tlb *t, uint64_t gpa)
 {
 	for (unsigned i = 0; i < SOFT_TLB_ENTRIES; i++)
-		t->entry[i].write = i ? 0 : 4096;
+		if (gpa == SOFT_ALL_PAGES || (t->entry[i].gpa ^ gpa) >> 12 == 0)
+			t->entry[i].write = i ? 0 : 4096;
 }
 
-void soft_tlb_drop_writes(struct soft_vcpu *v)
+void soft_tlb_drop_writes(struct soft_vcpu *v, uint64_t gpa)
 {
 	for (unsigned c = 0; c < SOFT_CLASSES; c++)
-		tlb_drop_writes(&v->tlb[c]);
+		if (v->tlb[c].filled)
+			tlb_drop_writes(&v->tlb[c], gpa);
 }
 
 void soft_tlb_init(struct soft_vcpu *v)
@@ -95,6 +96,7 @@ static void jc_clear(struct soft_vcpu *v, unsigned class)
 			v->jc[class][i].rip = ~0ull;
 	}
 	v->jc_filled[class] = 0;
+	__builtin_memset(v->jc_pages[class], 0, sizeof(v->jc_pages[class]));
 	v->jc_nonglobal[class] = false;
 }
 
@@ -111,34 +113,56 @@ static void itlb_clear(struct soft_vcpu *v, unsigned class, bool keep_global)
 			v->itlb[class][i].page = 0;
 }
 
-static void flush_page(struct soft_vcpu *v, uint64_t gla)
+void soft_note_large(struct soft_vcpu *v, unsigned class, uint64_t gla, unsigned shift)
 {
-	for (unsigned c = 0; c < SOFT_CLASSES; c++) {
-		if (v->tlb[c].has_large)
-			tlb_clear(&v->tlb[c]);
-		else
-			entry_clear(&v->tlb[c], (gla >> 12) & (SOFT_TLB_ENTRIES - 1));
+	unsigned bit = (unsigned)(gla >> 21) & (SOFT_PAGE_FILTER - 1);
+
+	if (shift > 22)
+		v->huge[class] |= 1ull << (gla >> 30 & 63);
+	else if (shift > 12) /* a 4 MiB page covers two bits */
+		v->large[class][bit / 64] |= (shift == 22 ? 3ull << (bit & 62) % 64 : 1ull << bit % 64);
+}
+
+/* Everything of a class, with what is kept track of about it. */
+static void class_clear(struct soft_vcpu *v, unsigned class)
+{
+	tlb_clear(&v->tlb[class]);
+	itlb_clear(v, class, false);
+	jc_clear(v, class);
+	__builtin_memset(v->large[class], 0, sizeof(v->large[class]));
+	v->huge[class] = 0;
+}
+
+/* INVLPG drops a large page as a whole, of which any part may be cached. */
+static void flush_page(struct soft_vcpu *v, unsigned class, uint64_t gla)
+{
+	unsigned page = (unsigned)(gla >> 12) & (SOFT_PAGE_FILTER - 1);
+	unsigned large = (unsigned)(gla >> 21) & (SOFT_PAGE_FILTER - 1);
+
+	if (v->large[class][large / 64] & 1ull << large % 64 ||
+		v->huge[class] & 1ull << (gla >> 30 & 63)) {
+		class_clear(v, class);
+		return;
 	}
+	entry_clear(&v->tlb[class], (gla >> 12) & (SOFT_TLB_ENTRIES - 1));
+	v->itlb[class][gla >> 12 & (SOFT_ITLB_ENTRIES - 1)].page = 0;
+	if (v->jc_pages[class][page / 64] & 1ull << page % 64)
+		jc_clear(v, class);
 }
 
 void soft_tlb_flush(struct soft_vcpu *v, enum x86_flush kind, uint64_t gla)
 {
-	bool keep = kind == X86_FLUSH_NONGLOBAL;
-
-	if (kind == X86_FLUSH_PAGE) {
-		flush_page(v, gla);
-	} else {
-		for (unsigned c = 0; c < SOFT_CLASSES; c++) {
-			if (keep)
-				tlb_clear_nonglobal(&v->tlb[c]);
-			else
-				tlb_clear(&v->tlb[c]);
-		}
-	}
 	for (unsigned c = 0; c < SOFT_CLASSES; c++) {
-		itlb_clear(v, c, keep);
-		if (!keep || v->jc_nonglobal[c])
-			jc_clear(v, c);
+		if (kind == X86_FLUSH_PAGE) {
+			flush_page(v, c, gla);
+		} else if (kind == X86_FLUSH_NONGLOBAL) {
+			tlb_clear_nonglobal(&v->tlb[c]);
+			itlb_clear(v, c, true);
+			if (v->jc_nonglobal[c])
+				jc_clear(v, c);
+		} else {
+			class_clear(v, c);
+		}
 	}
 }
 
@@ -203,10 +227,8 @@ static void tlb_fill(struct soft_vcpu *v, unsigned class, uint64_t gla, const st
 		e->write = i ? 0 : 4096;
 	e->read = page;
 	e->hva = (uint64_t)(uintptr_t)hva & ~0xfffull;
-	e->gpa = (w->gpa & ~0xfffull) | (w->global ? SOFT_TLB_GLOBAL : 0) |
-		 (w->page_shift > 12 ? SOFT_TLB_LARGE : 0);
-	if (w->page_shift > 12)
-		t->has_large = true;
+	e->gpa = (w->gpa & ~0xfffull) | (w->global ? SOFT_TLB_GLOBAL : 0);
+	soft_note_large(v, class, gla, w->page_shift);
 	if (!write)
 		return;
 	atomic_fetch_or(&v->soft->page_writers[pfn], (uint16_t)(1u << v->vcpuid));
