@@ -113,13 +113,13 @@ static void test_step(void)
 	/* IRET sets TF: one more instruction runs. */
 	expect("step.int_iret", DB, -1, ss_int + 3);
 	idt_set(0x30, D_INT32);
-	/* PUSHF shows TF; POPF that sets it lets the next instruction run first; one that clears it does not trap... */
+	/* POPF and IRET that set TF let the next instruction run first... */
 	clear();
 	TRY(ss_popf);
 	expect("step.popf_sets", DB, -1, ss_popf + 7);
 	TRY(ss_iret);
 	expect("step.iret_sets", DB, -1, ss_iret + 14);
-	/* ...but did have TF set when it began. */
+	/* ...and a POPF that clears it was itself stepped. */
 	MEM32(STACK_TOP - 4) = 2;
 	TRY(ss_popf_off + 2, R.flags = 2 | F_TF, R.sp = STACK_TOP - 4);
 	check("step.popf_clears", R.vector, DB);

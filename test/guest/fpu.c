@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Copyright (c) 2026, the hyve authors */
-/* x87, SSE and AVX state: save and restore in all forms, what enables it, and exceptions of x87. A 64-bit image. */
+/* x87, SSE and AVX state: saved and restored in all forms, what enables it, exceptions. A 64-bit image. */
 #include "kit.h"
 
 #define AREA 0x30000 /* 4 KiB, aligned */

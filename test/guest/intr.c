@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Copyright (c) 2026, the hyve authors */
-/* Interrupt delivery and IRET in protected mode: frames, gates of both sizes, privilege, virtual-8086 mode. */
+/* Interrupt delivery and IRET in protected mode: frames, gates, privilege, virtual-8086 mode. */
 #include "kit.h"
 
 #define S1 SEL_FREE

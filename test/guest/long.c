@@ -343,7 +343,8 @@ static void test_segments(void)
 /* ---- interrupts ---- */
 
 CODE(64, i_int30, "int $0x30\n movl $0x600d, %edi");
-CODE(64, i_frame, "movq (%rsp), %rax\n movq 8(%rsp), %rcx\n movq 16(%rsp), %rdx\n movq 24(%rsp), %rbx\n"
+CODE(64, i_frame,
+	"movq (%rsp), %rax\n movq 8(%rsp), %rcx\n movq 16(%rsp), %rdx\n movq 24(%rsp), %rbx\n"
 	"movq 32(%rsp), %rsi\n movq %rsp, %rbp\n movl %ss, %r8d");
 CODE(64, i_iretq, "movl $0x1234, %ecx\n iretq");
 CODE(64, i_load_bad, "movl %ecx, %ds");

@@ -58,7 +58,7 @@ stubs:
 	.set	vec, 0
 	.rept	256
 	.balign	16
-	.if	vec != 8 && vec != 10 && vec != 11 && vec != 12 && vec != 13 && vec != 14 && vec != 17 && vec != 21
+	.if	!(vec == 8 || vec >= 10 && vec <= 14 || vec == 17 || vec == 21)
 	pushq	$-1
 	.endif
 	pushq	$vec

@@ -5,7 +5,6 @@
 
 #define S1 SEL_FREE
 #define S2 (SEL_FREE + 8)
-#define S3 (SEL_FREE + 16)
 #define DATA 0x30000
 
 /* ---- loading DS, ES, FS, GS, SS ---- */

@@ -8,11 +8,9 @@ GUEST64 := paging64 long sysreg fpu mmio timer triple64
 GUEST := $(GUEST32) $(GUEST64)
 GUEST_BIN := $(patsubst %,$(BUILD)/test/guest/%.bin,$(GUEST))
 GUEST_CFLAGS := -std=gnu17 -Os -Wall -Wextra -Wno-array-bounds -Werror -ffreestanding -fno-pic -fno-pie \
-	-fno-stack-protector -fno-asynchronous-unwind-tables -fno-strict-aliasing -fno-delete-null-pointer-checks \
-	-mgeneral-regs-only \
+	-fno-stack-protector -fno-asynchronous-unwind-tables -fno-strict-aliasing \
+	-fno-delete-null-pointer-checks -mgeneral-regs-only \
 	-mno-red-zone -fcf-protection=none -fno-tree-loop-distribute-patterns -Itest/guest -MMD -MP
-$(patsubst %,$(BUILD)/test/guest/%.elf,$(GUEST32)): GBITS := 32
-$(patsubst %,$(BUILD)/test/guest/%.elf,$(GUEST64)): GBITS := 64
 
 $(BUILD)/test/guest/m32/%.o: test/guest/%.c
 	$(Q)mkdir -p $(@D)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Copyright (c) 2026, the hyve authors */
-/* Interrupts of the chips: PIT through PIC and I/O APIC, local APIC timer, self-IPI, NMI, HLT. A 64-bit image. */
+/* Interrupts of the chips: PIT by PIC and I/O APIC, APIC timer, self-IPI, NMI, HLT. A 64-bit image. */
 #include "kit.h"
 
 #define LAPIC  0xfee00000ul
