@@ -43,7 +43,8 @@ static void apply_snapshot(struct x86_cpu *cpu, const struct vm_guest_paging *pa
 	cpu->cr3 = paging->cr3;
 	cpu->cpl = (uint8_t)paging->cpl;
 	cpu->cr0 |= X86_CR0_PE;
-	cpu->cr0 = mode != PAGING_MODE_FLAT ? cpu->cr0 | X86_CR0_PG : cpu->cr0 & ~(uint64_t)X86_CR0_PG;
+	cpu->cr0 =
+		mode != PAGING_MODE_FLAT ? cpu->cr0 | X86_CR0_PG : cpu->cr0 & ~(uint64_t)X86_CR0_PG;
 	cpu->cr4 = mode >= PAGING_MODE_PAE ? cpu->cr4 | X86_CR4_PAE
 					   : cpu->cr4 & ~(uint64_t)X86_CR4_PAE;
 	cpu->efer &= ~(uint64_t)(X86_EFER_LME | X86_EFER_LMA);
@@ -65,8 +66,8 @@ static int load_pdptes(struct vm *vm, struct x86_cpu *cpu)
 	return 0;
 }
 
-static int walker_init(struct x86_cpu *cpu, struct vm *vm, int vcpuid,
-	const struct vm_guest_paging *paging)
+static int walker_init(
+	struct x86_cpu *cpu, struct vm *vm, int vcpuid, const struct vm_guest_paging *paging)
 {
 	memset(cpu, 0, offsetof(struct x86_cpu, fpu));
 	cpu->ops = &walker_ops;
@@ -82,9 +83,9 @@ static int walker_init(struct x86_cpu *cpu, struct vm *vm, int vcpuid,
 
 static unsigned access_bits(const struct vm_guest_paging *paging, int prot)
 {
-	unsigned acc = (prot & PROT_WRITE) != 0 ? X86_ACC_WRITE :
-		(prot & PROT_EXEC) != 0		? X86_ACC_EXEC :
-						  X86_ACC_READ;
+	unsigned acc = (prot & PROT_WRITE) != 0	 ? X86_ACC_WRITE
+		       : (prot & PROT_EXEC) != 0 ? X86_ACC_EXEC
+						 : X86_ACC_READ;
 
 	return paging->cpl == 3 ? acc | X86_ACC_USER : acc;
 }

@@ -136,37 +136,37 @@ static void all_end(struct vm *vm)
 }
 
 /* The three kinds of call, around one of the raw API. */
-#define ON_VCPU(vm, vcpu, runner, call)                         \
-	do {                                                    \
-		int error_ = vcpu_begin((vm), (vcpu), (runner)); \
-		if (error_ != 0)                                \
-			return error_;                          \
-		error_ = (call);                                \
-		vcpu_end((vm), (vcpu));                         \
-		return error_;                                  \
+#define ON_VCPU(vm, vcpu, runner, call)                                                            \
+	do {                                                                                       \
+		int error_ = vcpu_begin((vm), (vcpu), (runner));                                   \
+		if (error_ != 0)                                                                   \
+			return error_;                                                             \
+		error_ = (call);                                                                   \
+		vcpu_end((vm), (vcpu));                                                            \
+		return error_;                                                                     \
 	} while (0)
 
-#define ON_ALL(vm, call)                        \
-	do {                                    \
-		int error_ = all_begin(vm);     \
-		if (error_ != 0)                \
-			return error_;          \
-		error_ = (call);                \
-		all_end(vm);                    \
-		return error_;                  \
+#define ON_ALL(vm, call)                                                                           \
+	do {                                                                                       \
+		int error_ = all_begin(vm);                                                        \
+		if (error_ != 0)                                                                   \
+			return error_;                                                             \
+		error_ = (call);                                                                   \
+		all_end(vm);                                                                       \
+		return error_;                                                                     \
 	} while (0)
 
 /* vm_reinit replaces the chips, and freezing the vcpus keeps nobody else from them. */
-#define ON_NONE(vm, call)                                       \
-	do {                                                    \
-		int error_ = go_in(vm);                         \
-		if (error_ != 0)                                \
-			return error_;                          \
-		pthread_rwlock_rdlock(&(vm)->dev.chips_lock);   \
-		error_ = (call);                                \
-		pthread_rwlock_unlock(&(vm)->dev.chips_lock);   \
-		go_out(vm);                                     \
-		return error_;                                  \
+#define ON_NONE(vm, call)                                                                          \
+	do {                                                                                       \
+		int error_ = go_in(vm);                                                            \
+		if (error_ != 0)                                                                   \
+			return error_;                                                             \
+		pthread_rwlock_rdlock(&(vm)->dev.chips_lock);                                      \
+		error_ = (call);                                                                   \
+		pthread_rwlock_unlock(&(vm)->dev.chips_lock);                                      \
+		go_out(vm);                                                                        \
+		return error_;                                                                     \
 	} while (0)
 
 /* ---- On one vcpu ---- */
@@ -258,14 +258,14 @@ int vmmdev_emulate_task_switch(struct vm *vm, int vcpu, struct vm_exit *exit)
 	ON_VCPU(vm, vcpu, false, vm_emulate_task_switch(vm, vcpu, exit));
 }
 
-int vmmdev_emulate_inout(struct vm *vm, int vcpu, struct vm_exit *exit, vm_inout_func_t handler,
-	void *arg)
+int vmmdev_emulate_inout(
+	struct vm *vm, int vcpu, struct vm_exit *exit, vm_inout_func_t handler, void *arg)
 {
 	ON_VCPU(vm, vcpu, false, vm_emulate_inout(vm, vcpu, exit, handler, arg));
 }
 
-int vmmdev_emulate_inout_str(struct vm *vm, int vcpu, struct vm_exit *exit,
-	vm_inout_func_t handler, void *arg)
+int vmmdev_emulate_inout_str(
+	struct vm *vm, int vcpu, struct vm_exit *exit, vm_inout_func_t handler, void *arg)
 {
 	ON_VCPU(vm, vcpu, false, vm_emulate_inout_str(vm, vcpu, exit, handler, arg));
 }
@@ -399,8 +399,8 @@ void *vmmdev_map_gpa(struct vm *vm, vm_paddr_t gpa, size_t len)
 	return hva != NULL && len <= contiguous ? hva : NULL;
 }
 
-int vmmdev_stat(struct vm *vm, int vcpu, unsigned index, char name[VMM_STAT_NAME_LEN],
-	uint64_t *value)
+int vmmdev_stat(
+	struct vm *vm, int vcpu, unsigned index, char name[VMM_STAT_NAME_LEN], uint64_t *value)
 {
 	ON_NONE(vm, vm_stat(vm, vcpu, index, name, value));
 }

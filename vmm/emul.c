@@ -27,11 +27,11 @@ struct emul {
 	mem_region_read_t read; /* NULL: other addresses than the core's are an exit */
 	mem_region_write_t write;
 	void *arg;
-	uint32_t seq;  /* of the vcpu's events when we began */
-	bool vectors;  /* the instruction uses vector or x87 registers */
-	uint16_t fcw;  /* the host's modes, to restore */
+	uint32_t seq; /* of the vcpu's events when we began */
+	bool vectors; /* the instruction uses vector or x87 registers */
+	uint16_t fcw; /* the host's modes, to restore */
 	uint32_t mxcsr;
-	bool retu; /* an exit to the user stands in vm_exitinfo */
+	bool retu;	     /* an exit to the user stands in vm_exitinfo */
 	uint64_t stored_gpa; /* RAM that was handed out for writing */
 	unsigned stored_len;
 };
@@ -276,10 +276,22 @@ static const struct x86_ops emul_ops = {
 
 /* ---- Borrowing the processor ---- */
 
+/* Host traps cost a microsecond to set up and are kept by the thread that has done it. */
+static bool traps_ready(struct vcpu *vcpu)
+{
+	pthread_t self = pthread_self();
+
+	if (!vcpu->emul_ready || !pthread_equal(vcpu->emul_thread, self)) {
+		vcpu->emul_ready = x86_trap_keep() == 0;
+		vcpu->emul_thread = self;
+	}
+	return vcpu->emul_ready;
+}
+
 static bool emul_begin(struct emul *e, struct vm *vm, int vcpuid, uint64_t rip)
 {
 	*e = (struct emul){.vm = vm, .vcpuid = vcpuid};
-	if (vm->ops->cpu_get == NULL)
+	if (vm->ops->cpu_get == NULL || !traps_ready(&vm->vcpu[vcpuid]))
 		return false;
 	e->cpu = vm->ops->cpu_get(vm->vmi, vcpuid);
 	if (e->cpu == NULL)

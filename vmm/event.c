@@ -141,17 +141,13 @@ int vm_exit_intinfo(struct vm *vm, int vcpuid, uint64_t info)
 	if ((info & VM_INTINFO_VALID) == 0)
 		info = 0;
 	else if ((type == VM_INTINFO_NMI && vector != X86_NMI_VECTOR) ||
-		(type == VM_INTINFO_HWEXCEPTION && vector >= 32) || (info & VM_INTINFO_RSVD) != 0)
+		 (type == VM_INTINFO_HWEXCEPTION && vector >= 32) || (info & VM_INTINFO_RSVD) != 0)
 		return EINVAL;
 	vm->vcpu[vcpuid].exitintinfo = info;
 	return 0;
 }
 
-enum event_class {
-	BENIGN,
-	CONTRIBUTORY,
-	PAGE_FAULT
-};
+enum event_class { BENIGN, CONTRIBUTORY, PAGE_FAULT };
 
 /* SDM vol. 3, table 6-4; by vector, for exceptions. */
 static const uint8_t exception_class[32] = {
@@ -180,13 +176,13 @@ static enum event_class classify(uint64_t info)
 static bool is_double_fault(enum event_class first, enum event_class second)
 {
 	return (first == CONTRIBUTORY && second == CONTRIBUTORY) ||
-		(first == PAGE_FAULT && second != BENIGN);
+	       (first == PAGE_FAULT && second != BENIGN);
 }
 
 static bool is_df(uint64_t info)
 {
 	return (info & VM_INTINFO_TYPE) == VM_INTINFO_HWEXCEPTION &&
-		VM_INTINFO_VECTOR(info) == X86_DF;
+	       VM_INTINFO_VECTOR(info) == X86_DF;
 }
 
 #define INFO_EXCEPTION(vector) ((uint64_t)VM_INTINFO_VALID | VM_INTINFO_HWEXCEPTION | (vector))

@@ -57,8 +57,8 @@ static bool has_wakeup(struct vm *vm, int vcpuid, bool intr_enabled)
 	if (vm_is_suspended(vm) || atomic_load(&vcpu->nmi_pending) || vcpu->exception_pending ||
 		vcpu->exitintinfo != 0 || vlapic_boot_event_pending(vcpu->vlapic))
 		return true;
-	return intr_enabled && (atomic_load(&vcpu->extint_pending) ||
-				       vlapic_pending_intr(vcpu->vlapic, NULL));
+	return intr_enabled &&
+	       (atomic_load(&vcpu->extint_pending) || vlapic_pending_intr(vcpu->vlapic, NULL));
 }
 
 /* The last one to halt for good turns off the light. */
@@ -90,8 +90,8 @@ enum idle_end vcpu_idle_hlt(struct vm *vm, int vcpuid, bool intr_enabled)
 	enum idle_end end = idle(vm, vcpuid, &wait);
 
 	atomic_fetch_and(&vm->halted, ~(1u << vcpuid));
-	vmm_stat_incr(vm, vcpuid, VMM_STAT_IDLE_TICKS,
-		(vmm_clock_now(vm->clock) - start) / NS_PER_TICK);
+	vmm_stat_incr(
+		vm, vcpuid, VMM_STAT_IDLE_TICKS, (vmm_clock_now(vm->clock) - start) / NS_PER_TICK);
 	return end;
 }
 
@@ -147,8 +147,8 @@ int vm_suspend(struct vm *vm, enum vm_suspend_how how)
 
 	if (how == VM_SUSPEND_NONE || (unsigned)how >= VM_SUSPEND_LAST)
 		return EINVAL;
-	if (!__atomic_compare_exchange_n(&vm->suspend, &none, (int)how, false, __ATOMIC_SEQ_CST,
-		    __ATOMIC_SEQ_CST))
+	if (!__atomic_compare_exchange_n(
+		    &vm->suspend, &none, (int)how, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
 		return EALREADY;
 	for (int i = 0; i < VM_MAXCPU; i++)
 		if ((atomic_load(&vm->active) >> i & 1) != 0)

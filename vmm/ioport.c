@@ -47,8 +47,8 @@ int vm_inout_merge(struct vm *vm, int vcpuid, const struct vm_inout *io, uint32_
 	return vm_set_register(vm, vcpuid, VM_REG_GUEST_RAX, (rax & ~mask) | (eax & mask));
 }
 
-int vm_emulate_inout(struct vm *vm, int vcpuid, struct vm_exit *exit, vm_inout_func_t handler,
-	void *arg)
+int vm_emulate_inout(
+	struct vm *vm, int vcpuid, struct vm_exit *exit, vm_inout_func_t handler, void *arg)
 {
 	const struct vm_inout *io = &exit->u.inout;
 	uint32_t mask = io->bytes == 4 ? UINT32_MAX : (1u << io->bytes * 8) - 1;

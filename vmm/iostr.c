@@ -112,8 +112,8 @@ static int write_back_all(struct string_io *s)
 	return error;
 }
 
-int vm_emulate_inout_str(struct vm *vm, int vcpuid, struct vm_exit *exit, vm_inout_func_t handler,
-	void *arg)
+int vm_emulate_inout_str(
+	struct vm *vm, int vcpuid, struct vm_exit *exit, vm_inout_func_t handler, void *arg)
 {
 	struct vm_inout_str *io = &exit->u.inout_str;
 	struct string_io s = {.vm = vm, .vcpuid = vcpuid, .io = io, .handler = handler, .arg = arg};

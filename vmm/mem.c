@@ -69,7 +69,7 @@ static bool ranges_overlap(vm_paddr_t a, size_t alen, vm_paddr_t b, size_t blen)
 static bool range_ok(vm_paddr_t gpa, size_t len)
 {
 	return ((gpa | len) & PAGE_MASK) == 0 && len != 0 && gpa + len > gpa &&
-		gpa + len <= (vm_paddr_t)1 << VM_GPA_BITS;
+	       gpa + len <= (vm_paddr_t)1 << VM_GPA_BITS;
 }
 
 /* Bytes of [gpa, gpa+len) that are allocated. */
@@ -115,8 +115,8 @@ static int segment_add(struct vm *vm, vm_paddr_t gpa, size_t len)
 	}
 	/* Guests touch memory they own in large strides: advice only, refusal is fine. */
 	(void)madvise(hva, len, MADV_HUGEPAGE);
-	vm->segs[vm->nsegs] = (struct vm_segment){
-		.gpa = gpa, .len = len, .hva = hva, .object = object};
+	vm->segs[vm->nsegs] =
+		(struct vm_segment){.gpa = gpa, .len = len, .hva = hva, .object = object};
 	atomic_fetch_add(&vm->nsegs, 1);
 	mem_changed(vm);
 	return 0;

@@ -22,14 +22,14 @@ struct msr_slot {
 
 /* The seed's table: the position is the index into vm_guest_msrs. */
 static const struct msr_slot slots[] = {
-	{0xc0000082, MSR_CPU, 0},		       /* LSTAR */
-	{0xc0000083, MSR_CPU, 0},		       /* CSTAR */
-	{0xc0000081, MSR_CPU, 0},		       /* STAR */
-	{0xc0000084, MSR_CPU, 0},		       /* SF_MASK */
-	{0x00000277, MSR_CPU, 0x0007040600070406ull}, /* PAT */
-	{0x0000008b, MSR_WRITABLE, 0},		       /* BIOS_SIGN: microcode revision */
-	{0x00000179, MSR_READONLY, 0},		       /* MCG_CAP: no banks */
-	{0x00000017, MSR_READONLY, 0},		       /* PLATFORM_ID */
+	{0xc0000082, MSR_CPU, 0},			 /* LSTAR */
+	{0xc0000083, MSR_CPU, 0},			 /* CSTAR */
+	{0xc0000081, MSR_CPU, 0},			 /* STAR */
+	{0xc0000084, MSR_CPU, 0},			 /* SF_MASK */
+	{0x00000277, MSR_CPU, 0x0007040600070406ull},	 /* PAT */
+	{0x0000008b, MSR_WRITABLE, 0},			 /* BIOS_SIGN: microcode revision */
+	{0x00000179, MSR_READONLY, 0},			 /* MCG_CAP: no banks */
+	{0x00000017, MSR_READONLY, 0},			 /* PLATFORM_ID */
 	{0x000001a0, MSR_READONLY, 1u << 12 | 1u << 11}, /* MISC_ENABLE: no PEBS, no BTS */
 };
 #define NSLOTS (sizeof(slots) / sizeof(slots[0]))

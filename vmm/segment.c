@@ -18,22 +18,24 @@ static bool access_allowed(uint32_t access, int prot)
 {
 	unsigned type = X86_SEG_TYPE(access);
 
-	if ((access & X86_SEG_UNUSABLE) != 0 || (access & X86_SEG_P) == 0 || (access & X86_SEG_S) == 0)
+	if ((access & X86_SEG_UNUSABLE) != 0 || (access & X86_SEG_P) == 0 ||
+		(access & X86_SEG_S) == 0)
 		return false;
 	if ((type & TYPE_CODE) != 0)
 		return (prot & PROT_WRITE) == 0 &&
-			((prot & PROT_READ) == 0 || (type & TYPE_READABLE) != 0);
+		       ((prot & PROT_READ) == 0 || (type & TYPE_READABLE) != 0);
 	return (prot & PROT_WRITE) == 0 || (type & TYPE_WRITABLE) != 0;
 }
 
 /* An offset that wraps at the address size starts again at 0, so each byte is looked at. */
 static bool inside_limit(const struct seg_desc *desc, uint64_t offset, int length, int addrsize)
 {
-	bool down = (X86_SEG_TYPE(desc->access) & (TYPE_CODE | TYPE_EXPAND_DOWN)) == TYPE_EXPAND_DOWN;
+	bool down =
+		(X86_SEG_TYPE(desc->access) & (TYPE_CODE | TYPE_EXPAND_DOWN)) == TYPE_EXPAND_DOWN;
 	uint64_t low = down ? (uint64_t)desc->limit + 1 : 0;
-	uint64_t high = !down			      ? desc->limit :
-		(desc->access & X86_SEG_DB) != 0 ? UINT32_MAX :
-						   UINT16_MAX;
+	uint64_t high = !down				   ? desc->limit
+			: (desc->access & X86_SEG_DB) != 0 ? UINT32_MAX
+							   : UINT16_MAX;
 
 	for (int i = 0; i < length; i++) {
 		uint64_t byte = (offset + (uint64_t)i) & size_mask(addrsize);
@@ -68,5 +70,5 @@ int vie_canonical_check(enum vm_cpu_mode mode, uint64_t gla)
 int vie_alignment_check(int cpl, int size, uint64_t cr0, uint64_t rflags, uint64_t gla)
 {
 	return cpl == 3 && (cr0 & X86_CR0_AM) != 0 && (rflags & X86_RF_AC) != 0 &&
-		(gla & ((uint64_t)size - 1)) != 0;
+	       (gla & ((uint64_t)size - 1)) != 0;
 }

@@ -46,7 +46,8 @@ static uint64_t resident_bytes(const struct vm *vm)
 
 		for (size_t off = 0; off < seg->len; off += sizeof(map) * PAGE_SIZE) {
 			size_t left = seg->len - off;
-			size_t span = left < sizeof(map) * PAGE_SIZE ? left : sizeof(map) * PAGE_SIZE;
+			size_t span =
+				left < sizeof(map) * PAGE_SIZE ? left : sizeof(map) * PAGE_SIZE;
 
 			if (mincore(seg->hva + off, span, map) != 0)
 				continue;
@@ -67,13 +68,14 @@ static void core_name(unsigned index, char name[VMM_STAT_NAME_LEN])
 		if (desc->n == 1)
 			snprintf(name, VMM_STAT_NAME_LEN, "%s", desc->name);
 		else
-			snprintf(name, VMM_STAT_NAME_LEN, "%s[%u]", desc->name, index - desc->first);
+			snprintf(
+				name, VMM_STAT_NAME_LEN, "%s[%u]", desc->name, index - desc->first);
 		return;
 	}
 }
 
-static int backend_stat(struct vm *vm, int vcpuid, unsigned index, char name[VMM_STAT_NAME_LEN],
-	uint64_t *value)
+static int backend_stat(
+	struct vm *vm, int vcpuid, unsigned index, char name[VMM_STAT_NAME_LEN], uint64_t *value)
 {
 	const char *text;
 
@@ -83,8 +85,8 @@ static int backend_stat(struct vm *vm, int vcpuid, unsigned index, char name[VMM
 	return 0;
 }
 
-int vm_stat(struct vm *vm, int vcpuid, unsigned index, char name[VMM_STAT_NAME_LEN],
-	uint64_t *value)
+int vm_stat(
+	struct vm *vm, int vcpuid, unsigned index, char name[VMM_STAT_NAME_LEN], uint64_t *value)
 {
 	struct vcpu *vcpu;
 

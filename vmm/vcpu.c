@@ -169,7 +169,7 @@ bool vcpu_should_yield(struct vm *vm, int vcpuid)
 	struct vcpu *vcpu = &vm->vcpu[vcpuid];
 
 	return vcpu_user_yield(vcpu) || vcpu->spinup.pending ||
-		vlapic_boot_event_pending(vcpu->vlapic);
+	       vlapic_boot_event_pending(vcpu->vlapic);
 }
 
 /* ---- Sets ---- */

@@ -37,13 +37,10 @@ enum vm_reg_name vie_gpr_name(unsigned gpr)
 
 static bool is_prefix(uint8_t byte)
 {
-	switch (byte) {
-	case 0x26: case 0x2e: case 0x36: case 0x3e: case 0x64: case 0x65:
-	case 0x66: case 0x67: case 0xf0: case 0xf2: case 0xf3:
-		return true;
-	default:
-		return false;
-	}
+	static const uint8_t prefixes[] = {
+		0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65, 0x66, 0x67, 0xf0, 0xf2, 0xf3};
+
+	return memchr(prefixes, byte, sizeof(prefixes)) != NULL;
 }
 
 static void fill_prefixes(struct vie *vie, const struct x86_insn *insn)

@@ -26,8 +26,8 @@
 #include <vmm/backend.h>
 #include <vmm/clock.h>
 
-#define PAGE_SIZE  4096ull
-#define PAGE_MASK  (PAGE_SIZE - 1)
+#define PAGE_SIZE      4096ull
+#define PAGE_MASK      (PAGE_SIZE - 1)
 #define VM_SYSMEM_SEGS 2 /* as many as vm_malloc grants: below and above the PCI hole */
 #define VM_MMIO_RANGES 16
 #define VM_GUEST_MSRS  16
@@ -50,8 +50,8 @@ struct vcpu {
 	_Atomic uint32_t state; /* VCPU_WORD */
 	_Atomic uint32_t seq;	/* futex: bumped by every event */
 	_Atomic uint32_t waiters;
-	_Atomic bool yield;	   /* any thread: return to the caller of vm_run */
-	_Atomic uint32_t wanted;   /* control threads waiting for the vcpu */
+	_Atomic bool yield;	 /* any thread: return to the caller of vm_run */
+	_Atomic uint32_t wanted; /* control threads waiting for the vcpu */
 	pthread_mutex_t claim_lock;
 	pthread_cond_t idle_cond;  /* state became IDLE, or `wanted` fell to 0 */
 	_Atomic uintptr_t claimer; /* pthread_self of the checked layer's owner, 0: none */
@@ -69,6 +69,8 @@ struct vcpu {
 	uint64_t halt_rip;
 	struct vm_spinup spinup; /* SPINUP_AP raised by an MSR write inside vmrun */
 	int last_hostcpu;
+	bool emul_ready; /* emul_thread is set up for native execution (emul.c) */
+	pthread_t emul_thread;
 	uint64_t msrs[VM_GUEST_MSRS];
 	_Atomic uint64_t stats[VMM_STAT_ELEMS];
 	struct vm_exit exitinfo;
@@ -102,7 +104,7 @@ struct vm {
 	char name[VM_MAX_NAMELEN];
 	struct vmm_clock *clock;
 	bool owns_clock;
-	uint8_t maxphyaddr; /* guest-physical address bits, for the reserved-bit checks of page walks */
+	uint8_t maxphyaddr; /* guest-physical address bits: what is reserved in page tables */
 
 	struct vioapic *vioapic;
 	struct vhpet *vhpet;
@@ -112,7 +114,7 @@ struct vm {
 	struct vpmtmr *vpmtmr;
 
 	_Atomic uint32_t active, suspended, halted; /* masks of vcpus */
-	int suspend;				    /* enum vm_suspend_how; __atomic, vmrun's cookie */
+	int suspend; /* enum vm_suspend_how; __atomic, vmrun's cookie */
 	_Atomic bool halt_detection;
 
 	struct {
@@ -132,8 +134,9 @@ struct vm {
 	/* The checked layer's (dev.c). */
 	struct {
 		pthread_mutex_t lock;
-		pthread_cond_t left_cond;    /* `inside` fell to 0 */
-		pthread_rwlock_t chips_lock; /* written by reinit, read by calls that claim no vcpu */
+		pthread_cond_t left_cond; /* `inside` fell to 0 */
+		/* Held for writing by reinit, for reading by calls that claim no vcpu. */
+		pthread_rwlock_t chips_lock;
 		unsigned refs, inside;
 		bool dead;
 	} dev;
@@ -160,8 +163,8 @@ static inline bool vm_rendezvous_pending(struct vm *vm)
 /*
  * vm_create_on with a clock of the caller's; NULL: the VM makes its own. The clock outlives the VM.
  */
-int vm_create_clocked(const struct vmm_ops *ops, struct vmm_clock *clock, const char *name,
-	struct vm **retvm);
+int vm_create_clocked(
+	const struct vmm_ops *ops, struct vmm_clock *clock, const char *name, struct vm **retvm);
 /* vm_destroy in two steps: everything but the struct, then the struct. */
 void vm_teardown(struct vm *vm);
 void vm_free(struct vm *vm);

@@ -482,8 +482,7 @@ int vm_copy_setup(struct vm *vm, int vcpuid, struct vm_guest_paging *paging, uin
 /* Lets go; also fine for zeroed entries. */
 void vm_copy_teardown(struct vm *vm, int vcpuid, struct vm_copyinfo *copyinfo, int num_copyinfo);
 /* Copy all of what was set up; `len` must be that length. */
-void vm_copyin(
-	struct vm *vm, int vcpuid, struct vm_copyinfo *copyinfo, void *kaddr, size_t len);
+void vm_copyin(struct vm *vm, int vcpuid, struct vm_copyinfo *copyinfo, void *kaddr, size_t len);
 void vm_copyout(
 	struct vm *vm, int vcpuid, const void *kaddr, struct vm_copyinfo *copyinfo, size_t len);
 
@@ -501,10 +500,7 @@ enum vm_cap_type {
 	VM_CAP_MAX
 };
 
-enum vm_intr_trigger {
-	EDGE_TRIGGER,
-	LEVEL_TRIGGER
-};
+enum vm_intr_trigger { EDGE_TRIGGER, LEVEL_TRIGGER };
 
 /*
  * The hidden part of a segment register.  `limit` is in bytes, granularity applied.  `access`: type
@@ -589,7 +585,7 @@ struct vie {
 /* Who handles each and what the caller does next: vmm-api.md 6.2. */
 enum vm_exitcode {
 	VM_EXITCODE_INOUT,
-	VM_EXITCODE_VMX, /* the backend's last resort */
+	VM_EXITCODE_VMX,   /* the backend's last resort */
 	VM_EXITCODE_BOGUS, /* nothing to do: run again */
 	VM_EXITCODE_RDMSR,
 	VM_EXITCODE_WRMSR,

@@ -69,8 +69,7 @@ enum vmm_stat {
 #define VMM_STAT_NAME_LEN 128
 
 /* The index-th counter of a vcpu and its name. EINVAL: vcpu, or index past the end. Any. */
-int vm_stat(struct vm *vm, int vcpu, unsigned index, char name[VMM_STAT_NAME_LEN],
-	uint64_t *value);
+int vm_stat(struct vm *vm, int vcpu, unsigned index, char name[VMM_STAT_NAME_LEN], uint64_t *value);
 
 /*
  * Translates gla with the snapshot and all checks for `prot`.  0: *gpa, or *fault = 1 and the fault
@@ -177,8 +176,8 @@ int vmmdev_emulate_instruction(struct vm *vm, int vcpu, struct vm_exit *exit,
 int vmmdev_emulate_task_switch(struct vm *vm, int vcpu, struct vm_exit *exit) VMM_MUST_CHECK;
 int vmmdev_emulate_inout(struct vm *vm, int vcpu, struct vm_exit *exit, vm_inout_func_t handler,
 	void *arg) VMM_MUST_CHECK;
-int vmmdev_emulate_inout_str(struct vm *vm, int vcpu, struct vm_exit *exit,
-	vm_inout_func_t handler, void *arg) VMM_MUST_CHECK;
+int vmmdev_emulate_inout_str(struct vm *vm, int vcpu, struct vm_exit *exit, vm_inout_func_t handler,
+	void *arg) VMM_MUST_CHECK;
 
 /* On all vcpus at once. */
 int vmmdev_reinit(struct vm *vm) VMM_MUST_CHECK;
@@ -190,8 +189,8 @@ int vmmdev_unassign_pptdev(struct vm *vm, int bus, int slot, int func) VMM_MUST_
 
 /* On none. These do not disturb a running vcpu beyond what they raise. */
 int vmmdev_suspend(struct vm *vm, enum vm_suspend_how how) VMM_MUST_CHECK;
-int vmmdev_get_memory_seg(struct vm *vm, vm_paddr_t gpa, struct vm_memory_segment *seg)
-	VMM_MUST_CHECK; /* 0; len is 0 if no segment starts there */
+int vmmdev_get_memory_seg(struct vm *vm, vm_paddr_t gpa,
+	struct vm_memory_segment *seg) VMM_MUST_CHECK; /* 0; len is 0 if no segment starts there */
 /*
  * Guest-physical memory: reads of holes give zeros; EFAULT: a write to one, what came before is
  * done.
@@ -219,8 +218,8 @@ int vmmdev_ioapic_pincount(struct vm *vm, int *count) VMM_MUST_CHECK;
 int vmmdev_isa_assert_irq(struct vm *vm, int atpic_irq, int ioapic_irq) VMM_MUST_CHECK;
 int vmmdev_isa_deassert_irq(struct vm *vm, int atpic_irq, int ioapic_irq) VMM_MUST_CHECK;
 int vmmdev_isa_pulse_irq(struct vm *vm, int atpic_irq, int ioapic_irq) VMM_MUST_CHECK;
-int vmmdev_isa_set_irq_trigger(struct vm *vm, int atpic_irq, enum vm_intr_trigger trigger)
-	VMM_MUST_CHECK;
+int vmmdev_isa_set_irq_trigger(
+	struct vm *vm, int atpic_irq, enum vm_intr_trigger trigger) VMM_MUST_CHECK;
 int vmmdev_hpet_capabilities(struct vm *vm, uint32_t *capabilities) VMM_MUST_CHECK;
 
 #pragma GCC visibility pop

@@ -13,16 +13,16 @@
 #include <vmm/vmm.h>
 #include <vmm/vmm_dev.h>
 
-#define VALUE(name, value)	   _Static_assert((name) == (value), #name)
-#define SIZE(type, size)	   _Static_assert(sizeof(struct type) == (size), #type)
-#define OFFSET(type, member, at)   _Static_assert(offsetof(struct type, member) == (at), #member)
-#define PROTOTYPE(name, ret, args)                                                              \
+#define VALUE(name, value)	 _Static_assert((name) == (value), #name)
+#define SIZE(type, size)	 _Static_assert(sizeof(struct type) == (size), #type)
+#define OFFSET(type, member, at) _Static_assert(offsetof(struct type, member) == (at), #member)
+#define PROTOTYPE(name, ret, args)                                                                 \
 	_Static_assert(__builtin_types_compatible_p(__typeof__(name), ret args), #name)
-#define FUNCTION_TYPE(name, ret, args)                                                          \
+#define FUNCTION_TYPE(name, ret, args)                                                             \
 	_Static_assert(__builtin_types_compatible_p(name, ret(*) args), #name)
-#define MEMBER_TYPE(member, type)                                                               \
-	_Static_assert(                                                                         \
-		__builtin_types_compatible_p(__typeof__(((struct vmm_ops *)0)->member), type),  \
+#define MEMBER_TYPE(member, type)                                                                  \
+	_Static_assert(                                                                            \
+		__builtin_types_compatible_p(__typeof__(((struct vmm_ops *)0)->member), type),     \
 		#member)
 
 /* enum vm_suspend_how */
@@ -267,8 +267,8 @@ PROTOTYPE(vm_unmap_mmio, int, (struct vm *, vm_paddr_t, size_t));
 PROTOTYPE(vm_gpa_hold, void *, (struct vm *, vm_paddr_t, size_t, int, void **));
 PROTOTYPE(vm_gpa_release, void, (void *));
 PROTOTYPE(vm_gpabase2memseg, int, (struct vm *, vm_paddr_t, struct vm_memory_segment *));
-PROTOTYPE(vm_get_memobj, int,
-	(struct vm *, vm_paddr_t, size_t, vm_offset_t *, struct vm_object **));
+PROTOTYPE(
+	vm_get_memobj, int, (struct vm *, vm_paddr_t, size_t, vm_offset_t *, struct vm_object **));
 PROTOTYPE(vm_mem_allocated, boolean_t, (struct vm *, vm_paddr_t));
 PROTOTYPE(vm_get_register, int, (struct vm *, int, int, uint64_t *));
 PROTOTYPE(vm_set_register, int, (struct vm *, int, int, uint64_t));
@@ -324,7 +324,8 @@ PROTOTYPE(vm_inject_ss, void, (struct vm *, int, int));
 PROTOTYPE(vm_inject_pf, void, (struct vm *, int, int, uint64_t));
 PROTOTYPE(vm_segment_name, enum vm_reg_name, (int));
 PROTOTYPE(vm_copy_setup, int,
-	(struct vm *, int, struct vm_guest_paging *, uint64_t, size_t, int, struct vm_copyinfo *, int));
+	(struct vm *, int, struct vm_guest_paging *, uint64_t, size_t, int, struct vm_copyinfo *,
+		int));
 PROTOTYPE(vm_copy_teardown, void, (struct vm *, int, struct vm_copyinfo *, int));
 PROTOTYPE(vm_copyin, void, (struct vm *, int, struct vm_copyinfo *, void *, size_t));
 PROTOTYPE(vm_copyout, void, (struct vm *, int, const void *, struct vm_copyinfo *, size_t));

@@ -45,7 +45,8 @@ static void c4_4_vm_run_efault_fetch_outside_ram(void **state)
 {
 	struct contract *c = *state;
 
-	GUEST(protected_mode, c, 0, "\xb8\x00\x00\x00\xd0\xff\xe0"); /* mov eax, 0xd0000000; jmp eax */
+	GUEST(protected_mode, c, 0,
+		"\xb8\x00\x00\x00\xd0\xff\xe0"); /* mov eax, 0xd0000000; jmp eax */
 	assert_int_equal(vm_run(c->vm, &c->run[0]), EFAULT);
 	assert_int_equal(vcpu_get_state(c->vm, 0, NULL), VCPU_FROZEN);
 }
@@ -218,7 +219,7 @@ static void c4_7_fault_wrappers_zero_the_length(void **state)
 	assert_int_equal(get_reg(c, 0, VM_REG_GUEST_CR2), 0x7654321);
 	assert_int_equal(vm_get_intinfo(c->vm, 0, &info1, &info2), 0);
 	assert_int_equal(info2, (uint64_t)6 << 32 | VM_INTINFO_VALID | VM_INTINFO_DEL_ERRCODE |
-				 VM_INTINFO_HWEXCEPTION | 14);
+					VM_INTINFO_HWEXCEPTION | 14);
 }
 
 /* ---- 4.8 ---- */
@@ -282,8 +283,9 @@ static void c4_8_x2apic_state_as_the_guest_sees_it(void **state)
 
 	assert_int_equal(vm_set_x2apic_state(c->vm, 0, X2APIC_ENABLED), 0);
 	/* mov ecx, 0x1b; rdmsr; out dx... 32-bit report */
-	GUEST(protected_mode, c, 0, "\xb9\x1b\x00\x00\x00\x0f\x32\xe7\xe9"
-				    "\xb8\x01\x00\x00\x00\x0f\xa2\x89\xc8\xe7\xe9");
+	GUEST(protected_mode, c, 0,
+		"\xb9\x1b\x00\x00\x00\x0f\x32\xe7\xe9"
+		"\xb8\x01\x00\x00\x00\x0f\xa2\x89\xc8\xe7\xe9");
 	assert_int_equal(run_to_out(c, 0), 0xfee00d00);
 	assert_int_equal(run_to_out(c, 0) >> 21 & 1, 1);
 }

@@ -241,8 +241,7 @@ static void c4_2_vm_get_memobj_einval_length(void **state)
 	struct vm_object *object;
 	vm_offset_t offset;
 
-	assert_int_equal(
-		vm_get_memobj(c->vm, RAM_SIZE - PAGE, 2 * PAGE, &offset, &object), EINVAL);
+	assert_int_equal(vm_get_memobj(c->vm, RAM_SIZE - PAGE, 2 * PAGE, &offset, &object), EINVAL);
 }
 
 /* ---- 4.3 ---- */

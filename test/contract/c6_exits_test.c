@@ -13,8 +13,7 @@ static void c6_2_inout_out(void **state)
 	struct contract *c = *state;
 	struct vm_exit *exit;
 
-	GUEST(protected_mode, c, 0,
-		"\xb8\x78\x56\x34\x12\xe6\x10\xe7\x10\x66\xba\x34\x12\x66\xef");
+	GUEST(protected_mode, c, 0, "\xb8\x78\x56\x34\x12\xe6\x10\xe7\x10\x66\xba\x34\x12\x66\xef");
 	exit = run_to(c, 0, VM_EXITCODE_INOUT);
 	assert_int_equal(exit->rip, CODE + 5);
 	assert_int_equal(exit->inst_length, 2);
@@ -194,8 +193,9 @@ static void c6_2_wrmsr(void **state)
 	struct contract *c = *state;
 	struct vm_exit *exit;
 
-	GUEST(protected_mode, c, 0, "\xb9\x45\x23\x01\x00\xb8\x88\x77\x66\x55\xba\x44\x33\x22\x11"
-				    "\x0f\x30\xe6\xe9");
+	GUEST(protected_mode, c, 0,
+		"\xb9\x45\x23\x01\x00\xb8\x88\x77\x66\x55\xba\x44\x33\x22\x11"
+		"\x0f\x30\xe6\xe9");
 	exit = run_to(c, 0, VM_EXITCODE_WRMSR);
 	assert_int_equal(exit->u.msr.code, 0x12345);
 	assert_int_equal(exit->u.msr.wval, 0x1122334455667788);
@@ -222,8 +222,9 @@ static void c6_2_known_msrs_stay_inside(void **state)
 {
 	struct contract *c = *state;
 
-	GUEST(protected_mode, c, 0, "\xb9\x1b\x00\x00\x00\x0f\x32\xe7\xe9"
-				    "\xb9\x8b\x00\x00\x00\x0f\x32\xe7\xe9");
+	GUEST(protected_mode, c, 0,
+		"\xb9\x1b\x00\x00\x00\x0f\x32\xe7\xe9"
+		"\xb9\x8b\x00\x00\x00\x0f\x32\xe7\xe9");
 	assert_int_equal(run_to_out(c, 0), 0xfee00900);
 	assert_int_equal(run_to_out(c, 0), 0);
 }
@@ -271,8 +272,7 @@ static void c6_2_pause_without_capability(void **state)
 
 /* ---- INST_EMUL ---- */
 
-static int device_read(
-	struct vm *vm, int vcpu, uint64_t gpa, uint64_t *value, int size, void *arg)
+static int device_read(struct vm *vm, int vcpu, uint64_t gpa, uint64_t *value, int size, void *arg)
 {
 	(void)vm;
 	(void)vcpu;
@@ -281,8 +281,7 @@ static int device_read(
 	return 0;
 }
 
-static int device_write(
-	struct vm *vm, int vcpu, uint64_t gpa, uint64_t value, int size, void *arg)
+static int device_write(struct vm *vm, int vcpu, uint64_t gpa, uint64_t value, int size, void *arg)
 {
 	(void)vm;
 	(void)vcpu;
@@ -309,7 +308,8 @@ static void c6_2_inst_emul_read(void **state)
 	assert_int_equal(exit->u.inst_emul.paging.paging_mode, PAGING_MODE_FLAT);
 	assert_int_equal(exit->rip, CODE + 5);
 	assert_int_equal(exit->inst_length, 3);
-	assert_int_equal(vm_emulate_instruction(c->vm, 0, exit, device_read, device_write, &seen), 0);
+	assert_int_equal(
+		vm_emulate_instruction(c->vm, 0, exit, device_read, device_write, &seen), 0);
 	assert_int_equal(seen, 0xd0000008);
 	assert_int_equal(exit->rip + (uint64_t)exit->inst_length, CODE + 8);
 	assert_int_equal(run_to_out(c, 0), 0x55667788);
@@ -341,7 +341,8 @@ static void c6_2_inst_emul_any_instruction(void **state)
 	exit = run_to(c, 0, VM_EXITCODE_INST_EMUL);
 	assert_int_equal(exit->u.inst_emul.paging.cpu_mode, CPU_MODE_64BIT);
 	assert_int_equal(exit->u.inst_emul.paging.paging_mode, PAGING_MODE_64);
-	assert_int_equal(vm_emulate_instruction(c->vm, 0, exit, device_read, device_write, &seen), 0);
+	assert_int_equal(
+		vm_emulate_instruction(c->vm, 0, exit, device_read, device_write, &seen), 0);
 	assert_int_equal(seen, 0x1122334455667789);
 	run_to_out(c, 0);
 }
@@ -351,10 +352,11 @@ static void c6_2_inst_emul_of_chips_stays_inside(void **state)
 {
 	struct contract *c = *state;
 
-	GUEST(protected_mode, c, 0, "\xa1\x30\x00\xe0\xfe\xe7\xe9\xa1\x00\x00\xc0\xfe\xe7\xe9"
-				    "\xa1\x04\x00\xd0\xfe\xe7\xe9");
+	GUEST(protected_mode, c, 0,
+		"\xa1\x30\x00\xe0\xfe\xe7\xe9\xa1\x00\x00\xc0\xfe\xe7\xe9"
+		"\xa1\x04\x00\xd0\xfe\xe7\xe9");
 	assert_int_equal(run_to_out(c, 0) & 0xff00ff, 0x060010);
-	assert_int_equal(run_to_out(c, 0), 0); /* IOREGSEL */
+	assert_int_equal(run_to_out(c, 0), 0);	       /* IOREGSEL */
 	assert_int_equal(run_to_out(c, 0), 100000000); /* HPET period in fs */
 }
 
@@ -499,8 +501,9 @@ static void c6_3_ram_appears_on_touch(void **state)
 {
 	struct contract *c = *state;
 
-	GUEST(protected_mode, c, 0, "\xbf\x00\x00\x01\x00\xb9\x00\x80\x07\x00\xb8\x5a\x5a\x5a\x5a"
-				    "\xf3\xab\xe6\xe9");
+	GUEST(protected_mode, c, 0,
+		"\xbf\x00\x00\x01\x00\xb9\x00\x80\x07\x00\xb8\x5a\x5a\x5a\x5a"
+		"\xf3\xab\xe6\xe9");
 	assert_int_equal(run_to_out(c, 0) & 0xff, 0x5a);
 	assert_int_equal(c->ram[0x10000], 0x5a);
 	assert_int_equal(c->ram[RAM_SIZE - 0x10001], 0x5a);

@@ -258,8 +258,7 @@ static void c6_7_yield_does_not_disturb_the_guest(void **state)
 	struct contract *c = *state;
 	unsigned yields = 0;
 
-	GUEST(protected_mode, c, 0,
-		"\xb8\x07\x00\x00\x00\xb9\x00\xe1\xf5\x05\x49\x75\xfd\xe6\xe9");
+	GUEST(protected_mode, c, 0, "\xb8\x07\x00\x00\x00\xb9\x00\xe1\xf5\x05\x49\x75\xfd\xe6\xe9");
 	for (;;) {
 		struct vm_exit *exit;
 

@@ -22,10 +22,10 @@ static void install_handlers(struct contract *c)
 	}
 }
 
-#define RUN_WITH_HANDLERS(c, bytes)      \
-	do {                             \
-		GUEST(real_mode, c, 0, bytes); \
-		install_handlers(c);     \
+#define RUN_WITH_HANDLERS(c, bytes)                                                                \
+	do {                                                                                       \
+		GUEST(real_mode, c, 0, bytes);                                                     \
+		install_handlers(c);                                                               \
 	} while (0)
 
 static uint32_t out(struct contract *c)
@@ -313,15 +313,16 @@ static void pic_init(struct contract *c)
 {
 	static const struct {
 		uint8_t port, value;
-	} words[] = {{0x20, 0x11}, {0x21, 0x20}, {0x21, 4}, {0x21, 1}, {0x21, 0xef},
-		{0xa0, 0x11}, {0xa1, 0x28}, {0xa1, 2}, {0xa1, 1}, {0xa1, 0xff}};
+	} words[] = {{0x20, 0x11}, {0x21, 0x20}, {0x21, 4}, {0x21, 1}, {0x21, 0xef}, {0xa0, 0x11},
+		{0xa1, 0x28}, {0xa1, 2}, {0xa1, 1}, {0xa1, 0xff}};
 
 	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
 		uint32_t val = words[i].value;
 		bool slave = words[i].port >= 0xa0;
 
-		assert_int_equal((slave ? vatpic_slave_handler : vatpic_master_handler)(c->vm, 0,
-					 false, words[i].port, 1, &val), 0);
+		assert_int_equal((slave ? vatpic_slave_handler : vatpic_master_handler)(
+					 c->vm, 0, false, words[i].port, 1, &val),
+			0);
 	}
 }
 

@@ -6,14 +6,14 @@
  */
 #include "test/contract/contract.h"
 
-#define PT  0x40000u /* maps gla 8 MiB + i pages */
-#define GLA 0x800000u
+#define PT     0x40000u /* maps gla 8 MiB + i pages */
+#define GLA    0x800000u
 #define TABLES 0x100000u /* of long_mode */
-#define P  0x1u
-#define W  0x2u
-#define U  0x4u
-#define A  0x20u
-#define D  0x40u
+#define P      0x1u
+#define W      0x2u
+#define U      0x4u
+#define A      0x20u
+#define D      0x40u
 
 /* 64-bit mode with a page table of our own at GLA. */
 static struct vm_guest_paging paged(struct contract *c, int cpl)
@@ -158,21 +158,28 @@ static void c8_3_segment_limits(void **state)
 
 	(void)state;
 	assert_int_equal(vie_calculate_gla(CPU_MODE_PROTECTED, VM_REG_GUEST_DS, &up, 0xffc, 4, 4,
-				 PROT_READ, &gla), 0);
+				 PROT_READ, &gla),
+		0);
 	assert_int_equal(gla, 0x10fc);
 	assert_int_equal(vie_calculate_gla(CPU_MODE_PROTECTED, VM_REG_GUEST_DS, &up, 0xffd, 4, 4,
-				 PROT_READ, &gla), -1);
+				 PROT_READ, &gla),
+		-1);
 	assert_int_equal(vie_calculate_gla(CPU_MODE_PROTECTED, VM_REG_GUEST_DS, &down, 0xfff, 1, 4,
-				 PROT_READ, &gla), -1);
+				 PROT_READ, &gla),
+		-1);
 	assert_int_equal(vie_calculate_gla(CPU_MODE_PROTECTED, VM_REG_GUEST_DS, &down, 0x1000, 1, 4,
-				 PROT_READ, &gla), 0);
+				 PROT_READ, &gla),
+		0);
 	assert_int_equal(vie_calculate_gla(CPU_MODE_PROTECTED, VM_REG_GUEST_CS, &code, 0, 1, 4,
-				 PROT_READ, &gla), -1);
+				 PROT_READ, &gla),
+		-1);
 	assert_int_equal(vie_calculate_gla(CPU_MODE_64BIT, VM_REG_GUEST_DS, &up, 0x123456789, 4, 8,
-				 PROT_WRITE, &gla), 0);
+				 PROT_WRITE, &gla),
+		0);
 	assert_int_equal(gla, 0x123456789);
 	assert_int_equal(vie_calculate_gla(CPU_MODE_64BIT, VM_REG_GUEST_GS, &up, 0x10, 4, 8,
-				 PROT_WRITE, &gla), 0);
+				 PROT_WRITE, &gla),
+		0);
 	assert_int_equal(gla, 0x110);
 }
 
@@ -188,8 +195,8 @@ static void c8_3_canonical_and_alignment(void **state)
 
 /* ---- 8.4 ---- */
 
-static int translate(struct contract *c, struct vm_guest_paging *paging, uint64_t gla, int prot,
-	uint64_t *gpa)
+static int translate(
+	struct contract *c, struct vm_guest_paging *paging, uint64_t gla, int prot, uint64_t *gpa)
 {
 	int fault = -1;
 
@@ -275,9 +282,7 @@ static void c8_4_5_faults_and_their_codes(void **state)
 		int cpl, prot;
 		uint32_t code;
 	} cases[] = {
-		{0, 0, PROT_READ, 0},
-		{0, 3, PROT_WRITE, 6},
-		{0x50000 | P | W, 3, PROT_READ, 5},
+		{0, 0, PROT_READ, 0}, {0, 3, PROT_WRITE, 6}, {0x50000 | P | W, 3, PROT_READ, 5},
 		{0x50000 | P | U, 3, PROT_WRITE, 7},
 		{0x50000 | P, 0, PROT_WRITE, 3}, /* CR0.WP is on in long_mode */
 	};

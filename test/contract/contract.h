@@ -23,9 +23,9 @@
 #include <vmm/vmm_dev.h>
 
 #define RAM_SIZE  0x200000u
-#define CODE	  0x1000u	/* where guest code is put and starts */
+#define CODE	  0x1000u /* where guest code is put and starts */
 #define STACK	  0x8000u
-#define DONE_PORT 0xe9u		/* OUT here is how guests report */
+#define DONE_PORT 0xe9u /* OUT here is how guests report */
 
 #define RFLAGS_IF 0x200u
 #define CR0_PE	  0x1u
@@ -51,9 +51,8 @@ int contract_setup(void **state);
 int contract_setup_bare(void **state);
 int contract_teardown(void **state);
 
-#define CONTRACT(name) \
-	cmocka_unit_test_setup_teardown(name, contract_setup, contract_teardown)
-#define CONTRACT_BARE(name) \
+#define CONTRACT(name) cmocka_unit_test_setup_teardown(name, contract_setup, contract_teardown)
+#define CONTRACT_BARE(name)                                                                        \
 	cmocka_unit_test_setup_teardown(name, contract_setup_bare, contract_teardown)
 
 /* Runs the tests on each backend; the number that failed. */

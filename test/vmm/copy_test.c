@@ -6,13 +6,13 @@
 #include "test/vmm/harness.h"
 
 #define RAM_SIZE 0x100000
-#define P  0x001u
-#define W  0x002u
-#define U  0x004u
-#define A  0x020u
-#define D  0x040u
-#define PS 0x080u
-#define NX (1ull << 63)
+#define P	 0x001u
+#define W	 0x002u
+#define U	 0x004u
+#define A	 0x020u
+#define D	 0x040u
+#define PS	 0x080u
+#define NX	 (1ull << 63)
 
 static uint64_t *table(struct vm *vm, uint64_t gpa)
 {
@@ -24,11 +24,12 @@ static int setup(void **state)
 	struct vm *vm = vm_new(&fake_ops);
 
 	assert_int_equal(vm_malloc(vm, 0, RAM_SIZE), 0);
-	assert_int_equal(vm_set_register(vm, 0, VM_REG_GUEST_CR0,
-				 X86_CR0_PE | X86_CR0_PG | X86_CR0_WP), 0);
+	assert_int_equal(
+		vm_set_register(vm, 0, VM_REG_GUEST_CR0, X86_CR0_PE | X86_CR0_PG | X86_CR0_WP), 0);
 	assert_int_equal(vm_set_register(vm, 0, VM_REG_GUEST_CR4, X86_CR4_PAE), 0);
 	assert_int_equal(vm_set_register(vm, 0, VM_REG_GUEST_EFER,
-				 X86_EFER_LME | X86_EFER_LMA | X86_EFER_NXE), 0);
+				 X86_EFER_LME | X86_EFER_LMA | X86_EFER_NXE),
+		0);
 	*state = vm;
 	return 0;
 }
@@ -45,8 +46,8 @@ static struct vm_guest_paging long_mode(struct vm *vm, int cpl)
 		.paging_mode = PAGING_MODE_64};
 }
 
-static int walk(struct vm *vm, struct vm_guest_paging *paging, uint64_t gla, int prot,
-	uint64_t *gpa)
+static int walk(
+	struct vm *vm, struct vm_guest_paging *paging, uint64_t gla, int prot, uint64_t *gpa)
 {
 	int fault = -1;
 
@@ -121,14 +122,10 @@ struct denied {
 static void permission_faults(void **state)
 {
 	static const struct denied cases[] = {
-		{0, 0, PROT_READ, 0},
-		{0, 0, PROT_WRITE, 2},
-		{0, 3, PROT_READ, 4},
-		{0, 3, PROT_WRITE, 6},
-		{0, 0, PROT_READ | PROT_EXEC, 0x10}, /* I bit: NXE is on */
-		{0x9000 | P, 0, PROT_WRITE, 3},	      /* CR0.WP */
-		{0x9000 | P | W, 3, PROT_READ, 5},
-		{0x9000 | P | U, 3, PROT_WRITE, 7},
+		{0, 0, PROT_READ, 0}, {0, 0, PROT_WRITE, 2}, {0, 3, PROT_READ, 4},
+		{0, 3, PROT_WRITE, 6}, {0, 0, PROT_READ | PROT_EXEC, 0x10}, /* I bit: NXE is on */
+		{0x9000 | P, 0, PROT_WRITE, 3},				    /* CR0.WP */
+		{0x9000 | P | W, 3, PROT_READ, 5}, {0x9000 | P | U, 3, PROT_WRITE, 7},
 		{0x9000 | P | U | NX, 0, PROT_READ | PROT_EXEC, 0x11},
 		{0x9000 | P | U | W | NX, 3, PROT_READ | PROT_EXEC, 0x15},
 		{0x9000 | P | W | 1ull << 51, 0, PROT_READ, 9}, /* reserved */
@@ -155,8 +152,7 @@ static void write_protect_can_be_off(void **state)
 	uint64_t gpa;
 
 	table(vm, 0x4000)[0] = 0x9000 | P;
-	assert_int_equal(
-		vm_set_register(vm, 0, VM_REG_GUEST_CR0, X86_CR0_PE | X86_CR0_PG), 0);
+	assert_int_equal(vm_set_register(vm, 0, VM_REG_GUEST_CR0, X86_CR0_PE | X86_CR0_PG), 0);
 	assert_int_equal(walk(vm, &paging, 0x400000, PROT_WRITE, &gpa), 0);
 	assert_int_equal(gpa, 0x9000);
 }
@@ -168,8 +164,9 @@ static void smep_and_smap(void **state)
 	uint64_t gpa;
 
 	table(vm, 0x4000)[0] = 0x9000 | P | W | U;
-	assert_int_equal(vm_set_register(vm, 0, VM_REG_GUEST_CR4,
-				 X86_CR4_PAE | X86_CR4_SMEP | X86_CR4_SMAP), 0);
+	assert_int_equal(
+		vm_set_register(vm, 0, VM_REG_GUEST_CR4, X86_CR4_PAE | X86_CR4_SMEP | X86_CR4_SMAP),
+		0);
 	assert_int_equal(walk(vm, &paging, 0x400000, PROT_READ | PROT_EXEC, &gpa), 1);
 	expect_event(vm, 14, 0x11, 0x400000);
 	assert_int_equal(walk(vm, &paging, 0x400000, PROT_READ, &gpa), 1);
@@ -230,9 +227,8 @@ static void pae(void **state)
 static void two_levels(void **state)
 {
 	struct vm *vm = *state;
-	struct vm_guest_paging paging = {.cr3 = 0x1000,
-		.cpu_mode = CPU_MODE_PROTECTED,
-		.paging_mode = PAGING_MODE_32};
+	struct vm_guest_paging paging = {
+		.cr3 = 0x1000, .cpu_mode = CPU_MODE_PROTECTED, .paging_mode = PAGING_MODE_32};
 	uint32_t *dir = vm_gpa_ram(vm, 0x1000, NULL), *pt = vm_gpa_ram(vm, 0x4000, NULL);
 	uint64_t gpa;
 

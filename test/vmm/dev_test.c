@@ -44,7 +44,7 @@ static void *loop_main(void *arg)
 		run.rip = run.vm_exit.rip + (uint64_t)run.vm_exit.inst_length;
 		atomic_fetch_add(&loop->runs, 1);
 	} while (loop->error == 0 && run.vm_exit.exitcode == VM_EXITCODE_BOGUS &&
-		!atomic_load(&loop->stop));
+		 !atomic_load(&loop->stop));
 	loop->exit = run.vm_exit;
 	return NULL;
 }
@@ -130,8 +130,7 @@ static int reentrant_read(
 	return vmmdev_inject_nmi(callback_vm, vcpuid); /* claims nothing: fine */
 }
 
-static int no_write(
-	struct vm *vm, int vcpuid, uint64_t gpa, uint64_t value, int size, void *arg)
+static int no_write(struct vm *vm, int vcpuid, uint64_t gpa, uint64_t value, int size, void *arg)
 {
 	(void)vm;
 	(void)vcpuid;

@@ -25,8 +25,7 @@ struct device {
 	int error;
 };
 
-static int dev_read(
-	struct vm *vm, int vcpuid, uint64_t gpa, uint64_t *value, int size, void *arg)
+static int dev_read(struct vm *vm, int vcpuid, uint64_t gpa, uint64_t *value, int size, void *arg)
 {
 	struct device *dev = arg;
 
@@ -41,8 +40,7 @@ static int dev_read(
 	return dev->error;
 }
 
-static int dev_write(
-	struct vm *vm, int vcpuid, uint64_t gpa, uint64_t value, int size, void *arg)
+static int dev_write(struct vm *vm, int vcpuid, uint64_t gpa, uint64_t value, int size, void *arg)
 {
 	struct device *dev = arg;
 
@@ -83,7 +81,8 @@ static int setup(void **state)
 static struct vm_exit exit_at(struct vm *vm, const char *code, size_t n)
 {
 	memcpy(vm_gpa_ram(vm, CODE, NULL), code, n);
-	return (struct vm_exit){.exitcode = VM_EXITCODE_INST_EMUL, .rip = CODE,
+	return (struct vm_exit){.exitcode = VM_EXITCODE_INST_EMUL,
+		.rip = CODE,
 		.u.inst_emul = {.gpa = DEV, .gla = DEV}};
 }
 
@@ -173,7 +172,8 @@ static void read_modify_write(void **state)
 	assert_int_equal(dev->writes, 1);
 	/* add dword [rbx], 1 */
 	assert_int_equal(EMULATE("\x83\x03\x01"), 3);
-	assert_int_equal(cpu->rflags & X86_FL_STATUS, X86_FL_CF | X86_FL_ZF | X86_FL_PF | X86_FL_AF);
+	assert_int_equal(
+		cpu->rflags & X86_FL_STATUS, X86_FL_CF | X86_FL_ZF | X86_FL_PF | X86_FL_AF);
 	/* lock xadd [rbx], eax */
 	cpu->gpr[X86_RAX] = 5;
 	assert_int_equal(EMULATE("\xf0\x0f\xc1\x03"), 4);
@@ -372,11 +372,9 @@ static void code_outside_ram(void **state)
 	struct device dev = {0};
 	struct vm_exit exit = {.rip = RAM_SIZE};
 
-	assert_int_equal(
-		vm_emulate_instruction(vm, 0, &exit, dev_read, dev_write, &dev), EFAULT);
+	assert_int_equal(vm_emulate_instruction(vm, 0, &exit, dev_read, dev_write, &dev), EFAULT);
 	assert_int_equal(vm_emulate_instruction(vm, 0, &exit, NULL, NULL, NULL), EINVAL);
-	assert_int_equal(
-		vm_emulate_instruction(vm, 16, &exit, dev_read, dev_write, &dev), EINVAL);
+	assert_int_equal(vm_emulate_instruction(vm, 16, &exit, dev_read, dev_write, &dev), EINVAL);
 }
 
 static void backend_gets_its_ops_back(void **state)
@@ -399,8 +397,11 @@ static const struct fake_step *mmio_then_pause(uint64_t gpa)
 {
 	static struct fake_step steps[2];
 
-	steps[0] = (struct fake_step){.exit = {.exitcode = VM_EXITCODE_INST_EMUL, .rip = CODE,
-		.u.inst_emul = {.gpa = gpa, .gla = gpa, .paging.cpu_mode = CPU_MODE_64BIT}}};
+	steps[0] = (struct fake_step){
+		.exit = {.exitcode = VM_EXITCODE_INST_EMUL,
+			.rip = CODE,
+			.u.inst_emul = {
+				.gpa = gpa, .gla = gpa, .paging.cpu_mode = CPU_MODE_64BIT}}};
 	steps[1] = (struct fake_step){.exit = {.exitcode = VM_EXITCODE_PAUSE}};
 	return steps;
 }
@@ -482,8 +483,7 @@ static void chip_and_device_in_one(void **state)
 	assert_int_equal(vm_run(vm, &run), 0);
 	assert_int_equal(run.vm_exit.exitcode, VM_EXITCODE_INST_EMUL);
 	assert_int_equal(run.vm_exit.u.inst_emul.gpa, DEV);
-	assert_int_equal(
-		vm_emulate_instruction(vm, 0, &run.vm_exit, dev_read, dev_write, dev), 0);
+	assert_int_equal(vm_emulate_instruction(vm, 0, &run.vm_exit, dev_read, dev_write, dev), 0);
 	assert_int_equal(dev->mem[0], 0x10); /* the version */
 	assert_int_equal(cpu->gpr[X86_RDI], DEV + 4);
 	free(dev);
@@ -526,7 +526,9 @@ static void task_switch(void **state)
 {
 	struct vm *vm = *state;
 	struct x86_cpu *cpu = fake_cpu(vm, 0);
-	struct vm_exit exit = {.exitcode = VM_EXITCODE_TASK_SWITCH, .rip = CODE, .inst_length = 7,
+	struct vm_exit exit = {.exitcode = VM_EXITCODE_TASK_SWITCH,
+		.rip = CODE,
+		.inst_length = 7,
 		.u.task_switch = {.tsssel = 0x20, .reason = TSR_JMP}};
 	uint32_t eip;
 
@@ -541,8 +543,8 @@ static void task_switch(void **state)
 	cpu->gdtr.base = GDT;
 	cpu->gdtr.limit = 5 * 8 - 1;
 	cpu->tr = (struct x86_seg){.base = OLD, .limit = 103, .access = 0x8b, .sel = 0x18};
-	write32(vm, NEWT + 32, 0x5678);	 /* EIP */
-	write32(vm, NEWT + 36, 2);	 /* EFLAGS */
+	write32(vm, NEWT + 32, 0x5678); /* EIP */
+	write32(vm, NEWT + 36, 2);	/* EFLAGS */
 	write32(vm, NEWT + 40, 0xaaaa); /* EAX */
 	for (unsigned i = 0; i < 6; i++)
 		write32(vm, NEWT + 72 + i * 4, i == 1 ? 0x08 : 0x10);
@@ -561,7 +563,8 @@ static void task_switch_that_faults(void **state)
 {
 	struct vm *vm = *state;
 	struct x86_cpu *cpu = fake_cpu(vm, 0);
-	struct vm_exit exit = {.rip = CODE, .inst_length = 7,
+	struct vm_exit exit = {.rip = CODE,
+		.inst_length = 7,
 		.u.task_switch = {.tsssel = 0x20, .reason = TSR_JMP}};
 
 	cpu->cr0 = X86_CR0_PE;

@@ -5,13 +5,13 @@
 
 #include "test/vmm/harness.h"
 
-#define VALID	  ((uint64_t)VM_INTINFO_VALID)
-#define HWEXC(v)  (VALID | VM_INTINFO_HWEXCEPTION | (v))
+#define VALID	   ((uint64_t)VM_INTINFO_VALID)
+#define HWEXC(v)   (VALID | VM_INTINFO_HWEXCEPTION | (v))
 #define CODE(v, c) (HWEXC(v) | VM_INTINFO_DEL_ERRCODE | (uint64_t)(c) << 32)
-#define INTR(v)	  (VALID | VM_INTINFO_HWINTR | (v))
-#define NMI	  (VALID | VM_INTINFO_NMI | 2)
-#define SWINTR(v) (VALID | VM_INTINFO_SWINTR | (v))
-#define DF	  CODE(8, 0)
+#define INTR(v)	   (VALID | VM_INTINFO_HWINTR | (v))
+#define NMI	   (VALID | VM_INTINFO_NMI | 2)
+#define SWINTR(v)  (VALID | VM_INTINFO_SWINTR | (v))
+#define DF	   CODE(8, 0)
 
 static void inject(struct vm *vm, int vector, bool has_code, uint32_t code)
 {

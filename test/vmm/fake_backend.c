@@ -147,8 +147,8 @@ static int fake_vmrun(void *vmi, int vcpuid, register_t rip, struct pmap *pmap,
 	vcpu->cpu.rip = (uint64_t)rip;
 	for (;;) {
 		take_event(fake->vm, vcpuid, vcpu);
-		if (asked_to_leave(fake->vm, vcpuid, vcpu->cpu.rip, rendezvous_cookie,
-			    suspend_cookie))
+		if (asked_to_leave(
+			    fake->vm, vcpuid, vcpu->cpu.rip, rendezvous_cookie, suspend_cookie))
 			return 0;
 		if (vcpu->next < vcpu->nsteps)
 			return play(fake->vm, vcpuid, vcpu, vcpu->cpu.rip);
@@ -164,11 +164,21 @@ static void fake_kick(void *vmi, int vcpuid)
 /* ---- Registers ---- */
 
 static const int8_t gpr_of[] = {
-	[VM_REG_GUEST_RAX] = X86_RAX, [VM_REG_GUEST_RBX] = X86_RBX, [VM_REG_GUEST_RCX] = X86_RCX,
-	[VM_REG_GUEST_RDX] = X86_RDX, [VM_REG_GUEST_RSI] = X86_RSI, [VM_REG_GUEST_RDI] = X86_RDI,
-	[VM_REG_GUEST_RBP] = X86_RBP, [VM_REG_GUEST_R8] = X86_R8, [VM_REG_GUEST_R9] = X86_R9,
-	[VM_REG_GUEST_R10] = X86_R10, [VM_REG_GUEST_R11] = X86_R11, [VM_REG_GUEST_R12] = X86_R12,
-	[VM_REG_GUEST_R13] = X86_R13, [VM_REG_GUEST_R14] = X86_R14, [VM_REG_GUEST_R15] = X86_R15,
+	[VM_REG_GUEST_RAX] = X86_RAX,
+	[VM_REG_GUEST_RBX] = X86_RBX,
+	[VM_REG_GUEST_RCX] = X86_RCX,
+	[VM_REG_GUEST_RDX] = X86_RDX,
+	[VM_REG_GUEST_RSI] = X86_RSI,
+	[VM_REG_GUEST_RDI] = X86_RDI,
+	[VM_REG_GUEST_RBP] = X86_RBP,
+	[VM_REG_GUEST_R8] = X86_R8,
+	[VM_REG_GUEST_R9] = X86_R9,
+	[VM_REG_GUEST_R10] = X86_R10,
+	[VM_REG_GUEST_R11] = X86_R11,
+	[VM_REG_GUEST_R12] = X86_R12,
+	[VM_REG_GUEST_R13] = X86_R13,
+	[VM_REG_GUEST_R14] = X86_R14,
+	[VM_REG_GUEST_R15] = X86_R15,
 };
 
 static uint64_t *word_of(struct x86_cpu *cpu, int reg)
@@ -273,8 +283,8 @@ static int fake_getcap(void *vmi, int vcpuid, int type, int *value)
 {
 	if (type == VM_CAP_ENABLE_INVPCID)
 		return ENOENT;
-	*value = type == VM_CAP_UNRESTRICTED_GUEST ? 1 :
-						     ((struct fake *)vmi)->vcpu[vcpuid].caps[type];
+	*value = type == VM_CAP_UNRESTRICTED_GUEST ? 1
+						   : ((struct fake *)vmi)->vcpu[vcpuid].caps[type];
 	return 0;
 }
 

@@ -19,8 +19,8 @@ extern struct vmm_ops fake_lending_ops;
 /* One entry into the guest. `exit.rip` 0: wherever vmrun was entered. */
 struct fake_step {
 	struct vm_exit exit;
-	int error;						/* vmrun's result */
-	void (*guest)(struct vm *vm, int vcpuid, void *arg);	/* runs while RUNNING; may be NULL */
+	int error;					     /* vmrun's result */
+	void (*guest)(struct vm *vm, int vcpuid, void *arg); /* runs while RUNNING; may be NULL */
 	void *arg;
 };
 
@@ -29,10 +29,10 @@ void fake_script(struct vm *vm, int vcpuid, const struct fake_step *steps, unsig
 
 /* What the guest saw. */
 struct fake_log {
-	unsigned entries;	/* times guest code was reached */
-	uint64_t last_rip;	/* of the last one */
-	uint64_t last_event;	/* last word of vm_entry_intinfo, 0: none */
-	unsigned events;	/* how many there were */
+	unsigned entries;    /* times guest code was reached */
+	uint64_t last_rip;   /* of the last one */
+	uint64_t last_event; /* last word of vm_entry_intinfo, 0: none */
+	unsigned events;     /* how many there were */
 	unsigned kicks;
 	unsigned written, changed; /* mem_written, mem_changed */
 	vm_paddr_t written_gpa;

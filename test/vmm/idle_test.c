@@ -247,7 +247,7 @@ static void suspend_arguments(void **state)
 
 	assert_int_equal(vm_suspend(vm, VM_SUSPEND_NONE), EINVAL);
 	assert_int_equal(vm_suspend(vm, VM_SUSPEND_LAST), EINVAL);
-	assert_int_equal(vm_suspend(vm, (enum vm_suspend_how)-1), EINVAL);
+	assert_int_equal(vm_suspend(vm, (enum vm_suspend_how) - 1), EINVAL);
 	assert_int_equal(vm_suspend(vm, VM_SUSPEND_POWEROFF), 0);
 	assert_int_equal(vm_suspend(vm, VM_SUSPEND_RESET), EALREADY);
 	assert_int_equal(vm->suspend, VM_SUSPEND_POWEROFF);
@@ -261,7 +261,7 @@ static void all_vcpus_come_together(void **state)
 
 	vcpu_prepare(vm, 1);
 	vcpu_prepare(vm, 2);
-	fake_script(vm, 1, hlt_on, 2); /* asleep */
+	fake_script(vm, 1, hlt_on, 2);		/* asleep */
 	runner_start(&runner[0], vm, 0, 0x100); /* in the guest */
 	runner_start(&runner[1], vm, 1, 0x100);
 	wait_for_state(vm, 1, VCPU_SLEEPING);

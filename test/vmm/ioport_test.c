@@ -70,8 +70,8 @@ static void in_merges_by_width(void **state)
 
 	for (size_t i = 0; i < 3; i++) {
 		struct device dev = {.next_in = 0xaabbccdd};
-		struct vm_exit exit = {.u.inout = {.bytes = (uint16_t)cases[i].bytes, .in = 1,
-			.port = 0x3f8}};
+		struct vm_exit exit = {
+			.u.inout = {.bytes = (uint16_t)cases[i].bytes, .in = 1, .port = 0x3f8}};
 
 		vm_set_register(vm, 0, VM_REG_GUEST_RAX, 0x1122334455667788);
 		assert_int_equal(vm_emulate_inout(vm, 0, &exit, access_port, &dev), 0);
@@ -125,8 +125,11 @@ static struct vm_exit string_exit(bool in, int bytes, uint64_t index, uint64_t c
 	return (struct vm_exit){.exitcode = VM_EXITCODE_INOUT_STR,
 		.inst_length = 2,
 		.rip = 0x7c00,
-		.u.inout_str = {.inout = {.bytes = (uint16_t)bytes, .in = in, .string = 1,
-					.rep = count != 1, .port = 0x1f0},
+		.u.inout_str = {.inout = {.bytes = (uint16_t)bytes,
+					.in = in,
+					.string = 1,
+					.rep = count != 1,
+					.port = 0x1f0},
 			.paging = {.cpu_mode = CPU_MODE_PROTECTED},
 			.rflags = 2,
 			.cr0 = X86_CR0_PE,

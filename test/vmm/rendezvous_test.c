@@ -185,7 +185,8 @@ static void several_at_once(void **state)
 	runner_start(&runner[1], vm, 1, 0);
 	for (int i = 0; i < 3; i++) {
 		init[i] = (struct initiator){.vm = vm, .dest = (unsigned)i + 1, .calls = &calls[i]};
-		assert_int_equal(pthread_create(&init[i].thread, NULL, initiate_often, &init[i]), 0);
+		assert_int_equal(
+			pthread_create(&init[i].thread, NULL, initiate_often, &init[i]), 0);
 	}
 	for (int i = 0; i < 3; i++)
 		assert_int_equal(pthread_join(init[i].thread, NULL), 0);

@@ -7,7 +7,10 @@
 
 #include "test/vmm/harness.h"
 
-#define END {.exit = {.exitcode = VM_EXITCODE_PAUSE, .inst_length = 2, .rip = 0xeeee}}
+#define END                                                                                        \
+	{                                                                                          \
+		.exit = {.exitcode = VM_EXITCODE_PAUSE, .inst_length = 2, .rip = 0xeeee }          \
+	}
 
 static struct vm_run run_steps(struct vm *vm, const struct fake_step *steps, unsigned n, int error)
 {
@@ -43,9 +46,11 @@ static void user_exits(void **state)
 	struct vm *vm = *state;
 
 	for (size_t i = 0; i < sizeof(codes) / sizeof(codes[0]); i++) {
-		struct fake_step step = {.exit = {
-			.exitcode = codes[i], .inst_length = 3, .rip = 0x2000,
-			.u.inout.string = codes[i] == VM_EXITCODE_INOUT_STR}};
+		struct fake_step step = {
+			.exit = {.exitcode = codes[i],
+				.inst_length = 3,
+				.rip = 0x2000,
+				.u.inout.string = codes[i] == VM_EXITCODE_INOUT_STR}};
 		struct vm_run run = run_steps(vm, &step, 1, 0);
 
 		assert_int_equal(run.vm_exit.exitcode, codes[i]);
@@ -83,9 +88,12 @@ static void chip_port_is_served_inside(void **state)
 	struct vm *vm = *state;
 	/* PIC mask: written, then read back. */
 	const struct fake_step steps[] = {
-		{.exit = {.exitcode = VM_EXITCODE_INOUT, .inst_length = 2, .rip = 0x1000,
+		{.exit = {.exitcode = VM_EXITCODE_INOUT,
+			 .inst_length = 2,
+			 .rip = 0x1000,
 			 .u.inout = {.bytes = 1, .port = 0x21, .eax = 0xffffff5a}}},
-		{.exit = {.exitcode = VM_EXITCODE_INOUT, .inst_length = 1,
+		{.exit = {.exitcode = VM_EXITCODE_INOUT,
+			 .inst_length = 1,
 			 .u.inout = {.bytes = 1, .in = 1, .port = 0x21}}},
 		END,
 	};
@@ -102,8 +110,10 @@ static void chip_port_is_served_inside(void **state)
 static void foreign_port_is_the_users(void **state)
 {
 	struct vm *vm = *state;
-	const struct fake_step step = {.exit = {.exitcode = VM_EXITCODE_INOUT, .inst_length = 1,
-		.u.inout = {.bytes = 4, .port = 0xcf8, .eax = 0x80000000}}};
+	const struct fake_step step = {
+		.exit = {.exitcode = VM_EXITCODE_INOUT,
+			.inst_length = 1,
+			.u.inout = {.bytes = 4, .port = 0xcf8, .eax = 0x80000000}}};
 	struct vm_run run = run_steps(vm, &step, 1, 0);
 
 	assert_int_equal(run.vm_exit.exitcode, VM_EXITCODE_INOUT);
@@ -115,12 +125,15 @@ static void paging(void **state)
 {
 	struct vm *vm = *state;
 	const struct fake_step resolved[] = {
-		{.exit = {.exitcode = VM_EXITCODE_PAGING, .inst_length = 7, .rip = 0x4000,
+		{.exit = {.exitcode = VM_EXITCODE_PAGING,
+			 .inst_length = 7,
+			 .rip = 0x4000,
 			 .u.paging = {.gpa = 0xfff, .fault_type = PROT_WRITE}}},
 		END,
 	};
-	const struct fake_step hole = {.exit = {.exitcode = VM_EXITCODE_PAGING,
-		.u.paging = {.gpa = 0x1000, .fault_type = PROT_READ}}};
+	const struct fake_step hole = {
+		.exit = {.exitcode = VM_EXITCODE_PAGING,
+			.u.paging = {.gpa = 0x1000, .fault_type = PROT_READ}}};
 
 	assert_int_equal(vm_malloc(vm, 0, 0x1000), 0);
 	run_steps(vm, resolved, 2, 0);
@@ -132,7 +145,8 @@ static void eoi_reaches_the_ioapic(void **state)
 {
 	struct vm *vm = *state;
 	const struct fake_step steps[] = {
-		{.exit = {.exitcode = VM_EXITCODE_IOAPIC_EOI, .rip = 0x1000,
+		{.exit = {.exitcode = VM_EXITCODE_IOAPIC_EOI,
+			 .rip = 0x1000,
 			 .u.ioapic_eoi.vector = 0x41}},
 		END,
 	};
@@ -170,7 +184,9 @@ static void triple_fault_suspends(void **state)
 	struct vm_run run = {.rip = 0x1000};
 
 	assert_int_equal(vm_exit_intinfo(vm, 0,
-		(uint64_t)VM_INTINFO_VALID | VM_INTINFO_HWEXCEPTION | VM_INTINFO_DEL_ERRCODE | 8), 0);
+				 (uint64_t)VM_INTINFO_VALID | VM_INTINFO_HWEXCEPTION |
+					 VM_INTINFO_DEL_ERRCODE | 8),
+		0);
 	assert_int_equal(vm_inject_exception(vm, 0, &vme), 0);
 	assert_int_equal(vm_run(vm, &run), 0);
 	assert_int_equal(run.vm_exit.exitcode, VM_EXITCODE_SUSPENDED);
@@ -299,10 +315,12 @@ static void init_and_startup_of_an_active_vcpu(void **state)
 static void inst_emul_without_processor(void **state)
 {
 	struct vm *vm = *state;
-	const struct fake_step step = {.exit = {.exitcode = VM_EXITCODE_INST_EMUL,
-		.u.inst_emul = {.gpa = 0xd0000000, .gla = 1ull << 63,
-			.paging.cpu_mode = CPU_MODE_64BIT,
-			.vie = {.inst = {0x44, 0x8b, 0x48, 0x10}, .num_valid = 4}}}};
+	const struct fake_step step = {
+		.exit = {.exitcode = VM_EXITCODE_INST_EMUL,
+			.u.inst_emul = {.gpa = 0xd0000000,
+				.gla = 1ull << 63,
+				.paging.cpu_mode = CPU_MODE_64BIT,
+				.vie = {.inst = {0x44, 0x8b, 0x48, 0x10}, .num_valid = 4}}}};
 	struct vm_run run = run_steps(vm, &step, 1, 0);
 	const struct vie *vie = &run.vm_exit.u.inst_emul.vie;
 

@@ -3,12 +3,12 @@
 /* The segmentation helpers of instruction emulation. */
 #include "test/vmm/harness.h"
 
-#define DATA_RW	 0x93u
-#define DATA_RO	 0x91u
+#define DATA_RW	  0x93u
+#define DATA_RO	  0x91u
 #define DATA_DOWN 0x97u
-#define CODE_XR	 0x9bu
-#define CODE_X	 0x99u
-#define DB	 0x4000u
+#define CODE_XR	  0x9bu
+#define CODE_X	  0x99u
+#define DB	  0x4000u
 
 struct gla_case {
 	enum vm_cpu_mode mode;
@@ -20,13 +20,13 @@ struct gla_case {
 	uint64_t gla;
 };
 
-#define DS  VM_REG_GUEST_DS
-#define FS  VM_REG_GUEST_FS
+#define DS   VM_REG_GUEST_DS
+#define FS   VM_REG_GUEST_FS
 #define REAL CPU_MODE_REAL
 #define PROT CPU_MODE_PROTECTED
 #define LONG CPU_MODE_64BIT
-#define R PROT_READ
-#define W PROT_WRITE
+#define R    PROT_READ
+#define W    PROT_WRITE
 
 static const struct gla_case cases[] = {
 	{REAL, DS, {0x12340, 0xffff, DATA_RW}, 0x10, 2, 2, R, 0, 0x12350},
@@ -65,8 +65,8 @@ static void linear_addresses(void **state)
 		const struct gla_case *c = &cases[i];
 		struct seg_desc desc = c->desc;
 		uint64_t gla = 0;
-		int result = vie_calculate_gla(c->mode, c->seg, &desc, c->offset, c->length,
-			c->addrsize, c->prot, &gla);
+		int result = vie_calculate_gla(
+			c->mode, c->seg, &desc, c->offset, c->length, c->addrsize, c->prot, &gla);
 
 		if (result != c->result || gla != c->gla)
 			fail_msg("case %zu: %d, %#lx", i, result, (unsigned long)gla);

@@ -24,8 +24,7 @@ static void edges(void **state)
 			int want = allowed[from][to] ? 0 : EBUSY;
 
 			atomic_store(&vm->vcpu[1].state, VCPU_WORD(from, -1));
-			assert_int_equal(
-				vcpu_set_state(vm, 1, (enum vcpu_state)to, claim), want);
+			assert_int_equal(vcpu_set_state(vm, 1, (enum vcpu_state)to, claim), want);
 			assert_int_equal(vcpu_get_state(vm, 1, NULL), want == 0 ? to : from);
 		}
 	}
