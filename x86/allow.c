@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Copyright (c) 2026, the hyve authors */
 /*
- * May this instruction execute at all, here and now?  Features, mode, CR0.EM and TS, CR4's enables, XCR0,
- * CPL (SDM vol. 2, 2.4 and the exception lists; vol. 3, tables 2-2 and 13-1).
+ * May this instruction execute at all, here and now?  Features, mode, CR0.EM and TS, CR4's enables,
+ * XCR0, CPL (SDM vol. 2, 2.4 and the exception lists; vol. 3, tables 2-2 and 13-1).
  */
 #include "x86/system.h"
 
@@ -45,7 +45,7 @@ static bool is_xsave(const struct x86_row *row)
 {
 	return (row->feature == X86_F_XSAVE || row->feature == X86_F_XSAVEOPT ||
 		       row->feature == X86_F_XSAVEC || row->feature == X86_F_XSAVES) &&
-		row->mnem != X86_I_xgetbv && row->mnem != X86_I_xsetbv;
+	       row->mnem != X86_I_xgetbv && row->mnem != X86_I_xsetbv;
 }
 
 static enum x86_result check_fpu(struct x86_cpu *cpu, const struct x86_row *row)
@@ -55,10 +55,10 @@ static enum x86_result check_fpu(struct x86_cpu *cpu, const struct x86_row *row)
 
 	if (row->mnem == X86_I_fwait) /* waits for the coprocessor, whoever owns it */
 		return (cr0 & (X86_CR0_MP | X86_CR0_TS)) == (X86_CR0_MP | X86_CR0_TS)
-			? x86_raise(cpu, X86_NM)
-			: X86_DONE;
-	if (props & X86_P_AVX && (!(cpu->cr4 & X86_CR4_OSXSAVE) ||
-					 (cpu->xcr0 & XCR0_SSE_AVX) != XCR0_SSE_AVX))
+			       ? x86_raise(cpu, X86_NM)
+			       : X86_DONE;
+	if (props & X86_P_AVX &&
+		(!(cpu->cr4 & X86_CR4_OSXSAVE) || (cpu->xcr0 & XCR0_SSE_AVX) != XCR0_SSE_AVX))
 		return undefined(cpu);
 	if (props & X86_P_SSE && (cr0 & X86_CR0_EM || !(cpu->cr4 & X86_CR4_OSFXSR)))
 		return undefined(cpu);

@@ -30,14 +30,14 @@ static bool swap(void *host, unsigned size, uint64_t old, uint64_t new)
 
 	switch (size) {
 	case 2:
-		return __atomic_compare_exchange_n((uint16_t *)host, &old_16, (uint16_t)new, false,
+		return __atomic_compare_exchange_n((uint16_t *)host, &old_16, (uint16_t) new, false,
 			__ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
 	case 4:
-		return __atomic_compare_exchange_n((uint32_t *)host, &old_32, (uint32_t)new, false,
+		return __atomic_compare_exchange_n((uint32_t *)host, &old_32, (uint32_t) new, false,
 			__ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
 	default:
-		return __atomic_compare_exchange_n((uint64_t *)host, &old, new, false,
-			__ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+		return __atomic_compare_exchange_n(
+			(uint64_t *)host, &old, new, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
 	}
 }
 
@@ -50,8 +50,8 @@ static void update_ram(const struct x86_insn *insn, void *host, uint64_t bit, ui
 	} while (!swap(host, insn->opsize, *old, changed(insn, *old, bit)));
 }
 
-static enum x86_result update(struct x86_cpu *cpu, const struct x86_insn *insn, uint64_t gla,
-	uint64_t bit, uint64_t *old)
+static enum x86_result update(
+	struct x86_cpu *cpu, const struct x86_insn *insn, uint64_t gla, uint64_t bit, uint64_t *old)
 {
 	unsigned size = insn->opsize, acc = x86_acc(cpu, X86_ACC_READ | X86_ACC_WRITE);
 	enum x86_result res;
@@ -82,8 +82,11 @@ enum x86_result x86_sys_bit(struct x86_cpu *cpu, const struct x86_insn *insn)
 	unsigned size = insn->opsize, width = size * 8;
 	int64_t number = sign_extend(x86_gpr_get(cpu, &insn->op[1]), size);
 	uint64_t bit = 1ull << (number & (width - 1)), gla, old = 0;
-	uint64_t offset = x86_effective(cpu, insn) +
-		(uint64_t)(number >> (size == 8 ? 6 : size == 4 ? 5 : 4)) * size;
+	uint64_t offset =
+		x86_effective(cpu, insn) + (uint64_t)(number >> (size == 8	    ? 6
+									: size == 4 ? 5
+										    : 4)) *
+						   size;
 	bool writes = insn->row->mnem != X86_I_bt;
 	enum x86_result res;
 
@@ -104,8 +107,7 @@ enum x86_result x86_sys_xlat(struct x86_cpu *cpu, const struct x86_insn *insn)
 {
 	unsigned seg = insn->seg_override == X86_NOREG ? X86_DS : insn->seg_override;
 	uint64_t offset = cpu->gpr[X86_RBX] + (uint8_t)cpu->gpr[X86_RAX], value;
-	enum x86_result res =
-		x86_data_read(cpu, seg, offset & x86_mask(insn->addrsize), 1, &value);
+	enum x86_result res = x86_data_read(cpu, seg, offset & x86_mask(insn->addrsize), 1, &value);
 
 	if (res != X86_DONE)
 		return res;

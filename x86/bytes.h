@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Copyright (c) 2026, the hyve authors */
 /*
- * Copies without vector registers, which libc's memcpy would use.  One aligned word of 2, 4 or 8 bytes
- * is moved in one access, as a guest on another processor expects.  For the files of x86/ only.
+ * Copies without vector registers, which libc's memcpy would use.  One aligned word of 2, 4 or 8
+ * bytes is moved in one access, as a guest on another processor expects.  For the files of x86/
+ * only.
  */
 #ifndef X86_BYTES_H
 #define X86_BYTES_H

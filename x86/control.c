@@ -3,13 +3,13 @@
 /* Writes to control registers, EFER and XCR0 (SDM vol. 3, 2.5, 2.6, 4.1; vol. 1, 13.3). */
 #include "x86/system.h"
 
-#define CR0_BITS                                                                                \
-	(X86_CR0_PE | X86_CR0_MP | X86_CR0_EM | X86_CR0_TS | X86_CR0_NE | X86_CR0_WP |         \
+#define CR0_BITS                                                                                   \
+	(X86_CR0_PE | X86_CR0_MP | X86_CR0_EM | X86_CR0_TS | X86_CR0_NE | X86_CR0_WP |             \
 		X86_CR0_AM | X86_CR0_NW | X86_CR0_CD | X86_CR0_PG)
 /* No VME, PVI: virtual-8086 mode has no virtual interrupt flag (CPUID says so). */
-#define CR4_BITS                                                                               \
-	(X86_CR4_TSD | X86_CR4_DE | X86_CR4_PSE | X86_CR4_PAE | X86_CR4_MCE | X86_CR4_PGE |    \
-		X86_CR4_PCE | X86_CR4_OSFXSR | X86_CR4_OSXMMEXCPT | X86_CR4_UMIP |             \
+#define CR4_BITS                                                                                   \
+	(X86_CR4_TSD | X86_CR4_DE | X86_CR4_PSE | X86_CR4_PAE | X86_CR4_MCE | X86_CR4_PGE |        \
+		X86_CR4_PCE | X86_CR4_OSFXSR | X86_CR4_OSXMMEXCPT | X86_CR4_UMIP |                 \
 		X86_CR4_FSGSBASE | X86_CR4_PCIDE | X86_CR4_SMEP | X86_CR4_SMAP)
 #define CR3_NOFLUSH (1ull << 63)
 
@@ -49,7 +49,7 @@ static enum x86_result leave_paging(struct x86_cpu *cpu)
 static bool reloads_pdptes(const struct x86_cpu *cpu, uint64_t changed, uint64_t bits)
 {
 	return cpu->cr0 & X86_CR0_PG && cpu->cr4 & X86_CR4_PAE && !x86_is_long(cpu) &&
-		changed & bits;
+	       changed & bits;
 }
 
 enum x86_result x86_set_cr0(struct x86_cpu *cpu, uint64_t value)
@@ -95,7 +95,10 @@ enum x86_result x86_set_cr3(struct x86_cpu *cpu, uint64_t value)
 			return res;
 	}
 	cpu->cr3 = value;
-	/* Without tags on translations, "keep those of the new PCID" still means drop the old one's. */
+	/*
+	 * Without tags on translations, "keep those of the new PCID" still means drop the old
+	 * one's.
+	 */
 	cpu->ops->flush(cpu, X86_FLUSH_NONGLOBAL, 0);
 	return X86_DONE;
 }
@@ -123,8 +126,7 @@ enum x86_result x86_set_cr4(struct x86_cpu *cpu, uint64_t value)
 	if (res != X86_DONE)
 		return res;
 	cpu->cr4 = value;
-	if (reloads_pdptes(cpu, changed,
-		    X86_CR4_PAE | X86_CR4_PGE | X86_CR4_PSE | X86_CR4_SMEP)) {
+	if (reloads_pdptes(cpu, changed, X86_CR4_PAE | X86_CR4_PGE | X86_CR4_PSE | X86_CR4_SMEP)) {
 		res = x86_load_pdptes(cpu, cpu->cr3);
 		if (res != X86_DONE) {
 			cpu->cr4 = old;

@@ -98,8 +98,8 @@ static enum x86_result mov_from(struct x86_cpu *cpu, const struct x86_insn *insn
 {
 	unsigned n = insn->op[1].reg;
 	uint64_t value = 0;
-	enum x86_result res = insn->op[1].kind == X86_OK_CR ? read_cr(cpu, n, &value)
-							    : read_dr(cpu, n, &value);
+	enum x86_result res =
+		insn->op[1].kind == X86_OK_CR ? read_cr(cpu, n, &value) : read_dr(cpu, n, &value);
 
 	if (res != X86_DONE)
 		return res;
@@ -111,8 +111,8 @@ static enum x86_result mov_to(struct x86_cpu *cpu, const struct x86_insn *insn)
 {
 	uint64_t value = x86_gpr_get(cpu, &insn->op[1]);
 	unsigned n = insn->op[0].reg;
-	enum x86_result res = insn->op[0].kind == X86_OK_CR ? write_cr(cpu, n, value)
-							    : write_dr(cpu, n, value);
+	enum x86_result res =
+		insn->op[0].kind == X86_OK_CR ? write_cr(cpu, n, value) : write_dr(cpu, n, value);
 
 	return res == X86_DONE ? x86_done(cpu, insn) : res;
 }

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Copyright (c) 2026, the hyve authors */
 /*
- * The processor that the guest sees: the host's make and name, the instructions that the table covers
- * and the host can execute, and a system architecture of our own.
+ * The processor that the guest sees: the host's make and name, the instructions that the table
+ * covers and the host can execute, and a system architecture of our own.
  *
- * The whole model is computed once, into cpu->cpuid, because CPUID traps on a virtual host.  A feature
- * is offered if rows of the instruction table carry it and, unless those rows are all SYSTEM ones, which
- * are ours, the host has it.  What a leaf says about the moment (APIC id, CR4.OSXSAVE, XCR0) is put in
- * when it is read.
+ * The whole model is computed once, into cpu->cpuid, because CPUID traps on a virtual host.  A
+ * feature is offered if rows of the instruction table carry it and, unless those rows are all
+ * SYSTEM ones, which are ours, the host has it.  What a leaf says about the moment (APIC id,
+ * CR4.OSXSAVE, XCR0) is put in when it is read.
  */
 #include "x86/system.h"
 
@@ -31,7 +31,7 @@ static const struct {
 	uint32_t leaf, subleaf;
 	uint8_t reg, bit;
 } features[X86_F_COUNT] = {
-#define X86_FEATURE(name, leaf_, subleaf_, reg_, bit_)                                            \
+#define X86_FEATURE(name, leaf_, subleaf_, reg_, bit_)                                             \
 	[X86_F_##name] = {.leaf = leaf_, .subleaf = subleaf_, .reg = reg_, .bit = bit_},
 #include "x86/feature.def"
 #undef X86_FEATURE
@@ -42,43 +42,48 @@ static const struct {
 	uint32_t leaf;
 	uint8_t reg, bit, origin;
 } system_bits[] = {
-	{0x1, EDX, 2, OURS},   /* DE */
-	{0x1, EDX, 3, OURS},   /* PSE */
-	{0x1, EDX, 6, OURS},   /* PAE */
-	{0x1, EDX, 7, OURS},   /* MCE */
-	{0x1, EDX, 9, OURS},   /* APIC */
-	{0x1, EDX, 12, OURS},  /* MTRR: Linux wants them for PAT */
-	{0x1, EDX, 13, OURS},  /* PGE */
-	{0x1, EDX, 14, OURS},  /* MCA */
-	{0x1, EDX, 16, OURS},  /* PAT */
-	{0x1, EDX, 17, OURS},  /* PSE-36 */
-	{0x1, ECX, 17, OURS},  /* PCID */
-	{0x1, ECX, 24, OURS},  /* TSC deadline */
-	{0x1, ECX, 31, OURS},  /* hypervisor */
-	{0x6, EAX, 2, OURS},   /* ARAT: the APIC timer never stops */
-	{0x7, EBX, 1, OURS},   /* TSC_ADJUST */
-	{0x7, EBX, 7, OURS},   /* SMEP */
-	{0x7, EBX, 9, OURS},   /* ERMS */
-	{0x7, ECX, 2, OURS},   /* UMIP */
-	{0x7, EDX, 4, OURS},   /* FSRM */
-	{0x7, EDX, 29, OURS_ON_INTEL},	      /* ARCH_CAPABILITIES */
-	{0x80000001, ECX, 8, HOSTS},	      /* PREFETCHW */
-	{0x80000001, ECX, 22, OURS_ON_AMD},   /* topology extensions */
-	{0x80000001, EDX, 20, OURS},	      /* NX */
-	{0x80000001, EDX, 26, OURS},	      /* 1 GiB pages */
-	{0x80000001, EDX, 29, OURS},	      /* long mode */
-	{0x80000007, EDX, 8, HOSTS},	      /* invariant TSC */
-	{0x80000008, EBX, 2, OURS_ON_AMD},    /* FXSAVE always stores the error pointers */
-	{0x80000008, EBX, 26, OURS_ON_AMD},   /* no speculative store bypass: as ARCH_CAPABILITIES */
-	{0x80000021, EAX, 2, OURS_ON_AMD},    /* LFENCE serializes */
-	{0x80000021, EAX, 6, OURS_ON_AMD},    /* null selectors clear the base */
-	{0x80000021, EAX, 8, OURS_ON_AMD},    /* automatic IBRS: spares the guest its retpolines */
-	{0x80000021, EAX, 29, OURS_ON_AMD},   /* no speculative return stack overflow */
+	{0x1, EDX, 2, OURS},		    /* DE */
+	{0x1, EDX, 3, OURS},		    /* PSE */
+	{0x1, EDX, 6, OURS},		    /* PAE */
+	{0x1, EDX, 7, OURS},		    /* MCE */
+	{0x1, EDX, 9, OURS},		    /* APIC */
+	{0x1, EDX, 12, OURS},		    /* MTRR: Linux wants them for PAT */
+	{0x1, EDX, 13, OURS},		    /* PGE */
+	{0x1, EDX, 14, OURS},		    /* MCA */
+	{0x1, EDX, 16, OURS},		    /* PAT */
+	{0x1, EDX, 17, OURS},		    /* PSE-36 */
+	{0x1, ECX, 17, OURS},		    /* PCID */
+	{0x1, ECX, 24, OURS},		    /* TSC deadline */
+	{0x1, ECX, 31, OURS},		    /* hypervisor */
+	{0x6, EAX, 2, OURS},		    /* ARAT: the APIC timer never stops */
+	{0x7, EBX, 1, OURS},		    /* TSC_ADJUST */
+	{0x7, EBX, 7, OURS},		    /* SMEP */
+	{0x7, EBX, 9, OURS},		    /* ERMS */
+	{0x7, ECX, 2, OURS},		    /* UMIP */
+	{0x7, EDX, 4, OURS},		    /* FSRM */
+	{0x7, EDX, 29, OURS_ON_INTEL},	    /* ARCH_CAPABILITIES */
+	{0x80000001, ECX, 8, HOSTS},	    /* PREFETCHW */
+	{0x80000001, ECX, 22, OURS_ON_AMD}, /* topology extensions */
+	{0x80000001, EDX, 20, OURS},	    /* NX */
+	{0x80000001, EDX, 26, OURS},	    /* 1 GiB pages */
+	{0x80000001, EDX, 29, OURS},	    /* long mode */
+	{0x80000007, EDX, 8, HOSTS},	    /* invariant TSC */
+	{0x80000008, EBX, 2, OURS_ON_AMD},  /* FXSAVE always stores the error pointers */
+	{0x80000008, EBX, 26, OURS_ON_AMD}, /* no speculative store bypass: as ARCH_CAPABILITIES */
+	{0x80000021, EAX, 2, OURS_ON_AMD},  /* LFENCE serializes */
+	{0x80000021, EAX, 6, OURS_ON_AMD},  /* null selectors clear the base */
+	{0x80000021, EAX, 8, OURS_ON_AMD},  /* automatic IBRS: spares the guest its retpolines */
+	{0x80000021, EAX, 29, OURS_ON_AMD}, /* no speculative return stack overflow */
 };
 
 /* Copied from the host as they are: cache and TLB descriptors, brand string. */
 static const uint32_t host_leaves[] = {
-	0x2, 0x80000002, 0x80000003, 0x80000004, 0x80000005, 0x80000006,
+	0x2,
+	0x80000002,
+	0x80000003,
+	0x80000004,
+	0x80000005,
+	0x80000006,
 };
 
 /* Deterministic cache parameters, for leaves 4 and 8000001D: nothing is shared. */
@@ -175,16 +180,15 @@ static void add_leaf(struct x86_cpu *cpu, unsigned *count, uint32_t leaf, uint32
 static bool needs_avx(unsigned feature)
 {
 	return feature == X86_F_AVX || feature == X86_F_AVX2 || feature == X86_F_FMA ||
-		feature == X86_F_F16C || feature == X86_F_VAES || feature == X86_F_VPCLMUL;
+	       feature == X86_F_F16C || feature == X86_F_VAES || feature == X86_F_VPCLMUL;
 }
 
 static bool host_has(struct host *host, unsigned feature)
 {
-	const uint32_t *reg =
-		host_leaf(host, features[feature].leaf, features[feature].subleaf);
+	const uint32_t *reg = host_leaf(host, features[feature].leaf, features[feature].subleaf);
 
 	return reg[features[feature].reg] >> features[feature].bit & 1 &&
-		(host->avx || !needs_avx(feature));
+	       (host->avx || !needs_avx(feature));
 }
 
 static bool is_offered(struct host *host, unsigned feature, bool is_native)
@@ -279,7 +283,8 @@ static void add_leaves(struct x86_cpu *cpu, struct host *host)
 		reg[EBX] = reg[ECX] = reg[EDX] = 0;
 	add_leaf(cpu, &count, LEAF_EXTENDED, ANY_SUBLEAF, reg);
 	for (unsigned i = 0; i < sizeof(host_leaves) / sizeof(host_leaves[0]); i++) {
-		bool have = host_leaves[i] <= host->max_basic ||
+		bool have =
+			host_leaves[i] <= host->max_basic ||
 			(host_leaves[i] >= LEAF_EXTENDED && host_leaves[i] <= host->max_extended);
 
 		if (have)
@@ -313,10 +318,12 @@ static void add_leaves(struct x86_cpu *cpu, struct host *host)
 
 static bool has_system_bit(const struct x86_cpu *cpu, struct host *host, unsigned i)
 {
+	const uint32_t *reg;
+
 	switch (system_bits[i].origin) {
 	case HOSTS:
-		return host_leaf(host, system_bits[i].leaf, 0)[system_bits[i].reg] >>
-			system_bits[i].bit & 1;
+		reg = host_leaf(host, system_bits[i].leaf, 0);
+		return reg[system_bits[i].reg] >> system_bits[i].bit & 1;
 	case OURS_ON_INTEL:
 		return cpu->vendor == X86_VENDOR_INTEL;
 	case OURS_ON_AMD:
@@ -371,7 +378,7 @@ void x86_features_init(struct x86_cpu *cpu)
 	host_cpuid(0, 0, reg);
 	/* "AuthenticAMD", "HygonGenuine" */
 	cpu->vendor = reg[ECX] == 0x444d4163 || reg[ECX] == 0x656e6975 ? X86_VENDOR_AMD
-								     : X86_VENDOR_INTEL;
+								       : X86_VENDOR_INTEL;
 	cpu->signature = host_leaf(&host, 1, 0)[EAX];
 	cpu->maxphyaddr = physical_bits(&host);
 	pick_features(cpu, &host);

@@ -3,9 +3,9 @@
 /* Descriptors and gates in the GDT and LDT (SDM vol. 3, 3.4.5, 3.5, 5.8.3). */
 #include "x86/system.h"
 
-#define TI	    4u /* selector bit: the LDT */
-#define TYPE_SHIFT  40
-#define HIGH_ZERO   (0x1full << 8) /* type bits of the upper half of a 16-byte descriptor */
+#define TI	   4u /* selector bit: the LDT */
+#define TYPE_SHIFT 40
+#define HIGH_ZERO  (0x1full << 8) /* type bits of the upper half of a 16-byte descriptor */
 
 uint64_t x86_desc_base(const struct x86_desc *desc)
 {
@@ -60,8 +60,8 @@ static bool locate(const struct x86_cpu *cpu, uint16_t sel, unsigned size, uint6
 	return offset + size - 1 <= limit;
 }
 
-enum x86_result x86_desc_read(struct x86_cpu *cpu, uint16_t sel, unsigned vector, unsigned ext,
-	struct x86_desc *desc)
+enum x86_result x86_desc_read(
+	struct x86_cpu *cpu, uint16_t sel, unsigned vector, unsigned ext, struct x86_desc *desc)
 {
 	desc->high = 0;
 	if (!locate(cpu, sel, 8, &desc->gla))
@@ -69,8 +69,8 @@ enum x86_result x86_desc_read(struct x86_cpu *cpu, uint16_t sel, unsigned vector
 	return x86_read(cpu, desc->gla, &desc->low, 8, X86_ACC_TABLE_READ);
 }
 
-enum x86_result x86_desc_read_high(struct x86_cpu *cpu, uint16_t sel, unsigned vector, unsigned ext,
-	struct x86_desc *desc)
+enum x86_result x86_desc_read_high(
+	struct x86_cpu *cpu, uint16_t sel, unsigned vector, unsigned ext, struct x86_desc *desc)
 {
 	uint64_t gla;
 	enum x86_result res;

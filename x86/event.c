@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Copyright (c) 2026, the hyve authors */
 /*
- * Delivery of interrupts and exceptions through the IVT or the IDT (SDM vol. 3, chapter 6; vol. 1, 6.4;
- * virtual-8086 mode: vol. 3, 20.3).  A delivery collects everything in struct delivery, writes the
- * frame, and commits last; a fault on the way leaves the processor as it was.
+ * Delivery of interrupts and exceptions through the IVT or the IDT (SDM vol. 3, chapter 6; vol.
+ * 1, 6.4; virtual-8086 mode: vol. 3, 20.3).  A delivery collects everything in struct delivery,
+ * writes the frame, and commits last; a fault on the way leaves the processor as it was.
  */
 #include "x86/system.h"
 
@@ -31,9 +31,8 @@ static bool is_software(const struct x86_event *event)
 
 static uint64_t return_rip(const struct delivery *d)
 {
-	return is_software(d->event) || d->event->type == X86_EV_PRIV_SOFTEXC
-		? d->event->next_rip
-		: d->cpu->rip;
+	return is_software(d->event) || d->event->type == X86_EV_PRIV_SOFTEXC ? d->event->next_rip
+									      : d->cpu->rip;
 }
 
 /* Fault-class exceptions push RF set, so that the instruction restarts past its breakpoint. */
@@ -101,7 +100,7 @@ static bool is_gate_type(const struct x86_cpu *cpu, unsigned type)
 	if (type == X86_TYPE_INTR32 || type == X86_TYPE_TRAP32)
 		return true;
 	return !x86_is_long(cpu) &&
-		(type == X86_TYPE_INTR16 || type == X86_TYPE_TRAP16 || type == X86_TYPE_TASK);
+	       (type == X86_TYPE_INTR16 || type == X86_TYPE_TRAP16 || type == X86_TYPE_TASK);
 }
 
 static enum x86_result read_gate(struct delivery *d)

@@ -158,8 +158,8 @@ static enum x86_result check_gate_target(struct far *far)
 }
 
 /* The inner stack with the caller's SS:SP and the gate's count of parameters on it. */
-static enum x86_result inner_stack_legacy(struct far *far, unsigned cpl, unsigned word,
-	struct x86_seg *ss, struct x86_frame *frame)
+static enum x86_result inner_stack_legacy(
+	struct far *far, unsigned cpl, unsigned word, struct x86_seg *ss, struct x86_frame *frame)
 {
 	struct x86_cpu *cpu = far->cpu;
 	uint64_t sp, param;
@@ -189,8 +189,8 @@ static enum x86_result inner_stack_legacy(struct far *far, unsigned cpl, unsigne
 	return X86_DONE;
 }
 
-static enum x86_result inner_stack_64(struct far *far, unsigned cpl, struct x86_seg *ss,
-	struct x86_frame *frame)
+static enum x86_result inner_stack_64(
+	struct far *far, unsigned cpl, struct x86_seg *ss, struct x86_frame *frame)
 {
 	struct x86_cpu *cpu = far->cpu;
 	uint64_t rsp;
@@ -254,7 +254,8 @@ static enum x86_result to_system(struct far *far, const struct x86_desc *desc)
 	struct x86_cpu *cpu = far->cpu;
 	uint32_t access = x86_desc_access(desc);
 	unsigned type = X86_SEG_TYPE(access), dpl = X86_SEG_DPL(access);
-	bool is_call_gate = type == X86_TYPE_CALL32 || (type == X86_TYPE_CALL16 && !x86_is_long(cpu));
+	bool is_call_gate =
+		type == X86_TYPE_CALL32 || (type == X86_TYPE_CALL16 && !x86_is_long(cpu));
 	bool is_tss = type == X86_TYPE_TSS16 || type == X86_TYPE_TSS32;
 	enum x86_task_reason reason = far->is_call ? X86_TASK_CALL : X86_TASK_JMP;
 

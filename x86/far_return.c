@@ -3,8 +3,7 @@
 /* Far RET and IRET (SDM vol. 2; vol. 3, 5.8.6, 6.12, 6.14.3, 20.2). */
 #include "x86/system.h"
 
-#define IRET_BITS_16                                                                              \
-	(X86_FL_STATUS | X86_FL_DF | X86_RF_TF | X86_RF_IF | X86_RF_IOPL | X86_RF_NT)
+#define IRET_BITS_16 (X86_FL_STATUS | X86_FL_DF | X86_RF_TF | X86_RF_IF | X86_RF_IOPL | X86_RF_NT)
 #define IRET_BITS_32 (IRET_BITS_16 | X86_RF_RF | X86_RF_AC | X86_RF_ID)
 #define VIRTUAL_IF   (X86_RF_VIF | X86_RF_VIP)
 

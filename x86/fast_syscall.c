@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Copyright (c) 2026, the hyve authors */
 /*
- * SYSCALL, SYSRET, SYSENTER, SYSEXIT (SDM vol. 3, 5.8.7, 5.8.8; APM vol. 2, 6.1).  They load fixed, flat
- * segments without reading descriptors.  Intel knows SYSCALL in 64-bit mode only, AMD SYSENTER in legacy
- * mode only; we are the vendor that CPUID names.
+ * SYSCALL, SYSRET, SYSENTER, SYSEXIT (SDM vol. 3, 5.8.7, 5.8.8; APM vol. 2, 6.1).  They load fixed,
+ * flat segments without reading descriptors.  Intel knows SYSCALL in 64-bit mode only, AMD SYSENTER
+ * in legacy mode only; we are the vendor that CPUID names.
  */
 #include "x86/system.h"
 
@@ -22,8 +22,8 @@ static struct x86_seg flat(uint16_t sel, uint32_t access, unsigned dpl)
 }
 
 /* CS = `sel`, SS = the descriptor behind it. */
-static void load_flat(struct x86_cpu *cpu, uint16_t cs, uint16_t ss, bool is_64, unsigned cpl,
-	uint64_t rip)
+static void load_flat(
+	struct x86_cpu *cpu, uint16_t cs, uint16_t ss, bool is_64, unsigned cpl, uint64_t rip)
 {
 	struct x86_seg code = flat(cs, FLAT_CODE | (is_64 ? X86_SEG_L : X86_SEG_DB), cpl);
 
@@ -106,7 +106,7 @@ enum x86_result x86_sys_sysexit(struct x86_cpu *cpu, const struct x86_insn *insn
 		(to_64 && !(x86_canonical(rip) && x86_canonical(rsp))))
 		return x86_raise_error(cpu, X86_GP, 0);
 	cpu->gpr[X86_RSP] = to_64 ? rsp : (uint32_t)rsp;
-	load_flat(cpu, (uint16_t)(cs + (to_64 ? 32 : 16)), (uint16_t)(cs + (to_64 ? 40 : 24)), to_64,
-		3, to_64 ? rip : (uint32_t)rip);
+	load_flat(cpu, (uint16_t)(cs + (to_64 ? 32 : 16)), (uint16_t)(cs + (to_64 ? 40 : 24)),
+		to_64, 3, to_64 ? rip : (uint32_t)rip);
 	return X86_DONE;
 }

@@ -10,8 +10,8 @@ enum {
 };
 
 /* Linear address of push number `i`; #SS if it is not on the stack. */
-static enum x86_result locate(struct x86_cpu *cpu, const struct x86_frame *frame, unsigned i,
-	uint64_t *gla)
+static enum x86_result locate(
+	struct x86_cpu *cpu, const struct x86_frame *frame, unsigned i, uint64_t *gla)
 {
 	uint64_t offset = (frame->sp - (i + 1) * frame->word) & x86_mask(frame->sp_size);
 	bool ok;
@@ -22,7 +22,7 @@ static enum x86_result locate(struct x86_cpu *cpu, const struct x86_frame *frame
 	} else {
 		*gla = (uint32_t)(frame->ss->base + offset);
 		ok = !(frame->ss->access & X86_SEG_UNUSABLE) &&
-			x86_seg_range(frame->ss, offset, frame->word);
+		     x86_seg_range(frame->ss, offset, frame->word);
 	}
 	return ok ? X86_DONE : x86_raise_error(cpu, X86_SS_FAULT, frame->error);
 }
@@ -33,8 +33,8 @@ static unsigned store_acc(const struct x86_frame *frame)
 }
 
 /* SP wraps inside the frame, or the frame is longer than one write may be. */
-static enum x86_result write_scattered(struct x86_cpu *cpu, const struct x86_frame *frame,
-	const uint64_t *gla)
+static enum x86_result write_scattered(
+	struct x86_cpu *cpu, const struct x86_frame *frame, const uint64_t *gla)
 {
 	enum x86_result res = X86_DONE;
 
@@ -77,16 +77,16 @@ enum x86_result x86_stack_peek(struct x86_cpu *cpu, unsigned size, unsigned at, 
 	return x86_data_read(cpu, X86_SS, offset & x86_mask(x86_stack_size(cpu)), size, value);
 }
 
-static enum x86_result tss_read(struct x86_cpu *cpu, unsigned offset, void *buf, unsigned size,
-	unsigned ext)
+static enum x86_result tss_read(
+	struct x86_cpu *cpu, unsigned offset, void *buf, unsigned size, unsigned ext)
 {
 	if (cpu->tr.access & X86_SEG_UNUSABLE || offset + size - 1 > cpu->tr.limit)
 		return x86_raise_error(cpu, X86_TS, x86_sel_error(cpu->tr.sel, ext));
 	return x86_read(cpu, cpu->tr.base + offset, buf, size, X86_ACC_TABLE_READ);
 }
 
-enum x86_result x86_tss_stack(struct x86_cpu *cpu, unsigned cpl, unsigned ext, uint16_t *ss,
-	uint64_t *sp)
+enum x86_result x86_tss_stack(
+	struct x86_cpu *cpu, unsigned cpl, unsigned ext, uint16_t *ss, uint64_t *sp)
 {
 	bool is_32 = cpu->tr.access & 8; /* types 9 and 11 against 1 and 3 */
 	unsigned size = is_32 ? 4 : 2;

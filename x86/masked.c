@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Copyright (c) 2026, the hyve authors */
 /*
- * Vector accesses that touch only some elements: MASKMOVQ, MASKMOVDQU, VMASKMOV, gathers.  An element
- * whose mask is clear is not accessed and cannot fault (SDM vol. 2, VMASKMOV, VPGATHER).
+ * Vector accesses that touch only some elements: MASKMOVQ, MASKMOVDQU, VMASKMOV, gathers.  An
+ * element whose mask is clear is not accessed and cannot fault (SDM vol. 2, VMASKMOV, VPGATHER).
  */
 #include "x86/xstate.h"
 
@@ -46,8 +46,8 @@ static enum x86_result store_masked(struct x86_cpu *cpu, unsigned seg, uint64_t 
 			continue;
 		res = x86_linear(cpu, seg, (offset + i * size) & wrap, size, X86_ACC_WRITE, &gla);
 		if (res == X86_DONE)
-			res = x86_write(cpu, gla, value + i * size, size,
-				x86_acc(cpu, X86_ACC_WRITE));
+			res = x86_write(
+				cpu, gla, value + i * size, size, x86_acc(cpu, X86_ACC_WRITE));
 	}
 	return res;
 }
@@ -123,8 +123,8 @@ static enum x86_result load_masked(struct x86_cpu *cpu, const struct x86_insn *i
 		res = x86_linear(cpu, insn->mem.seg, (offset + i * size) & x86_mask(insn->addrsize),
 			size, X86_ACC_READ, &gla);
 		if (res == X86_DONE)
-			res = x86_read(cpu, gla, value + i * size, size,
-				x86_acc(cpu, X86_ACC_READ));
+			res = x86_read(
+				cpu, gla, value + i * size, size, x86_acc(cpu, X86_ACC_READ));
 	}
 	return res;
 }
@@ -183,25 +183,26 @@ static int64_t index_at(const struct gather *g, unsigned i)
 }
 
 /* x86_effective() leaves the vector index to us. */
-static enum x86_result gather_one(struct x86_cpu *cpu, const struct x86_insn *insn,
-	struct gather *g, unsigned i)
+static enum x86_result gather_one(
+	struct x86_cpu *cpu, const struct x86_insn *insn, struct gather *g, unsigned i)
 {
 	uint64_t offset = x86_effective(cpu, insn) + ((uint64_t)index_at(g, i) << insn->mem.scale);
 	uint64_t gla;
-	enum x86_result res = x86_linear(cpu, insn->mem.seg, offset & x86_mask(insn->addrsize),
-		g->size, X86_ACC_READ, &gla);
+	enum x86_result res = x86_linear(
+		cpu, insn->mem.seg, offset & x86_mask(insn->addrsize), g->size, X86_ACC_READ, &gla);
 
 	if (res == X86_DONE)
-		res = x86_read(cpu, gla, g->value + i * g->size, g->size,
-			x86_acc(cpu, X86_ACC_READ));
+		res = x86_read(
+			cpu, gla, g->value + i * g->size, g->size, x86_acc(cpu, X86_ACC_READ));
 	if (res == X86_DONE)
 		x86_bytes_zero(g->mask + i * g->size, g->size);
 	return res;
 }
 
 /*
- * Elements go from the lowest up.  A fault leaves those below it loaded and their masks clear, so that the
- * restarted instruction goes on where this one stopped; this is the state that the manual prescribes.
+ * Elements go from the lowest up.  A fault leaves those below it loaded and their masks clear, so
+ * that the restarted instruction goes on where this one stopped; this is the state that the manual
+ * prescribes.
  */
 enum x86_result x86_sys_gather(struct x86_cpu *cpu, const struct x86_insn *insn)
 {

@@ -13,8 +13,8 @@ struct piece {
 	uint64_t gpa;
 };
 
-void *x86_map_walk(struct x86_cpu *cpu, uint64_t gla, unsigned len, unsigned acc,
-	enum x86_result *res)
+void *x86_map_walk(
+	struct x86_cpu *cpu, uint64_t gla, unsigned len, unsigned acc, enum x86_result *res)
 {
 	struct x86_walk walk;
 	void *host;
@@ -30,7 +30,9 @@ void *x86_map_walk(struct x86_cpu *cpu, uint64_t gla, unsigned len, unsigned acc
 		return NULL;
 	cpu->exit = (struct x86_exit){
 		.reason = X86_EXIT_MMIO,
-		.mmio = {.gpa = walk.gpa, .gla = gla, .size = (uint8_t)len,
+		.mmio = {.gpa = walk.gpa,
+			.gla = gla,
+			.size = (uint8_t)len,
 			.write = acc & X86_ACC_WRITE},
 	};
 	return NULL;
@@ -88,8 +90,8 @@ static enum x86_result read_piece(struct x86_cpu *cpu, const struct piece *piece
 	return res;
 }
 
-static enum x86_result write_piece(struct x86_cpu *cpu, const struct piece *piece,
-	const uint8_t *buf)
+static enum x86_result write_piece(
+	struct x86_cpu *cpu, const struct piece *piece, const uint8_t *buf)
 {
 	enum x86_result res = X86_DONE;
 
@@ -117,8 +119,8 @@ enum x86_result x86_read(struct x86_cpu *cpu, uint64_t gla, void *buf, unsigned 
 	return res;
 }
 
-enum x86_result x86_write(struct x86_cpu *cpu, uint64_t gla, const void *buf, unsigned len,
-	unsigned acc)
+enum x86_result x86_write(
+	struct x86_cpu *cpu, uint64_t gla, const void *buf, unsigned len, unsigned acc)
 {
 	struct piece piece[2];
 	unsigned count, device;
@@ -130,7 +132,7 @@ enum x86_result x86_write(struct x86_cpu *cpu, uint64_t gla, const void *buf, un
 	device = piece[0].host != NULL;
 	res = write_piece(cpu, &piece[device], (const uint8_t *)buf + (device ? piece[0].len : 0));
 	if (res == X86_DONE)
-		res = write_piece(cpu, &piece[!device],
-			(const uint8_t *)buf + (device ? 0 : piece[0].len));
+		res = write_piece(
+			cpu, &piece[!device], (const uint8_t *)buf + (device ? 0 : piece[0].len));
 	return res;
 }

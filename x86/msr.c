@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Copyright (c) 2026, the hyve authors */
 /*
- * Model-specific registers (SDM vol. 4; APM vol. 2, appendix A): those that are part of struct x86_cpu,
- * and constants that guests expect of this processor.  All others are asked of the owner.
+ * Model-specific registers (SDM vol. 4; APM vol. 2, appendix A): those that are part of struct
+ * x86_cpu, and constants that guests expect of this processor.  All others are asked of the owner.
  */
 #include <stddef.h>
 
@@ -16,8 +16,9 @@
 
 /*
  * IA32_ARCH_CAPABILITIES: RDCL_NO, SKIP_L1DFL_VMENTRY, SSB_NO, MDS_NO, PSCHANGE_MC_NO, TAA_NO,
- * SBDR_SSDP_NO, FBSDP_NO, PSDP_NO, BHI_NO, PBRSB_NO, GDS_NO, RFDS_NO.  Translated code has no window onto
- * another privilege level's loads; the guest need not pay for closing one.
+ * SBDR_SSDP_NO, FBSDP_NO, PSDP_NO, BHI_NO, PBRSB_NO, GDS_NO, RFDS_NO.  The guest's permission
+ * checks are software here: page-table isolation and buffer clearing would cost it much and protect
+ * nothing.
  */
 #define ARCH_CAPABILITIES 0x0d10e179u
 
@@ -25,17 +26,17 @@ enum kind {
 	PLAIN,	   /* any value */
 	CANONICAL, /* #GP(0) on another */
 	PAT,
-	WORD,	   /* the upper half must be 0 */
+	WORD, /* the upper half must be 0 */
 	DEFTYPE,
-	FIXED,	   /* reads `value`, writes are ignored */
-	READONLY   /* reads `value`, writes are #GP(0) */
+	FIXED,	 /* reads `value`, writes are ignored */
+	READONLY /* reads `value`, writes are #GP(0) */
 };
 
 enum vendors { BOTH, INTEL, AMD };
 
 struct msr {
 	uint32_t number;
-	uint32_t last;	 /* end of a range of equals, or 0 */
+	uint32_t last; /* end of a range of equals, or 0 */
 	uint8_t kind;
 	uint8_t vendor;
 	uint16_t offset; /* in struct x86_cpu */
@@ -45,21 +46,21 @@ struct msr {
 #define IN_CPU(member) .offset = offsetof(struct x86_cpu, member)
 
 static const struct msr msrs[] = {
-	{0x17, .kind = FIXED},				   /* PLATFORM_ID */
-	{0x79, .kind = FIXED},				   /* BIOS_UPDT_TRIG */
-	{0x8b, .kind = FIXED},				   /* BIOS_SIGN_ID, PATCH_LEVEL */
-	{0xce, .kind = READONLY, .vendor = INTEL},	   /* PLATFORM_INFO */
-	{0xfe, .kind = READONLY},			   /* MTRRcap: no range registers */
+	{0x17, .kind = FIXED},			   /* PLATFORM_ID */
+	{0x79, .kind = FIXED},			   /* BIOS_UPDT_TRIG */
+	{0x8b, .kind = FIXED},			   /* BIOS_SIGN_ID, PATCH_LEVEL */
+	{0xce, .kind = READONLY, .vendor = INTEL}, /* PLATFORM_INFO */
+	{0xfe, .kind = READONLY},		   /* MTRRcap: no range registers */
 	{0x10a, .kind = READONLY, .vendor = INTEL, .value = ARCH_CAPABILITIES},
-	{0x140, .kind = FIXED, .vendor = INTEL},	   /* MISC_FEATURES_ENABLES */
+	{0x140, .kind = FIXED, .vendor = INTEL}, /* MISC_FEATURES_ENABLES */
 	{0x174, .kind = WORD, IN_CPU(sysenter_cs)},
 	{0x175, .kind = CANONICAL, IN_CPU(sysenter_esp)},
 	{0x176, .kind = CANONICAL, IN_CPU(sysenter_eip)},
-	{0x179, .kind = READONLY},			   /* MCG_CAP: no banks */
-	{0x17a, .kind = FIXED},				   /* MCG_STATUS */
+	{0x179, .kind = READONLY}, /* MCG_CAP: no banks */
+	{0x17a, .kind = FIXED},	   /* MCG_STATUS */
 	{0x1a0, .kind = FIXED, IN_CPU(misc_enable)},
-	{0x1d9, .kind = FIXED},				   /* DEBUGCTL */
-	{0x200, .last = 0x21f, .kind = FIXED},		   /* MTRR ranges */
+	{0x1d9, .kind = FIXED},		       /* DEBUGCTL */
+	{0x200, .last = 0x21f, .kind = FIXED}, /* MTRR ranges */
 	{MSR_FIXED_MTRR_LO, .last = MSR_FIXED_MTRR_HI, .kind = FIXED},
 	{0x277, .kind = PAT, IN_CPU(pat)},
 	{0x2ff, .kind = DEFTYPE, IN_CPU(mtrr_deftype)},
@@ -71,11 +72,11 @@ static const struct msr msrs[] = {
 	{0xc0000101, .kind = CANONICAL, IN_CPU(seg[X86_GS].base)},
 	{0xc0000102, .kind = CANONICAL, IN_CPU(kernel_gs_base)},
 	{0xc0000103, .kind = WORD, IN_CPU(tsc_aux)},
-	{0xc0010010, .kind = FIXED, .vendor = AMD},	   /* SYSCFG */
+	{0xc0010010, .kind = FIXED, .vendor = AMD},		       /* SYSCFG */
 	{0xc0010015, .kind = FIXED, .vendor = AMD, .value = 1u << 24}, /* HWCR: TSC at P0 rate */
-	{0xc001001f, .kind = FIXED, .vendor = AMD},	   /* NB_CFG */
-	{0xc0010020, .kind = FIXED, .vendor = AMD},	   /* patch loader */
-	{0xc0010055, .kind = FIXED, .vendor = AMD},	   /* interrupt pending message */
+	{0xc001001f, .kind = FIXED, .vendor = AMD},		       /* NB_CFG */
+	{0xc0010020, .kind = FIXED, .vendor = AMD},		       /* patch loader */
+	{0xc0010055, .kind = FIXED, .vendor = AMD}, /* interrupt pending message */
 	{0xc0010112, .last = 0xc0010113, .kind = FIXED, .vendor = AMD}, /* TSEG */
 	{0xc0011020, .last = 0xc0011028, .kind = FIXED, .vendor = AMD}, /* LS_CFG and others */
 	{0xc0011029, .kind = FIXED, .vendor = AMD, .value = 2}, /* DE_CFG: LFENCE serializes */
@@ -142,7 +143,7 @@ static bool is_legal(const struct msr *msr, uint64_t value)
 		return value <= UINT32_MAX;
 	case DEFTYPE: /* type, FE, E */
 		return (value & ~0xcffull) == 0 && (value & 0xff) <= 6 && (value & 0xff) != 2 &&
-			(value & 0xff) != 3;
+		       (value & 0xff) != 3;
 	case READONLY:
 		return false;
 	default:

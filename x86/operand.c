@@ -3,8 +3,8 @@
 /* Integer operands of SYSTEM instructions. */
 #include "x86/system.h"
 
-enum x86_result x86_operand_get(struct x86_cpu *cpu, const struct x86_insn *insn, unsigned i,
-	uint64_t *value)
+enum x86_result x86_operand_get(
+	struct x86_cpu *cpu, const struct x86_insn *insn, unsigned i, uint64_t *value)
 {
 	const struct x86_operand *op = &insn->op[i];
 
@@ -15,8 +15,8 @@ enum x86_result x86_operand_get(struct x86_cpu *cpu, const struct x86_insn *insn
 	return x86_data_read(cpu, insn->mem.seg, x86_effective(cpu, insn), op->size, value);
 }
 
-enum x86_result x86_operand_put(struct x86_cpu *cpu, const struct x86_insn *insn, unsigned i,
-	uint64_t value)
+enum x86_result x86_operand_put(
+	struct x86_cpu *cpu, const struct x86_insn *insn, unsigned i, uint64_t value)
 {
 	const struct x86_operand *op = &insn->op[i];
 

@@ -8,21 +8,21 @@
  *	PAE	 PDPT PD PT	8	4 KiB, 2 MiB; the four PDPTEs sit in cpu->pdpte
  *	4-level	 PML4 PDPT PD PT 8	4 KiB, 2 MiB, 1 GiB
  *
- * A walk first reads all entries and judges them; only one that succeeds sets accessed and dirty bits,
- * each by compare-and-swap.  An entry that changed in between starts the walk again.
+ * A walk first reads all entries and judges them; only one that succeeds sets accessed and dirty
+ *bits, each by compare-and-swap.  An entry that changed in between starts the walk again.
  */
 #include "x86/system.h"
 
-#define PTE_P	     (1ull << 0)
-#define PTE_W	     (1ull << 1)
-#define PTE_U	     (1ull << 2)
-#define PTE_A	     (1ull << 5)
-#define PTE_D	     (1ull << 6)
-#define PTE_PS	     (1ull << 7)
-#define PTE_G	     (1ull << 8)
-#define PTE_NX	     (1ull << 63)
+#define PTE_P	      (1ull << 0)
+#define PTE_W	      (1ull << 1)
+#define PTE_U	      (1ull << 2)
+#define PTE_A	      (1ull << 5)
+#define PTE_D	      (1ull << 6)
+#define PTE_PS	      (1ull << 7)
+#define PTE_G	      (1ull << 8)
+#define PTE_NX	      (1ull << 63)
 #define PTE_PAT_LARGE (1ull << 12)
-#define PTE_ADDR     0x000ffffffffff000ull
+#define PTE_ADDR      0x000ffffffffff000ull
 
 /* Error code of #PF (SDM vol. 3, figure 4-12). */
 enum { PF_P = 1, PF_W = 2, PF_U = 4, PF_RSVD = 8, PF_I = 16 };
@@ -81,8 +81,7 @@ static enum x86_result page_fault(const struct walk *walk, uint32_t error)
 	if (walk->acc & X86_ACC_USER)
 		error |= PF_U;
 	if (walk->acc & X86_ACC_EXEC &&
-		(cpu->cr4 & X86_CR4_SMEP ||
-			(cpu->cr4 & X86_CR4_PAE && cpu->efer & X86_EFER_NXE)))
+		(cpu->cr4 & X86_CR4_SMEP || (cpu->cr4 & X86_CR4_PAE && cpu->efer & X86_EFER_NXE)))
 		error |= PF_I;
 	return x86_raise_pf(cpu, walk->gla, error);
 }
@@ -122,7 +121,8 @@ static uint64_t large_reserved(const struct walk *walk, unsigned shift)
 
 	if (walk->format->entry_size == 8)
 		return ((1ull << shift) - 1) & PTE_ADDR & ~PTE_PAT_LARGE;
-	return PSE36_RESERVED | (((PTE_ADDR & ~((1ull << cpu->maxphyaddr) - 1)) >> 32 << 13) & PSE36_BITS);
+	return PSE36_RESERVED |
+	       (((PTE_ADDR & ~((1ull << cpu->maxphyaddr) - 1)) >> 32 << 13) & PSE36_BITS);
 }
 
 /* Does an entry of level `level` (0: the page table) with PS set map a page? */
@@ -230,8 +230,7 @@ static bool set_accessed_dirty(struct walk *walk)
 	for (unsigned i = 0; i < leaf; i++)
 		if (!set_bits(walk, &walk->step[i], PTE_A))
 			return false;
-	return set_bits(walk, &walk->step[leaf],
-		walk->acc & X86_ACC_WRITE ? PTE_A | PTE_D : PTE_A);
+	return set_bits(walk, &walk->step[leaf], walk->acc & X86_ACC_WRITE ? PTE_A | PTE_D : PTE_A);
 }
 
 static uint64_t leaf_base(const struct walk *walk)
@@ -326,8 +325,8 @@ enum x86_result x86_walk(struct x86_cpu *cpu, uint64_t gla, unsigned acc, struct
 
 enum x86_result x86_load_pdptes(struct x86_cpu *cpu, uint64_t cr3)
 {
-	uint64_t gpa = cr3 & 0xffffffe0u, reserved = PDPTE_RESERVED | above_maxphyaddr(cpu) |
-		(0xfffull << 52);
+	uint64_t gpa = cr3 & 0xffffffe0u,
+		 reserved = PDPTE_RESERVED | above_maxphyaddr(cpu) | (0xfffull << 52);
 	const uint64_t *host = cpu->ops->ram(cpu, gpa, 32, false);
 	uint64_t pdpte[4];
 

@@ -29,8 +29,7 @@ static enum x86_result check_bitmap(struct x86_cpu *cpu, uint16_t port, unsigned
 
 static enum x86_result check(struct x86_cpu *cpu, uint16_t port, unsigned size)
 {
-	bool is_free = !(cpu->cr0 & X86_CR0_PE) ||
-		(!x86_is_vm86(cpu) && cpu->cpl <= x86_iopl(cpu));
+	bool is_free = !(cpu->cr0 & X86_CR0_PE) || (!x86_is_vm86(cpu) && cpu->cpl <= x86_iopl(cpu));
 
 	return is_free ? X86_DONE : check_bitmap(cpu, port, size);
 }
@@ -39,8 +38,8 @@ static enum x86_result check(struct x86_cpu *cpu, uint16_t port, unsigned size)
 static enum x86_result in_out(struct x86_cpu *cpu, const struct x86_insn *insn, bool in)
 {
 	const struct x86_operand *data = &insn->op[in ? 0 : 1], *where = &insn->op[in ? 1 : 0];
-	uint16_t port = where->kind == X86_OK_IMM ? (uint8_t)insn->imm
-						  : (uint16_t)cpu->gpr[X86_RDX];
+	uint16_t port =
+		where->kind == X86_OK_IMM ? (uint8_t)insn->imm : (uint16_t)cpu->gpr[X86_RDX];
 	enum x86_result res = check(cpu, port, data->size);
 
 	if (res != X86_DONE)
@@ -75,8 +74,12 @@ static enum x86_result string(struct x86_cpu *cpu, const struct x86_insn *insn, 
 		return x86_done(cpu, insn);
 	cpu->exit = (struct x86_exit){
 		.reason = X86_EXIT_IO_STRING,
-		.io = {.port = port, .size = size, .in = in, .rep = insn->rep != 0,
-			.addrsize = insn->addrsize, .seg = seg},
+		.io = {.port = port,
+			.size = size,
+			.in = in,
+			.rep = insn->rep != 0,
+			.addrsize = insn->addrsize,
+			.seg = seg},
 	};
 	return X86_EXIT;
 }

@@ -11,9 +11,10 @@ bool x86_seg_range(const struct x86_seg *seg, uint64_t offset, unsigned size)
 	uint64_t last = offset + (size ? size - 1 : 0);
 	unsigned type = X86_SEG_TYPE(seg->access);
 
-	if (seg->access & X86_SEG_S && (type & (X86_SEG_CODE | X86_SEG_EXPANDDOWN)) == X86_SEG_EXPANDDOWN)
+	if (seg->access & X86_SEG_S &&
+		(type & (X86_SEG_CODE | X86_SEG_EXPANDDOWN)) == X86_SEG_EXPANDDOWN)
 		return offset > seg->limit &&
-			last <= (seg->access & X86_SEG_DB ? UINT32_MAX : UINT16_MAX);
+		       last <= (seg->access & X86_SEG_DB ? UINT32_MAX : UINT16_MAX);
 	/* A flat segment has no end: the access goes on at 0. */
 	return last <= seg->limit || seg->limit == UINT32_MAX;
 }
@@ -29,8 +30,8 @@ static bool type_allows(const struct x86_seg *seg, unsigned acc)
 	return !(acc & X86_ACC_WRITE) || type & X86_SEG_RW;
 }
 
-static enum x86_result linear_64(struct x86_cpu *cpu, unsigned seg, uint64_t offset, unsigned size,
-	uint64_t *gla)
+static enum x86_result linear_64(
+	struct x86_cpu *cpu, unsigned seg, uint64_t offset, unsigned size, uint64_t *gla)
 {
 	*gla = offset;
 	if (seg == X86_FS || seg == X86_GS)
@@ -100,8 +101,8 @@ static bool is_data_loadable(const struct x86_cpu *cpu, uint32_t access, unsigne
 	return rpl <= dpl && cpu->cpl <= dpl;
 }
 
-enum x86_result x86_check_data(struct x86_cpu *cpu, uint16_t sel, unsigned vector, unsigned ext,
-	struct x86_seg *seg)
+enum x86_result x86_check_data(
+	struct x86_cpu *cpu, uint16_t sel, unsigned vector, unsigned ext, struct x86_seg *seg)
 {
 	struct x86_desc desc;
 	uint32_t access;
@@ -178,7 +179,8 @@ void x86_drop_inner_segments(struct x86_cpu *cpu)
 			uint64_t base = seg->base;
 
 			*seg = x86_null_seg(0, 0);
-			if (x86_is_long(cpu)) /* the bases of FS and GS live on (SDM vol. 3, 3.4.4) */
+			if (x86_is_long(
+				    cpu)) /* the bases of FS and GS live on (SDM vol. 3, 3.4.4) */
 				seg->base = base;
 		}
 	}

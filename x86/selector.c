@@ -88,8 +88,8 @@ enum x86_result x86_sys_load_far(struct x86_cpu *cpu, const struct x86_insn *ins
 	enum x86_result res = x86_data_read(cpu, insn->mem.seg, offset, size, &value);
 
 	if (res == X86_DONE)
-		res = x86_data_read(cpu, insn->mem.seg, (offset + size) & x86_mask(insn->addrsize),
-			2, &sel);
+		res = x86_data_read(
+			cpu, insn->mem.seg, (offset + size) & x86_mask(insn->addrsize), 2, &sel);
 	if (res == X86_DONE)
 		res = x86_load_seg(cpu, seg, (uint16_t)sel);
 	if (res != X86_DONE)
@@ -190,15 +190,15 @@ enum x86_result x86_sys_ltr(struct x86_cpu *cpu, const struct x86_insn *insn)
 /* ---- questions about a selector, answered in ZF ---- */
 
 /* System types that LAR and LSL know, one bit each (SDM vol. 2, LAR and LSL). */
-#define BIT(type)     (1u << X86_TYPE_##type)
-#define LSL_LEGACY    (BIT(TSS16) | BIT(LDT) | BIT(TSS16_BUSY) | BIT(TSS32) | BIT(TSS32_BUSY))
-#define LAR_LEGACY    (LSL_LEGACY | BIT(CALL16) | BIT(TASK) | BIT(CALL32))
-#define LSL_LONG      (BIT(LDT) | BIT(TSS32) | BIT(TSS32_BUSY))
-#define LAR_LONG      (LSL_LONG | BIT(CALL32))
+#define BIT(type)  (1u << X86_TYPE_##type)
+#define LSL_LEGACY (BIT(TSS16) | BIT(LDT) | BIT(TSS16_BUSY) | BIT(TSS32) | BIT(TSS32_BUSY))
+#define LAR_LEGACY (LSL_LEGACY | BIT(CALL16) | BIT(TASK) | BIT(CALL32))
+#define LSL_LONG   (BIT(LDT) | BIT(TSS32) | BIT(TSS32_BUSY))
+#define LAR_LONG   (LSL_LONG | BIT(CALL32))
 
 /*
- * Reads the descriptor in operand `i`; *visible: it exists and the privilege rules let the caller look.
- * Selectors out of range are an answer here, not a fault.
+ * Reads the descriptor in operand `i`; *visible: it exists and the privilege rules let the caller
+ * look. Selectors out of range are an answer here, not a fault.
  */
 static enum x86_result probe(struct x86_cpu *cpu, const struct x86_insn *insn, unsigned i,
 	unsigned system_types, struct x86_desc *desc, bool *visible)

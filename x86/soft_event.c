@@ -3,8 +3,8 @@
 /* Instructions that raise an interrupt or exception: INT n, INT3, INTO, INT1, BOUND, UDn. */
 #include "x86/system.h"
 
-static enum x86_result soft_event(struct x86_cpu *cpu, const struct x86_insn *insn, uint8_t vector,
-	enum x86_event_type type)
+static enum x86_result soft_event(
+	struct x86_cpu *cpu, const struct x86_insn *insn, uint8_t vector, enum x86_event_type type)
 {
 	struct x86_event event = {
 		.vector = vector,

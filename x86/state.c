@@ -105,22 +105,22 @@ enum x86_result x86_raise(struct x86_cpu *cpu, unsigned vector)
 
 enum x86_result x86_raise_error(struct x86_cpu *cpu, unsigned vector, uint32_t error)
 {
-	cpu->fault = (struct x86_fault){
-		.vector = (uint8_t)vector, .has_error = true, .error = error};
+	cpu->fault =
+		(struct x86_fault){.vector = (uint8_t)vector, .has_error = true, .error = error};
 	return X86_FAULT;
 }
 
 enum x86_result x86_raise_pf(struct x86_cpu *cpu, uint64_t gla, uint32_t error)
 {
-	cpu->fault = (struct x86_fault){
-		.vector = X86_PF, .has_error = true, .error = error, .cr2 = gla};
+	cpu->fault =
+		(struct x86_fault){.vector = X86_PF, .has_error = true, .error = error, .cr2 = gla};
 	return X86_FAULT;
 }
 
 void x86_set_rflags(struct x86_cpu *cpu, uint64_t value, uint64_t mask)
 {
 	uint64_t may = X86_FL_STATUS | X86_FL_DF | X86_RF_TF | X86_RF_NT | X86_RF_RF | X86_RF_AC |
-		X86_RF_ID;
+		       X86_RF_ID;
 
 	if (cpu->cpl <= x86_iopl(cpu))
 		may |= X86_RF_IF;

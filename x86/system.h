@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Copyright (c) 2026, the hyve authors */
 /*
- * What the system half of x86/ shares among its files: the mode of the processor, descriptors, stack
- * frames of gates, and one function per SYSTEM instruction.  For the files of x86/ only.
+ * What the system half of x86/ shares among its files: the mode of the processor, descriptors,
+ * stack frames of gates, and one function per SYSTEM instruction.  For the files of x86/ only.
  */
 #ifndef X86_SYSTEM_H
 #define X86_SYSTEM_H
@@ -11,7 +11,10 @@
 #include "x86/cpu.h"
 #include "x86/data.h"
 
-/* Accesses to descriptor tables and the TSS: as the supervisor, whatever the CPL (SDM vol. 3, 4.6.1). */
+/*
+ * Accesses to descriptor tables and the TSS: as the supervisor, whatever the CPL (SDM vol.
+ * 3, 4.6.1).
+ */
 #define X86_ACC_TABLE_READ  (X86_ACC_READ | X86_ACC_IMPLICIT)
 #define X86_ACC_TABLE_WRITE (X86_ACC_WRITE | X86_ACC_IMPLICIT)
 
@@ -52,9 +55,18 @@ static inline unsigned x86_iopl(const struct x86_cpu *cpu)
 
 /* Types of system descriptors (SDM vol. 3, table 3-2); bit 1 of a TSS type means busy. */
 enum {
-	X86_TYPE_TSS16 = 1, X86_TYPE_LDT = 2, X86_TYPE_TSS16_BUSY = 3, X86_TYPE_CALL16 = 4,
-	X86_TYPE_TASK = 5, X86_TYPE_INTR16 = 6, X86_TYPE_TRAP16 = 7, X86_TYPE_TSS32 = 9,
-	X86_TYPE_TSS32_BUSY = 11, X86_TYPE_CALL32 = 12, X86_TYPE_INTR32 = 14, X86_TYPE_TRAP32 = 15
+	X86_TYPE_TSS16 = 1,
+	X86_TYPE_LDT = 2,
+	X86_TYPE_TSS16_BUSY = 3,
+	X86_TYPE_CALL16 = 4,
+	X86_TYPE_TASK = 5,
+	X86_TYPE_INTR16 = 6,
+	X86_TYPE_TRAP16 = 7,
+	X86_TYPE_TSS32 = 9,
+	X86_TYPE_TSS32_BUSY = 11,
+	X86_TYPE_CALL32 = 12,
+	X86_TYPE_INTR32 = 14,
+	X86_TYPE_TRAP32 = 15
 };
 
 #define X86_SEG_CODE	   8u /* type bits of code and data segments */
@@ -97,11 +109,11 @@ static inline uint16_t x86_gate_sel(const struct x86_desc *gate)
 uint64_t x86_gate_offset(const struct x86_desc *gate);
 
 /* Reads the 8 bytes that `sel` names; beyond the table's limit: `vector`(sel | ext). */
-enum x86_result x86_desc_read(struct x86_cpu *cpu, uint16_t sel, unsigned vector, unsigned ext,
-	struct x86_desc *desc);
+enum x86_result x86_desc_read(
+	struct x86_cpu *cpu, uint16_t sel, unsigned vector, unsigned ext, struct x86_desc *desc);
 /* The same for a descriptor that has 16 bytes in long mode, once `desc` is known to be one. */
-enum x86_result x86_desc_read_high(struct x86_cpu *cpu, uint16_t sel, unsigned vector, unsigned ext,
-	struct x86_desc *desc);
+enum x86_result x86_desc_read_high(
+	struct x86_cpu *cpu, uint16_t sel, unsigned vector, unsigned ext, struct x86_desc *desc);
 /* Sets type bits (accessed, TSS busy) of a descriptor in memory and in `desc`, or clears them. */
 enum x86_result x86_desc_mark(struct x86_cpu *cpu, struct x86_desc *desc, unsigned type, bool set);
 
@@ -123,8 +135,8 @@ enum x86_result x86_check_ss(struct x86_cpu *cpu, uint16_t sel, unsigned cpl, un
 	unsigned ext, struct x86_seg *ss);
 
 /* The same for DS, ES, FS, GS, where the null selector is welcome; not present is #NP. */
-enum x86_result x86_check_data(struct x86_cpu *cpu, uint16_t sel, unsigned vector, unsigned ext,
-	struct x86_seg *seg);
+enum x86_result x86_check_data(
+	struct x86_cpu *cpu, uint16_t sel, unsigned vector, unsigned ext, struct x86_seg *seg);
 
 /* ---- stack frames (frame.c) ---- */
 
@@ -133,11 +145,11 @@ enum x86_result x86_check_data(struct x86_cpu *cpu, uint16_t sel, unsigned vecto
 /* Words to be pushed by a gate or an event onto a stack that may not be the current one yet. */
 struct x86_frame {
 	const struct x86_seg *ss;
-	uint64_t sp;	   /* before the first push */
-	unsigned sp_size;  /* 2, 4 or 8 bytes of SP are used */
-	unsigned cpl;	   /* privilege of the stores */
-	uint32_t error;	   /* error code of #SS */
-	unsigned word;	   /* bytes per push */
+	uint64_t sp;	  /* before the first push */
+	unsigned sp_size; /* 2, 4 or 8 bytes of SP are used */
+	unsigned cpl;	  /* privilege of the stores */
+	uint32_t error;	  /* error code of #SS */
+	unsigned word;	  /* bytes per push */
 	unsigned count;
 	uint64_t words[X86_FRAME_MAX];
 };
@@ -156,8 +168,8 @@ uint64_t x86_frame_rsp(const struct x86_frame *frame, uint64_t old_rsp);
 enum x86_result x86_stack_peek(struct x86_cpu *cpu, unsigned size, unsigned at, uint64_t *value);
 
 /* SS:SP for privilege `cpl` out of the current TSS. #TS(tr | ext) if it is too short. */
-enum x86_result x86_tss_stack(struct x86_cpu *cpu, unsigned cpl, unsigned ext, uint16_t *ss,
-	uint64_t *sp);
+enum x86_result x86_tss_stack(
+	struct x86_cpu *cpu, unsigned cpl, unsigned ext, uint16_t *ss, uint64_t *sp);
 /* RSP0..2 (index 0..2) or IST1..7 (index 4..10) of a 64-bit TSS; #SS(ext) if not canonical. */
 enum x86_result x86_tss_rsp(struct x86_cpu *cpu, unsigned index, unsigned ext, uint64_t *rsp);
 
@@ -166,17 +178,17 @@ enum x86_result x86_tss_rsp(struct x86_cpu *cpu, unsigned index, unsigned ext, u
 /* Puts CS, the privilege level and rip in place; nothing is checked. */
 void x86_set_cs(struct x86_cpu *cpu, const struct x86_seg *cs, unsigned cpl, uint64_t rip);
 /* Is `rip` inside the code segment, or canonical if that is 64-bit?  #GP(ext) if not. */
-enum x86_result x86_check_rip(struct x86_cpu *cpu, const struct x86_seg *cs, uint64_t rip,
-	unsigned ext);
+enum x86_result x86_check_rip(
+	struct x86_cpu *cpu, const struct x86_seg *cs, uint64_t rip, unsigned ext);
 /* TASK_SWITCH exit. */
 enum x86_result x86_exit_task(struct x86_cpu *cpu, uint16_t sel, enum x86_task_reason reason);
 
 /* ---- operands of SYSTEM instructions (operand.c) ---- */
 
-enum x86_result x86_operand_get(struct x86_cpu *cpu, const struct x86_insn *insn, unsigned i,
-	uint64_t *value);
-enum x86_result x86_operand_put(struct x86_cpu *cpu, const struct x86_insn *insn, unsigned i,
-	uint64_t value);
+enum x86_result x86_operand_get(
+	struct x86_cpu *cpu, const struct x86_insn *insn, unsigned i, uint64_t *value);
+enum x86_result x86_operand_put(
+	struct x86_cpu *cpu, const struct x86_insn *insn, unsigned i, uint64_t value);
 /* Linear address of the memory operand, `size` bytes checked for `acc`; never #AC. */
 enum x86_result x86_operand_linear(struct x86_cpu *cpu, const struct x86_insn *insn, unsigned size,
 	unsigned acc, uint64_t *gla);
@@ -217,13 +229,11 @@ x86_system_fn x86_sys_lar, x86_sys_lsl, x86_sys_verr, x86_sys_verw, x86_sys_arpl
 /* table.c */
 x86_system_fn x86_sys_lgdt, x86_sys_lidt, x86_sys_sgdt, x86_sys_sidt;
 /* control_insn.c */
-x86_system_fn x86_sys_mov, x86_sys_clts, x86_sys_lmsw, x86_sys_smsw, x86_sys_xgetbv,
-	x86_sys_xsetbv, x86_sys_invlpg, x86_sys_invpcid, x86_sys_swapgs, x86_sys_rdbase,
-	x86_sys_wrbase;
+x86_system_fn x86_sys_mov, x86_sys_clts, x86_sys_lmsw, x86_sys_smsw, x86_sys_xgetbv, x86_sys_xsetbv,
+	x86_sys_invlpg, x86_sys_invpcid, x86_sys_swapgs, x86_sys_rdbase, x86_sys_wrbase;
 /* machine_insn.c */
 x86_system_fn x86_sys_rdmsr, x86_sys_wrmsr, x86_sys_cpuid, x86_sys_rdtsc, x86_sys_rdtscp,
-	x86_sys_rdpid, x86_sys_rdpmc, x86_sys_hlt, x86_sys_pause, x86_sys_nothing,
-	x86_sys_clflush;
+	x86_sys_rdpid, x86_sys_rdpmc, x86_sys_hlt, x86_sys_pause, x86_sys_nothing, x86_sys_clflush;
 /* flags_insn.c */
 x86_system_fn x86_sys_cli, x86_sys_sti, x86_sys_clac, x86_sys_stac;
 /* port.c */

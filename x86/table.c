@@ -8,8 +8,8 @@ static unsigned base_size(const struct x86_insn *insn)
 	return insn->code_size == 64 ? 8 : 4;
 }
 
-static enum x86_result load(struct x86_cpu *cpu, const struct x86_insn *insn, uint64_t *base,
-	uint32_t *limit)
+static enum x86_result load(
+	struct x86_cpu *cpu, const struct x86_insn *insn, uint64_t *base, uint32_t *limit)
 {
 	unsigned size = base_size(insn);
 	uint64_t gla, value = 0;
@@ -32,8 +32,8 @@ static enum x86_result load(struct x86_cpu *cpu, const struct x86_insn *insn, ui
 	return x86_done(cpu, insn);
 }
 
-static enum x86_result store(struct x86_cpu *cpu, const struct x86_insn *insn, uint64_t base,
-	uint32_t limit)
+static enum x86_result store(
+	struct x86_cpu *cpu, const struct x86_insn *insn, uint64_t base, uint32_t limit)
 {
 	unsigned size = base_size(insn);
 	uint16_t word = (uint16_t)limit;

@@ -3,31 +3,38 @@
 /*
  * Hardware task switches (SDM vol. 3, chapter 7; the order of steps is 7.3's).
  *
- * Up to the commit nothing but the old TSS has been written and a fault belongs to the old task; from
- * there on the processor stands in the new one, and faults of its selectors are raised there.
+ * Up to the commit nothing but the old TSS has been written and a fault belongs to the old task;
+ * from there on the processor stands in the new one, and faults of its selectors are raised there.
  */
 #include "x86/system.h"
 
-#define BUSY	    2u		 /* type bit */
-#define DR6_BT	    (1ull << 15) /* the new task's T flag is set */
-#define DR7_LOCAL   0x155ull	 /* L0..L3, LE */
-#define TSS_MAX	    104u
-#define TASK_FLAGS  0x3f7fd7ull
+#define BUSY	   2u		/* type bit */
+#define DR6_BT	   (1ull << 15) /* the new task's T flag is set */
+#define DR7_LOCAL  0x155ull	/* L0..L3, LE */
+#define TSS_MAX	   104u
+#define TASK_FLAGS 0x3f7fd7ull
 
 struct layout {
 	uint8_t word; /* bytes per field */
 	uint8_t size; /* of the whole TSS */
 	uint8_t cr3;  /* offset, 0 if there is none */
-	uint8_t saved, saved_end; /* the part that a switch away writes: IP, FLAGS, GPRs, segments */
-	uint8_t segs; /* how many: ES, CS, SS, DS and perhaps FS, GS */
+	uint8_t saved,
+		saved_end; /* the part that a switch away writes: IP, FLAGS, GPRs, segments */
+	uint8_t segs;	   /* how many: ES, CS, SS, DS and perhaps FS, GS */
 	uint8_t ldt;
 	uint8_t trap; /* the T flag's byte, 0 if there is none */
 };
 
 static const struct layout layout_16 = {
 	.word = 2, .size = 44, .saved = 0x0e, .saved_end = 0x2a, .segs = 4, .ldt = 0x2a};
-static const struct layout layout_32 = {.word = 4, .size = 104, .cr3 = 0x1c, .saved = 0x20,
-	.saved_end = 0x60, .segs = 6, .ldt = 0x60, .trap = 0x64};
+static const struct layout layout_32 = {.word = 4,
+	.size = 104,
+	.cr3 = 0x1c,
+	.saved = 0x20,
+	.saved_end = 0x60,
+	.segs = 6,
+	.ldt = 0x60,
+	.trap = 0x64};
 
 struct task_switch {
 	struct x86_cpu *cpu;
@@ -71,16 +78,15 @@ static enum x86_result check_new(struct task_switch *ts)
 	if (res != X86_DONE)
 		return res;
 	access = x86_desc_access(&ts->desc);
-	if ((access & 0x15) != X86_TYPE_TSS16 ||
-		!(access & BUSY) == (ts->reason == X86_TASK_IRET))
+	if ((access & 0x15) != X86_TYPE_TSS16 || !(access & BUSY) == (ts->reason == X86_TASK_IRET))
 		return x86_raise_error(cpu, vector, error);
 	if (!(access & X86_SEG_P))
 		return x86_raise_error(cpu, X86_NP, error);
 	ts->layout = layout_of(access);
 	if (x86_desc_limit(&ts->desc) < ts->layout->size - 1u)
 		return x86_raise_error(cpu, X86_TS, error);
-	return x86_read(cpu, x86_desc_base(&ts->desc), ts->image, ts->layout->size,
-		X86_ACC_TABLE_READ);
+	return x86_read(
+		cpu, x86_desc_base(&ts->desc), ts->image, ts->layout->size, X86_ACC_TABLE_READ);
 }
 
 /* The old TSS's descriptor, for its busy bit, and room in it. */
@@ -141,8 +147,8 @@ static enum x86_result link_tasks(struct task_switch *ts)
 }
 
 /*
- * CS and SS keep the old hidden parts until both new ones have been validated, so that a fault of the new
- * state can be delivered; the others can only be null meanwhile.
+ * CS and SS keep the old hidden parts until both new ones have been validated, so that a fault of
+ * the new state can be delivered; the others can only be null meanwhile.
  */
 static void load_selectors(struct task_switch *ts, unsigned at)
 {
@@ -250,8 +256,8 @@ static enum x86_result load_segments(struct task_switch *ts)
 	cpu->seg[X86_CS] = cs;
 	cpu->seg[X86_SS] = ss;
 	for (unsigned i = 0; i < sizeof(data) && res == X86_DONE; i++)
-		res = x86_check_data(cpu, cpu->seg[data[i]].sel, X86_TS, ts->ext,
-			&cpu->seg[data[i]]);
+		res = x86_check_data(
+			cpu, cpu->seg[data[i]].sel, X86_TS, ts->ext, &cpu->seg[data[i]]);
 	return res;
 }
 

@@ -11,8 +11,8 @@ void x86_set_cs(struct x86_cpu *cpu, const struct x86_seg *cs, unsigned cpl, uin
 	cpu->rip = rip;
 }
 
-enum x86_result x86_check_rip(struct x86_cpu *cpu, const struct x86_seg *cs, uint64_t rip,
-	unsigned ext)
+enum x86_result x86_check_rip(
+	struct x86_cpu *cpu, const struct x86_seg *cs, uint64_t rip, unsigned ext)
 {
 	bool is_64 = x86_is_long(cpu) && cs->access & X86_SEG_L;
 

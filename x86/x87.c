@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Copyright (c) 2026, the hyve authors */
 /*
- * FNSTENV, FLDENV, FNSAVE, FRSTOR (SDM vol. 1, 8.1.10).  Seven words of 2 or 4 bytes: control, status and
- * tag words, then the instruction and operand pointers, which we do not keep and store as zeros.
+ * FNSTENV, FLDENV, FNSAVE, FRSTOR (SDM vol. 1, 8.1.10).  Seven words of 2 or 4 bytes: control,
+ * status and tag words, then the instruction and operand pointers, which we do not keep and store
+ * as zeros.
  */
 #include "x86/xstate.h"
 

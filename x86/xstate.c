@@ -3,9 +3,9 @@
 /*
  * FXSAVE, FXRSTOR, the XSAVE family (SDM vol. 1, 10.5 and chapter 13).
  *
- * The registers go through cpu->fpu, where components are picked, and only then to or from the guest.
- * With x87, SSE and AVX as the only components, the compacted format has the same layout as the standard
- * one; they differ in the header and in what happens to MXCSR.
+ * The registers go through cpu->fpu, where components are picked, and only then to or from the
+ * guest. With x87, SSE and AVX as the only components, the compacted format has the same layout as
+ * the standard one; they differ in the header and in what happens to MXCSR.
  */
 #include "x86/xstate.h"
 
@@ -131,8 +131,8 @@ static unsigned area_size(uint64_t components)
 }
 
 /*
- * Builds in `image`, which holds what the area holds now, what it shall hold.  `components` are those
- * written; MXCSR goes with SSE or AVX.
+ * Builds in `image`, which holds what the area holds now, what it shall hold.  `components` are
+ * those written; MXCSR goes with SSE or AVX.
  */
 static void fill_area(const struct x86_cpu *cpu, uint8_t *image, uint64_t components, bool mxcsr)
 {
@@ -153,8 +153,8 @@ static uint64_t in_use_with_mxcsr(const struct x86_cpu *cpu, uint64_t in_use)
 }
 
 /* Read-modify-write of the whole area: the bytes in between keep their values. */
-static enum x86_result save(struct x86_cpu *cpu, const struct x86_insn *insn, bool optimized,
-	bool compacted)
+static enum x86_result save(
+	struct x86_cpu *cpu, const struct x86_insn *insn, bool optimized, bool compacted)
 {
 	uint64_t rfbm = requested(cpu), gla, in_use, components, header;
 	unsigned size = area_size(rfbm), acc = X86_ACC_READ | X86_ACC_WRITE;
@@ -169,10 +169,11 @@ static enum x86_result save(struct x86_cpu *cpu, const struct x86_insn *insn, bo
 	if (compacted)
 		in_use = in_use_with_mxcsr(cpu, in_use);
 	components = optimized || compacted ? rfbm & in_use : rfbm;
-	fill_area(cpu, image, components,
-		compacted ? components & XS_SSE : rfbm & (XS_SSE | XS_AVX));
+	fill_area(
+		cpu, image, components, compacted ? components & XS_SSE : rfbm & (XS_SSE | XS_AVX));
 	header = xs_get64(image, XS_XSTATE_BV);
-	xs_put64(image, XS_XSTATE_BV, compacted ? rfbm & in_use : (header & ~rfbm) | (rfbm & in_use));
+	xs_put64(image, XS_XSTATE_BV,
+		compacted ? rfbm & in_use : (header & ~rfbm) | (rfbm & in_use));
 	if (compacted)
 		xs_put64(image, XS_XCOMP_BV, rfbm | COMPACTED);
 	res = x86_write(cpu, gla, image, size, x86_acc(cpu, X86_ACC_WRITE));
@@ -222,8 +223,8 @@ static bool pick_mxcsr(const struct x86_cpu *cpu, const uint8_t *image, uint64_t
 }
 
 /* Returns the components that are in use afterwards, out of those in use before. */
-static uint64_t load_components(struct x86_cpu *cpu, const uint8_t *image, uint64_t rfbm,
-	uint64_t in_use)
+static uint64_t load_components(
+	struct x86_cpu *cpu, const uint8_t *image, uint64_t rfbm, uint64_t in_use)
 {
 	uint64_t bv = xs_get64(image, XS_XSTATE_BV);
 	uint64_t kept = x86_is_64bit(cpu) ? in_use & ~rfbm : in_use; /* the upper eight registers */
@@ -251,8 +252,8 @@ static uint64_t load_components(struct x86_cpu *cpu, const uint8_t *image, uint6
 }
 
 /* The header first: it says how long the area is. */
-static enum x86_result read_area(struct x86_cpu *cpu, const struct x86_insn *insn, uint64_t rfbm,
-	uint8_t *image)
+static enum x86_result read_area(
+	struct x86_cpu *cpu, const struct x86_insn *insn, uint64_t rfbm, uint8_t *image)
 {
 	unsigned acc = x86_acc(cpu, X86_ACC_READ);
 	uint64_t gla, bv;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Copyright (c) 2026, the hyve authors */
 /*
- * The image that x86_fpu_save() makes of the registers: FXSAVE's 512 bytes, the XSAVE header, and the
- * upper halves of the YMM registers (SDM vol. 1, 10.5.1, 13.4).  For the files of x86/ only.
+ * The image that x86_fpu_save() makes of the registers: FXSAVE's 512 bytes, the XSAVE header, and
+ * the upper halves of the YMM registers (SDM vol. 1, 10.5.1, 13.4).  For the files of x86/ only.
  */
 #ifndef X86_XSTATE_H
 #define X86_XSTATE_H
@@ -75,8 +75,9 @@ static inline void xs_put64(uint8_t *image, unsigned at, uint64_t value)
 }
 
 /*
- * The registers into cpu->fpu, with the addresses of our own code that the host may have left in FIP and
- * FDP wiped out, and components that are not in use in their initial state.  Returns those in use.
+ * The registers into cpu->fpu, with the addresses of our own code that the host may have left in
+ * FIP and FDP wiped out, and components that are not in use in their initial state.  Returns those
+ * in use.
  */
 uint64_t x86_image_save(struct x86_cpu *cpu);
 /* cpu->fpu back into the registers; those not in `components` get their initial state. */

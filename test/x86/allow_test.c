@@ -105,7 +105,10 @@ static void test_real(void **state)
 		unsigned len;
 		bool runs;
 	} real[] = {
-		{CODE(lldt), false}, {CODE(avx), false}, {CODE(bmi), false}, {CODE(sse), true},
+		{CODE(lldt), false},
+		{CODE(avx), false},
+		{CODE(bmi), false},
+		{CODE(sse), true},
 		{CODE(x87), true},
 	};
 

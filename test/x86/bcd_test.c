@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Copyright (c) 2026, the hyve authors */
 /*
- * Decimal arithmetic against the host itself, whose compatibility mode still has it: each case visits
- * 32-bit code by a far return and comes back by a far jump.
+ * Decimal arithmetic against the host itself, whose compatibility mode still has it: each case
+ * visits 32-bit code by a far return and comes back by a far jump.
  */
 #include <sys/mman.h>
 
@@ -35,11 +35,14 @@ static const struct op {
 	{"salc", {0xd6}, 1, CF, false},
 };
 
-/* 32-bit code: the instruction, then a far jump to a 64-bit RET behind it.  The second page is a stack. */
+/*
+ * 32-bit code: the instruction, then a far jump to a 64-bit RET behind it.  The second page is a
+ * stack.
+ */
 static uint8_t *build(const struct op *op)
 {
-	uint8_t *page = mmap(NULL, 8192, PROT_READ | PROT_WRITE,
-		MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
+	uint8_t *page = mmap(
+		NULL, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
 	uint8_t *at = page;
 	uint32_t back;
 	uint16_t cs = HOST_CS64;
@@ -79,8 +82,8 @@ static void run_native(const uint8_t *page, uint64_t *rax, uint64_t *flags)
 			 "r15", "memory", "cc");
 }
 
-static void check(struct guest *g, const struct op *op, const uint8_t *page, unsigned ax,
-	uint64_t flags)
+static void check(
+	struct guest *g, const struct op *op, const uint8_t *page, unsigned ax, uint64_t flags)
 {
 	uint64_t native_rax = ax, native_flags = flags;
 

@@ -54,18 +54,27 @@ static void check_reach(const struct reach *t, uint8_t opcode, bool lock, bool b
 static void test_reach(void **state)
 {
 	static const struct reach tests[] = {
-		{NOPREFIX, 0, 0, 0},	   {NOPREFIX, 31, 3, 7},	  {NOPREFIX, 32, 4, 0},
-		{NOPREFIX, 1000, 125, 0},  {NOPREFIX, 0xffffffff, -1, 7}, {NOPREFIX, 0xfffffc18, -125, 0},
+		{NOPREFIX, 0, 0, 0},
+		{NOPREFIX, 31, 3, 7},
+		{NOPREFIX, 32, 4, 0},
+		{NOPREFIX, 1000, 125, 0},
+		{NOPREFIX, 0xffffffff, -1, 7},
+		{NOPREFIX, 0xfffffc18, -125, 0},
 		{NOPREFIX, 0x100000001, 0, 1}, /* a 32-bit number */
-		{0x66, 15, 1, 7},	   {0x66, 16, 2, 0},		  {0x66, 0xffff, -1, 7},
-		{0x66, 0x8000, -4096, 0},  {0x48, 63, 7, 7},		  {0x48, 64, 8, 0},
-		{0x48, UINT64_MAX, -1, 7}, {0x48, 8 * 4093 + 3, 4093, 3},
+		{0x66, 15, 1, 7},
+		{0x66, 16, 2, 0},
+		{0x66, 0xffff, -1, 7},
+		{0x66, 0x8000, -4096, 0},
+		{0x48, 63, 7, 7},
+		{0x48, 64, 8, 0},
+		{0x48, UINT64_MAX, -1, 7},
+		{0x48, 8 * 4093 + 3, 4093, 3},
 	};
 
 	(void)state;
 	for (unsigned i = 0; i < sizeof(tests) / sizeof(tests[0]); i++)
 		for (unsigned before = 0; before < 2; before++) {
-			check_reach(&tests[i], 0xa3, false, before, before);  /* BT */
+			check_reach(&tests[i], 0xa3, false, before, before); /* BT */
 			for (unsigned lock = 0; lock < 2; lock++) {
 				check_reach(&tests[i], 0xab, lock, before, true);    /* BTS */
 				check_reach(&tests[i], 0xb3, lock, before, false);   /* BTR */

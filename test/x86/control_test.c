@@ -71,7 +71,7 @@ static void test_cr0(void **state)
 		{GUEST_PROT32, 0, X86_CR0_PE | X86_CR0_PG, true, X86_FLUSH_ALL},
 		{GUEST_PROT32, 0, X86_CR0_WP, true, X86_FLUSH_MODE},
 		{GUEST_PROT32, X86_CR0_TS | X86_CR0_EM | X86_CR0_AM, 0, true, -1},
-		{GUEST_PROT32, 0xc0, 0, true, -1}, /* reserved bits read as 0 */
+		{GUEST_PROT32, 0xc0, 0, true, -1},	  /* reserved bits read as 0 */
 		{GUEST_LONG64, 0, X86_CR0_PG, false, -1}, /* in 64-bit mode */
 		{GUEST_COMPAT32, 0, X86_CR0_PG, true, X86_FLUSH_ALL},
 	};
@@ -152,8 +152,8 @@ static void test_cr4(void **state)
 	} tests[] = {
 		{GUEST_PROT32, X86_CR4_VME, 0, false, -1}, /* not offered */
 		{GUEST_PROT32, X86_CR4_PVI, 0, false, -1},
-		{GUEST_PROT32, 1u << 13, 0, false, -1},	   /* VMXE */
-		{GUEST_PROT32, 1u << 12, 0, false, -1},	   /* LA57 */
+		{GUEST_PROT32, 1u << 13, 0, false, -1}, /* VMXE */
+		{GUEST_PROT32, 1u << 12, 0, false, -1}, /* LA57 */
 		{GUEST_PROT32, 1ull << 32, 0, false, -1},
 		{GUEST_PROT32, X86_CR4_TSD | X86_CR4_DE | X86_CR4_PCE | X86_CR4_UMIP, 0, true, -1},
 		{GUEST_PROT32, X86_CR4_PSE, 0, true, X86_FLUSH_ALL},
@@ -375,16 +375,19 @@ static void test_cli_sti(void **state)
 		unsigned cpl, iopl;
 		bool vm86, ok;
 	} tests[] = {
-		{0, 0, false, true}, {3, 0, false, false}, {3, 3, false, true}, {3, 2, false, false},
-		{3, 3, true, true},  {3, 0, true, false},
+		{0, 0, false, true},
+		{3, 0, false, false},
+		{3, 3, false, true},
+		{3, 2, false, false},
+		{3, 3, true, true},
+		{3, 0, true, false},
 	};
 
 	(void)state;
 	for (unsigned i = 0; i < sizeof(tests) / sizeof(tests[0]); i++) {
 		struct guest *g = logged(GUEST_PROT32, tests[i].cpl);
 
-		g->cpu.rflags = 2 | (uint64_t)tests[i].iopl << 12 |
-			(tests[i].vm86 ? X86_RF_VM : 0);
+		g->cpu.rflags = 2 | (uint64_t)tests[i].iopl << 12 | (tests[i].vm86 ? X86_RF_VM : 0);
 		if (tests[i].vm86)
 			for (unsigned seg = 0; seg < 6; seg++)
 				x86_load_seg(&g->cpu, seg, 0);
@@ -429,7 +432,10 @@ static void test_set_rflags(void **state)
 		unsigned cpl, iopl;
 		uint64_t expected;
 	} tests[] = {
-		{0, 0, 0x257fd7}, {0, 3, 0x257fd7}, {3, 0, 0x254dd7}, {3, 3, 0x257fd7},
+		{0, 0, 0x257fd7},
+		{0, 3, 0x257fd7},
+		{3, 0, 0x254dd7},
+		{3, 3, 0x257fd7},
 		{1, 1, 0x255fd7},
 	};
 	struct guest *g = logged(GUEST_PROT32, 0);

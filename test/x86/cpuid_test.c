@@ -52,46 +52,46 @@ static void test_policy(void **state)
 		unsigned reg, bit;
 		bool offered;
 	} tests[] = {
-		{1, ECX, 3, false},   /* MONITOR */
-		{1, ECX, 5, false},   /* VMX */
-		{1, ECX, 15, false},  /* PDCM */
-		{1, ECX, 17, true},   /* PCID */
-		{1, ECX, 21, true},   /* x2APIC, as the topology says */
-		{1, ECX, 24, true},   /* TSC deadline */
-		{1, ECX, 31, true},   /* hypervisor */
-		{1, EDX, 0, true},    /* FPU */
-		{1, EDX, 1, false},   /* VME */
-		{1, EDX, 3, true},    /* PSE */
-		{1, EDX, 6, true},    /* PAE */
-		{1, EDX, 9, true},    /* APIC */
-		{1, EDX, 12, true},   /* MTRR */
-		{1, EDX, 13, true},   /* PGE */
-		{1, EDX, 16, true},   /* PAT */
-		{1, EDX, 21, false},  /* DS */
-		{1, EDX, 22, false},  /* ACPI thermal */
-		{1, EDX, 28, false},  /* HTT */
-		{7, EBX, 0, true},    /* FSGSBASE */
-		{7, EBX, 2, false},   /* SGX */
-		{7, EBX, 4, false},   /* HLE */
-		{7, EBX, 7, true},    /* SMEP */
-		{7, EBX, 9, true},    /* ERMS */
-		{7, EBX, 10, true},   /* INVPCID */
-		{7, EBX, 11, false},  /* RTM */
-		{7, EBX, 14, false},  /* MPX */
-		{7, EBX, 16, false},  /* AVX-512F */
-		{7, EBX, 20, true},   /* SMAP */
-		{7, ECX, 2, true},    /* UMIP */
-		{7, ECX, 3, false},   /* PKU */
-		{7, ECX, 7, false},   /* CET shadow stacks */
-		{7, ECX, 16, false},  /* LA57 */
-		{7, EDX, 4, true},    /* FSRM */
-		{7, EDX, 20, false},  /* CET IBT */
-		{0x80000001, ECX, 2, false}, /* SVM */
-		{0x80000001, EDX, 11, true}, /* SYSCALL */
-		{0x80000001, EDX, 20, true}, /* NX */
-		{0x80000001, EDX, 26, true}, /* 1 GiB pages */
-		{0x80000001, EDX, 27, true}, /* RDTSCP */
-		{0x80000001, EDX, 29, true}, /* long mode */
+		{1, ECX, 3, false},	      /* MONITOR */
+		{1, ECX, 5, false},	      /* VMX */
+		{1, ECX, 15, false},	      /* PDCM */
+		{1, ECX, 17, true},	      /* PCID */
+		{1, ECX, 21, true},	      /* x2APIC, as the topology says */
+		{1, ECX, 24, true},	      /* TSC deadline */
+		{1, ECX, 31, true},	      /* hypervisor */
+		{1, EDX, 0, true},	      /* FPU */
+		{1, EDX, 1, false},	      /* VME */
+		{1, EDX, 3, true},	      /* PSE */
+		{1, EDX, 6, true},	      /* PAE */
+		{1, EDX, 9, true},	      /* APIC */
+		{1, EDX, 12, true},	      /* MTRR */
+		{1, EDX, 13, true},	      /* PGE */
+		{1, EDX, 16, true},	      /* PAT */
+		{1, EDX, 21, false},	      /* DS */
+		{1, EDX, 22, false},	      /* ACPI thermal */
+		{1, EDX, 28, false},	      /* HTT */
+		{7, EBX, 0, true},	      /* FSGSBASE */
+		{7, EBX, 2, false},	      /* SGX */
+		{7, EBX, 4, false},	      /* HLE */
+		{7, EBX, 7, true},	      /* SMEP */
+		{7, EBX, 9, true},	      /* ERMS */
+		{7, EBX, 10, true},	      /* INVPCID */
+		{7, EBX, 11, false},	      /* RTM */
+		{7, EBX, 14, false},	      /* MPX */
+		{7, EBX, 16, false},	      /* AVX-512F */
+		{7, EBX, 20, true},	      /* SMAP */
+		{7, ECX, 2, true},	      /* UMIP */
+		{7, ECX, 3, false},	      /* PKU */
+		{7, ECX, 7, false},	      /* CET shadow stacks */
+		{7, ECX, 16, false},	      /* LA57 */
+		{7, EDX, 4, true},	      /* FSRM */
+		{7, EDX, 20, false},	      /* CET IBT */
+		{0x80000001, ECX, 2, false},  /* SVM */
+		{0x80000001, EDX, 11, true},  /* SYSCALL */
+		{0x80000001, EDX, 20, true},  /* NX */
+		{0x80000001, EDX, 26, true},  /* 1 GiB pages */
+		{0x80000001, EDX, 27, true},  /* RDTSCP */
+		{0x80000001, EDX, 29, true},  /* long mode */
 		{0x80000001, EDX, 31, false}, /* 3DNow! */
 	};
 	struct guest *g = system_guest(GUEST_LONG64, 0);
@@ -111,9 +111,15 @@ static void test_native_features(void **state)
 		uint32_t leaf;
 		unsigned reg, bit;
 	} native[] = {
-		{X86_F_SSE42, 1, ECX, 20}, {X86_F_POPCNT, 1, ECX, 23}, {X86_F_AES, 1, ECX, 25},
-		{X86_F_FMA, 1, ECX, 12},   {X86_F_AVX2, 7, EBX, 5},    {X86_F_BMI2, 7, EBX, 8},
-		{X86_F_ADX, 7, EBX, 19},   {X86_F_SHA, 7, EBX, 29},    {X86_F_GFNI, 7, ECX, 8},
+		{X86_F_SSE42, 1, ECX, 20},
+		{X86_F_POPCNT, 1, ECX, 23},
+		{X86_F_AES, 1, ECX, 25},
+		{X86_F_FMA, 1, ECX, 12},
+		{X86_F_AVX2, 7, EBX, 5},
+		{X86_F_BMI2, 7, EBX, 8},
+		{X86_F_ADX, 7, EBX, 19},
+		{X86_F_SHA, 7, EBX, 29},
+		{X86_F_GFNI, 7, ECX, 8},
 	};
 	struct guest *g = system_guest(GUEST_LONG64, 0);
 
@@ -121,7 +127,8 @@ static void test_native_features(void **state)
 	for (unsigned i = 0; i < sizeof(native) / sizeof(native[0]); i++) {
 		unsigned have = host(native[i].leaf, 0, native[i].reg) >> native[i].bit & 1;
 
-		assert_int_equal(get(g, native[i].leaf, 0, native[i].reg) >> native[i].bit & 1, have);
+		assert_int_equal(
+			get(g, native[i].leaf, 0, native[i].reg) >> native[i].bit & 1, have);
 		assert_int_equal(x86_has_feature(&g->cpu, native[i].feature), have);
 	}
 	assert_false(x86_has_feature(&g->cpu, X86_F_XSAVES));
@@ -172,7 +179,8 @@ static void test_caches(void **state)
 	(void)state;
 	for (unsigned i = 0; i < 4; i++) {
 		uint32_t b = get(g, leaf, i, EBX), sets = get(g, leaf, i, ECX) + 1;
-		uint64_t size = ((b >> 22) + 1ull) * ((b >> 12 & 0x3ff) + 1) * ((b & 0xfff) + 1) * sets;
+		uint64_t size =
+			((b >> 22) + 1ull) * ((b >> 12 & 0x3ff) + 1) * ((b & 0xfff) + 1) * sets;
 
 		assert_int_not_equal(get(g, leaf, i, EAX) & 31, 0);
 		assert_int_equal(get(g, leaf, i, EAX) >> 14, 0); /* shared with nobody */

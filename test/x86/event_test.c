@@ -15,8 +15,8 @@ static struct guest *paged(enum guest_mode mode, unsigned cpl)
 }
 
 /* The words of a frame, from the top of the stack up. */
-static void expect_frame(struct guest *g, uint64_t at, unsigned size, const uint64_t *words,
-	unsigned count)
+static void expect_frame(
+	struct guest *g, uint64_t at, unsigned size, const uint64_t *words, unsigned count)
 {
 	for (unsigned i = 0; i < count; i++)
 		assert_int_equal(guest_get(g, at + i * size, size), words[i]);
@@ -114,8 +114,8 @@ static void test_inward(void **state)
 	assert_int_equal(g->cpu.seg[X86_SS].sel, KDATA);
 	assert_int_equal(g->cpu.gpr[X86_RSP], STACK0 - 24);
 	expect_frame(g, STACK0 - 24, 4,
-		(uint64_t[]){0xbeef, GUEST_CODE, UCODE, FLAGS | X86_RF_NT | X86_RF_RF, STACK_NOW,
-			UDATA},
+		(uint64_t[]){
+			0xbeef, GUEST_CODE, UCODE, FLAGS | X86_RF_NT | X86_RF_RF, STACK_NOW, UDATA},
 		6);
 	/* To ring 1, from a 16-bit TSS, through a 16-bit gate. */
 	g->cpu.tr.access = A_TSS16 | 2;
@@ -152,9 +152,12 @@ static void test_resume_flag(void **state)
 		unsigned vector, type;
 		bool rf;
 	} tests[] = {
-		{X86_PF, X86_EV_EXCEPTION, true}, {X86_UD, X86_EV_EXCEPTION, true},
-		{X86_DB, X86_EV_EXCEPTION, false}, {X86_BP, X86_EV_SOFTEXC, false},
-		{VECTOR, X86_EV_INTR, false}, {X86_NMI_VECTOR, X86_EV_NMI, false},
+		{X86_PF, X86_EV_EXCEPTION, true},
+		{X86_UD, X86_EV_EXCEPTION, true},
+		{X86_DB, X86_EV_EXCEPTION, false},
+		{X86_BP, X86_EV_SOFTEXC, false},
+		{VECTOR, X86_EV_INTR, false},
+		{X86_NMI_VECTOR, X86_EV_NMI, false},
 		{VECTOR, X86_EV_SOFTINT, false},
 	};
 

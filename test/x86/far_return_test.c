@@ -57,7 +57,10 @@ static void test_ret_same(void **state)
 	guest_destroy(g);
 }
 
-/* Outwards: the inner parameters, the outer stack, the outer parameters; inner segments are dropped. */
+/*
+ * Outwards: the inner parameters, the outer stack, the outer parameters; inner segments are
+ * dropped.
+ */
 static void test_ret_outer(void **state)
 {
 	struct guest *g = system_guest(GUEST_PROT32, 0);
@@ -112,8 +115,8 @@ static const struct bad_return bad_returns[] = {
 	{.cs = 3, .vector = X86_GP},
 	{.cs = 0x1000, .vector = X86_GP, .error = 0x1000},
 	{.cs = KDATA, .vector = X86_GP, .error = KDATA},
-	{.cpl = 3, .cs = KCODE, .vector = X86_GP, .error = KCODE},		 /* inwards */
-	{.cs = KCODE | 3, .ss = UDATA, .vector = X86_GP, .error = KCODE},	 /* DPL != RPL */
+	{.cpl = 3, .cs = KCODE, .vector = X86_GP, .error = KCODE},	  /* inwards */
+	{.cs = KCODE | 3, .ss = UDATA, .vector = X86_GP, .error = KCODE}, /* DPL != RPL */
 	{.cs = UCODE & ~3u, .vector = X86_GP, .error = UCODE & ~3u},
 	{.cs = FREE, .cs_access = A_CODE | 4 | A_DPL3 | A_32, .vector = X86_GP, .error = FREE},
 	{.cs = FREE, .cs_access = (A_CODE | A_32) & ~0x80u, .vector = X86_NP, .error = FREE},
@@ -123,17 +126,24 @@ static const struct bad_return bad_returns[] = {
 	{.cs = UCODE, .ss = UDATA & ~3u, .vector = X86_GP, .error = UDATA & ~3u},
 	{.cs = UCODE, .ss = KDATA | 3, .vector = X86_GP, .error = KDATA},
 	{.cs = UCODE, .ss = UCODE, .vector = X86_GP, .error = UCODE & ~3u},
-	{.cs = UCODE, .ss = (FREE + 8) | 3, .ss_access = 0x91 | A_DPL3 | A_32, .vector = X86_GP,
+	{.cs = UCODE,
+		.ss = (FREE + 8) | 3,
+		.ss_access = 0x91 | A_DPL3 | A_32,
+		.vector = X86_GP,
 		.error = FREE + 8},
-	{.cs = UCODE, .ss = (FREE + 8) | 3, .ss_access = (A_DATA | A_DPL3 | A_32) & ~0x80u,
-		.vector = X86_SS_FAULT, .error = FREE + 8},
+	{.cs = UCODE,
+		.ss = (FREE + 8) | 3,
+		.ss_access = (A_DATA | A_DPL3 | A_32) & ~0x80u,
+		.vector = X86_SS_FAULT,
+		.error = FREE + 8},
 };
 
 static void check_bad_return(const struct bad_return *t, bool iret)
 {
 	struct guest *g = system_guest(GUEST_PROT32, t->cpl);
 
-	gdt_set(g, FREE, descriptor(0, t->cs_access & X86_SEG_G ? UINT32_MAX : 0x1000, t->cs_access));
+	gdt_set(g, FREE,
+		descriptor(0, t->cs_access & X86_SEG_G ? UINT32_MAX : 0x1000, t->cs_access));
 	gdt_set(g, FREE + 8, descriptor(0, UINT32_MAX, t->ss_access));
 	if (iret) {
 		PUSH(g, 4, t->rip, t->cs, 2, t->sp, t->ss);
@@ -318,8 +328,11 @@ static void test_iretq(void **state)
 		uint64_t cs, ss;
 		unsigned size, cpl;
 	} tests[] = {
-		{KCODE64, KDATA, 64, 0}, {KCODE64, 0, 64, 0}, {UCODE64, UDATA, 64, 3},
-		{UCODE, UDATA, 32, 3},	 {KCODE, KDATA, 32, 0},
+		{KCODE64, KDATA, 64, 0},
+		{KCODE64, 0, 64, 0},
+		{UCODE64, UDATA, 64, 3},
+		{UCODE, UDATA, 32, 3},
+		{KCODE, KDATA, 32, 0},
 	};
 
 	(void)state;
@@ -362,10 +375,10 @@ static void test_iretq_errors(void **state)
 		uint32_t error;
 	} tests[] = {
 		{1ull << 47, KCODE64, KDATA, X86_GP, 0},
-		{TARGET, UCODE64, 0, X86_GP, 0},	    /* null SS in ring 3 */
+		{TARGET, UCODE64, 0, X86_GP, 0}, /* null SS in ring 3 */
 		{TARGET, UCODE64, 3, X86_GP, 0},
-		{TARGET, KCODE, 0, X86_GP, 0},		    /* or in compatibility mode */
-		{TARGET, KCODE64, 1, X86_GP, 0},	    /* its RPL counts */
+		{TARGET, KCODE, 0, X86_GP, 0},	 /* or in compatibility mode */
+		{TARGET, KCODE64, 1, X86_GP, 0}, /* its RPL counts */
 		{TARGET, KCODE64, KDATA | 3, X86_GP, KDATA},
 		{TARGET, UCODE64, KDATA, X86_GP, KDATA},
 	};

@@ -104,17 +104,14 @@ static void test_direct_errors(void **state)
 		unsigned vector;
 		uint32_t error;
 	} tests[] = {
-		{0, 0, 0, X86_GP, 0},
-		{0, 3, 0, X86_GP, 0},
-		{0, 0x1000, 0, X86_GP, 0x1000},
-		{0, 0x104, 0, X86_GP, 0x104},			     /* in an LDT that is not there */
-		{0, KDATA, 0, X86_GP, KDATA},
-		{3, KCODE, 0, X86_GP, KCODE},			     /* DPL below CPL */
-		{0, UCODE, 0, X86_GP, UCODE & ~3u},		     /* DPL above CPL */
-		{0, KCODE | 3, 0, X86_GP, KCODE},		     /* RPL above CPL */
+		{0, 0, 0, X86_GP, 0}, {0, 3, 0, X86_GP, 0}, {0, 0x1000, 0, X86_GP, 0x1000},
+		{0, 0x104, 0, X86_GP, 0x104}, /* in an LDT that is not there */
+		{0, KDATA, 0, X86_GP, KDATA}, {3, KCODE, 0, X86_GP, KCODE}, /* DPL below CPL */
+		{0, UCODE, 0, X86_GP, UCODE & ~3u},			    /* DPL above CPL */
+		{0, KCODE | 3, 0, X86_GP, KCODE},			    /* RPL above CPL */
 		{0, FREE, A_CODE | 4 | A_DPL3 | A_32, X86_GP, FREE}, /* conforming, DPL above CPL */
 		{0, FREE, (A_CODE | A_32) & ~0x80u, X86_NP, FREE},
-		{0, FREE, A_CODE | X86_SEG_DB, X86_GP, 0},	     /* limit */
+		{0, FREE, A_CODE | X86_SEG_DB, X86_GP, 0}, /* limit */
 	};
 
 	(void)state;
@@ -157,8 +154,8 @@ static void test_gate_same(void **state)
 			gate_set(g, FREE, types[i], KCODE, TARGET, 5);
 			assert_int_equal(far(g, op, FREE, 0xdead), X86_DONE);
 			assert_int_equal(g->cpu.rip, i ? TARGET & 0xffff : TARGET);
-			assert_int_equal(g->cpu.gpr[X86_RSP],
-				STACK_NOW - (op == CALL ? 2 * word : 0));
+			assert_int_equal(
+				g->cpu.gpr[X86_RSP], STACK_NOW - (op == CALL ? 2 * word : 0));
 			guest_destroy(g);
 		}
 }
@@ -244,8 +241,8 @@ static void test_gate_errors(void **state)
 		if (tests[i].type)
 			gate_set(g, FREE, tests[i].type, tests[i].target, TARGET, 0);
 		g->cpu.rip = GUEST_CODE;
-		assert_fault(g, far(g, tests[i].op, tests[i].sel, 0), tests[i].vector,
-			tests[i].error);
+		assert_fault(
+			g, far(g, tests[i].op, tests[i].sel, 0), tests[i].vector, tests[i].error);
 		guest_destroy(g);
 	}
 }
@@ -273,8 +270,8 @@ static void test_tasks(void **state)
 			assert_int_equal(far(g, op, gate ? FREE : TSS2, 0), X86_EXIT);
 			assert_int_equal(g->cpu.exit.reason, X86_EXIT_TASK_SWITCH);
 			assert_int_equal(g->cpu.exit.task.sel, TSS2);
-			assert_int_equal(g->cpu.exit.task.reason,
-				op == CALL ? X86_TASK_CALL : X86_TASK_JMP);
+			assert_int_equal(
+				g->cpu.exit.task.reason, op == CALL ? X86_TASK_CALL : X86_TASK_JMP);
 			assert_int_equal(g->cpu.rip, GUEST_CODE);
 			guest_destroy(g);
 		}

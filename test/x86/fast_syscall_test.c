@@ -3,10 +3,10 @@
 /* SYSCALL, SYSRET, SYSENTER, SYSEXIT as each vendor has them. */
 #include "test/x86/system_guest.h"
 
-#define SYSCALL	0x0f, 0x05
-#define SYSRET	0x0f, 0x07
+#define SYSCALL	 0x0f, 0x05
+#define SYSRET	 0x0f, 0x07
 #define SYSENTER 0x0f, 0x34
-#define SYSEXIT	0x0f, 0x35
+#define SYSEXIT	 0x0f, 0x35
 
 static struct guest *prepared(enum guest_mode mode, unsigned cpl, enum x86_vendor vendor)
 {

@@ -72,7 +72,8 @@ static void test_maskmov(void **state)
 	guest_destroy(g);
 }
 
-/* MM registers are the physical x87 registers whatever TOP is; afterwards TOP is 0, all tags valid. */
+/* MM registers are the physical x87 registers whatever TOP is; afterwards TOP is 0, all tags valid.
+ */
 static void test_maskmovq(void **state)
 {
 	(void)state;
@@ -138,8 +139,7 @@ static void check_vmaskmov(const struct form *form, unsigned bits)
 	assert_int_equal(guest_step(g), X86_DONE);
 	get_vector(g, 1, got);
 	for (unsigned i = 0; i < 32; i++)
-		assert_int_equal(got[i],
-			i < bytes && bits >> i / form->size & 1 ? 0x80 + i : 0);
+		assert_int_equal(got[i], i < bytes && bits >> i / form->size & 1 ? 0x80 + i : 0);
 	put_vector(g, 1, value);
 	guest_code(g, form->store, 5);
 	assert_int_equal(guest_step(g), X86_DONE);
@@ -279,8 +279,8 @@ static void test_gather_fault(void **state)
 		if (i >= 3)
 			assert_int_equal(got[4 * i], 0x77);
 		else
-			assert_memory_equal(got + 4 * i,
-				g->ram + AT_DATA + 0x1000 + indexes[i] * 4, 4);
+			assert_memory_equal(
+				got + 4 * i, g->ram + AT_DATA + 0x1000 + indexes[i] * 4, 4);
 	}
 	guest_protect(g, GUEST_FENCE, PTE_P | PTE_U);
 	assert_int_equal(guest_step(g), X86_DONE);

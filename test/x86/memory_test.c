@@ -17,8 +17,8 @@ static void test_lengths(void **state)
 	for (unsigned len = 1; len <= SIZE; len = len * 3 + 1)
 		for (unsigned at = 0xff0; at < 0x1010; at++) {
 			memset(buffer, 0, SIZE);
-			assert_int_equal(
-				x86_read(&g->cpu, AT_DATA + at, buffer, len, X86_ACC_READ), X86_DONE);
+			assert_int_equal(x86_read(&g->cpu, AT_DATA + at, buffer, len, X86_ACC_READ),
+				X86_DONE);
 			assert_memory_equal(buffer, g->ram + AT_DATA + at, len);
 			assert_int_equal(x86_write(&g->cpu, AT_DATA + 0x8000 + at, buffer, len,
 						 X86_ACC_WRITE),
@@ -37,7 +37,8 @@ static void test_fault(void **state)
 
 	(void)state;
 	memset(buffer, 0xff, SIZE);
-	assert_fault(g, x86_write(&g->cpu, GUEST_FENCE - 4, buffer, 8, X86_ACC_WRITE | X86_ACC_USER),
+	assert_fault(g,
+		x86_write(&g->cpu, GUEST_FENCE - 4, buffer, 8, X86_ACC_WRITE | X86_ACC_USER),
 		X86_PF, 6);
 	assert_int_equal(g->cpu.fault.cr2, GUEST_FENCE);
 	assert_int_equal(guest_get(g, GUEST_FENCE - 4, 4), 0);

@@ -12,37 +12,19 @@ static void test_writes(void **state)
 		uint64_t value;
 		enum answer answer;
 	} tests[] = {
-		{0x174, 0x10, STORED},
-		{0x174, 1ull << 32, REFUSED},
-		{0x175, 0xffff800000000000, STORED},
-		{0x175, 1ull << 47, REFUSED},
-		{0x176, 0x1234, STORED},
-		{0x277, 0x0007010600070106, STORED},
-		{0x277, 0x0007010600070102, REFUSED},
-		{0x277, 0x0807010600070106, REFUSED},
-		{0x2ff, 0xc06, STORED},
-		{0x2ff, 0xc02, REFUSED},
-		{0x2ff, 0x1c06, REFUSED},
-		{0xfe, 0, REFUSED},
-		{0x179, 0, REFUSED},
-		{0x17, 5, IGNORED},
-		{0x8b, 5, IGNORED},
-		{0x1a0, 0, IGNORED},
-		{0x200, 6, IGNORED},
-		{0x26f, 6, IGNORED},
-		{0x1d9, 1, IGNORED},
-		{0xc0000081, UINT64_MAX, STORED},
-		{0xc0000082, 0xffff800000000000, STORED},
-		{0xc0000082, 1ull << 47, REFUSED},
-		{0xc0000083, 1ull << 47, REFUSED},
-		{0xc0000084, 0x47700, STORED},
-		{0xc0000084, 1ull << 32, REFUSED},
-		{0xc0000100, 0x7fff00001234, STORED},
-		{0xc0000101, 1ull << 47, REFUSED},
-		{0xc0000102, 0xffff888800000000, STORED},
-		{0xc0000103, 77, STORED},
-		{0xc0000103, 1ull << 32, REFUSED},
-		{0x12345, 0, REFUSED}, /* by the owner */
+		{0x174, 0x10, STORED}, {0x174, 1ull << 32, REFUSED},
+		{0x175, 0xffff800000000000, STORED}, {0x175, 1ull << 47, REFUSED},
+		{0x176, 0x1234, STORED}, {0x277, 0x0007010600070106, STORED},
+		{0x277, 0x0007010600070102, REFUSED}, {0x277, 0x0807010600070106, REFUSED},
+		{0x2ff, 0xc06, STORED}, {0x2ff, 0xc02, REFUSED}, {0x2ff, 0x1c06, REFUSED},
+		{0xfe, 0, REFUSED}, {0x179, 0, REFUSED}, {0x17, 5, IGNORED}, {0x8b, 5, IGNORED},
+		{0x1a0, 0, IGNORED}, {0x200, 6, IGNORED}, {0x26f, 6, IGNORED}, {0x1d9, 1, IGNORED},
+		{0xc0000081, UINT64_MAX, STORED}, {0xc0000082, 0xffff800000000000, STORED},
+		{0xc0000082, 1ull << 47, REFUSED}, {0xc0000083, 1ull << 47, REFUSED},
+		{0xc0000084, 0x47700, STORED}, {0xc0000084, 1ull << 32, REFUSED},
+		{0xc0000100, 0x7fff00001234, STORED}, {0xc0000101, 1ull << 47, REFUSED},
+		{0xc0000102, 0xffff888800000000, STORED}, {0xc0000103, 77, STORED},
+		{0xc0000103, 1ull << 32, REFUSED}, {0x12345, 0, REFUSED}, /* by the owner */
 	};
 	struct guest *g = system_guest(GUEST_LONG64, 0);
 
@@ -52,7 +34,8 @@ static void test_writes(void **state)
 
 		x86_rdmsr(&g->cpu, tests[i].msr, &before);
 		if (tests[i].answer == REFUSED) {
-			assert_fault(g, x86_wrmsr(&g->cpu, tests[i].msr, tests[i].value), X86_GP, 0);
+			assert_fault(
+				g, x86_wrmsr(&g->cpu, tests[i].msr, tests[i].value), X86_GP, 0);
 			continue;
 		}
 		assert_int_equal(x86_wrmsr(&g->cpu, tests[i].msr, tests[i].value), X86_DONE);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Copyright (c) 2026, the hyve authors */
 /*
- * The page-table walk: every combination of permissions, access and control bits against rules written
- * down here in the manual's words (SDM vol. 3, 4.6.1, 4.7); then each field of each format.
+ * The page-table walk: every combination of permissions, access and control bits against rules
+ * written down here in the manual's words (SDM vol. 3, 4.6.1, 4.7); then each field of each format.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -32,8 +32,8 @@ struct fixture {
 	struct x86_cpu cpu;
 	_Alignas(4096) uint8_t ram[RAM_SIZE];
 	enum format format;
-	unsigned writes;	/* announced stores */
-	uint64_t change_at;	/* an entry that someone else changes when we come to write it */
+	unsigned writes;    /* announced stores */
+	uint64_t change_at; /* an entry that someone else changes when we come to write it */
 	uint64_t change_to;
 };
 
@@ -154,11 +154,13 @@ static void check_one(struct fixture *f, const struct access *a, unsigned where)
 	unsigned acc = a->exec ? X86_ACC_EXEC : a->write ? X86_ACC_WRITE : X86_ACC_READ;
 
 	for (unsigned i = 0; i < count; i++)
-		put(f, i, P | (i != where || a->user_page ? U : 0) |
-				(i != where || a->writable ? W : 0) | (i == where && a->nx ? NX : 0));
+		put(f, i,
+			P | (i != where || a->user_page ? U : 0) |
+				(i != where || a->writable ? W : 0) |
+				(i == where && a->nx ? NX : 0));
 	f->cpu.cr0 = X86_CR0_PE | X86_CR0_PG | (a->wp ? X86_CR0_WP : 0);
 	f->cpu.cr4 = (f->format == FORMAT_32 ? 0 : X86_CR4_PAE) | (a->smep ? X86_CR4_SMEP : 0) |
-		(a->smap ? X86_CR4_SMAP : 0);
+		     (a->smap ? X86_CR4_SMAP : 0);
 	f->cpu.rflags = 2 | (a->ac ? X86_RF_AC : 0);
 	acc |= (a->user ? X86_ACC_USER : 0) | (a->implicit ? X86_ACC_IMPLICIT : 0);
 	res = walk(f, acc, &out);
@@ -186,10 +188,18 @@ static void check_matrix(enum format format)
 	for (unsigned where = 0; where < tables[format].count; where++)
 		for (unsigned bits = 0; bits < 1u << 11; bits++) {
 			struct access a = {
-				.user_page = bits & 1, .writable = bits & 2, .nx = bits & 4,
-				.write = bits & 8, .exec = bits & 16, .user = bits & 32,
-				.implicit = bits & 64, .wp = bits & 128, .smep = bits & 256,
-				.smap = bits & 512, .ac = bits & 1024, .nxe = format != FORMAT_32,
+				.user_page = bits & 1,
+				.writable = bits & 2,
+				.nx = bits & 4,
+				.write = bits & 8,
+				.exec = bits & 16,
+				.user = bits & 32,
+				.implicit = bits & 64,
+				.wp = bits & 128,
+				.smep = bits & 256,
+				.smap = bits & 512,
+				.ac = bits & 1024,
+				.nxe = format != FORMAT_32,
 			};
 
 			if ((a.write && a.exec) || (a.user && a.implicit) ||
@@ -266,20 +276,15 @@ static void test_reserved(void **state)
 		{FORMAT_LONG, 0, 1ull << 40, true, true}, /* at MAXPHYADDR */
 		{FORMAT_LONG, 3, 1ull << 51, true, true},
 		{FORMAT_LONG, 3, 1ull << 52, true, false}, /* ignored */
-		{FORMAT_LONG, 3, NX, false, true},
-		{FORMAT_LONG, 3, NX, true, false},
+		{FORMAT_LONG, 3, NX, false, true}, {FORMAT_LONG, 3, NX, true, false},
 		{FORMAT_LONG, 0, PS, true, true},
-		{FORMAT_LONG, 1, PS, true, true},	   /* 0x3000 is no 1 GiB frame */
-		{FORMAT_LONG, 2, PS, true, true},
-		{FORMAT_LONG, 3, PS, true, false},	   /* PAT */
-		{FORMAT_LONG, 3, G, true, false},
-		{FORMAT_PAE, 1, 1ull << 40, true, true},
-		{FORMAT_PAE, 1, 1ull << 52, true, true},
-		{FORMAT_PAE, 1, 1ull << 62, true, true},
-		{FORMAT_PAE, 0, NX, false, true},
-		{FORMAT_PAE, 0, PS, true, true},
+		{FORMAT_LONG, 1, PS, true, true}, /* 0x3000 is no 1 GiB frame */
+		{FORMAT_LONG, 2, PS, true, true}, {FORMAT_LONG, 3, PS, true, false}, /* PAT */
+		{FORMAT_LONG, 3, G, true, false}, {FORMAT_PAE, 1, 1ull << 40, true, true},
+		{FORMAT_PAE, 1, 1ull << 52, true, true}, {FORMAT_PAE, 1, 1ull << 62, true, true},
+		{FORMAT_PAE, 0, NX, false, true}, {FORMAT_PAE, 0, PS, true, true},
 		{FORMAT_32, 1, PS, true, false},
-		{FORMAT_32, 0, PS, true, false},	   /* without CR4.PSE */
+		{FORMAT_32, 0, PS, true, false}, /* without CR4.PSE */
 	};
 	static struct fixture f;
 	struct x86_walk out;

@@ -34,8 +34,8 @@ static void test_exits(void **state)
 		g->cpu.gpr[X86_RCX] = 2;
 		guest_code(g, tests[i].code, tests[i].len);
 		assert_int_equal(guest_step(g), X86_EXIT);
-		assert_int_equal(g->cpu.exit.reason,
-			tests[i].string ? X86_EXIT_IO_STRING : X86_EXIT_IO);
+		assert_int_equal(
+			g->cpu.exit.reason, tests[i].string ? X86_EXIT_IO_STRING : X86_EXIT_IO);
 		assert_int_equal(g->cpu.exit.io.port, tests[i].port);
 		assert_int_equal(g->cpu.exit.io.size, tests[i].size);
 		assert_int_equal(g->cpu.exit.io.in, tests[i].in);

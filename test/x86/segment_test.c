@@ -39,14 +39,14 @@ static void test_limits(void **state)
 			g->cpu.seg[seg].base = 0xfffff000;
 			g->cpu.seg[seg].limit = tests[i].limit;
 			g->cpu.seg[seg].access = tests[i].access;
-			res = x86_linear(&g->cpu, seg, tests[i].offset, tests[i].size,
-				X86_ACC_READ, &gla);
+			res = x86_linear(
+				&g->cpu, seg, tests[i].offset, tests[i].size, X86_ACC_READ, &gla);
 			assert_int_equal(res, tests[i].ok ? X86_DONE : X86_FAULT);
 			if (tests[i].ok) {
 				assert_int_equal(gla, (uint32_t)(0xfffff000 + tests[i].offset));
 			} else {
-				assert_int_equal(g->cpu.fault.vector,
-					seg == X86_SS ? X86_SS_FAULT : X86_GP);
+				assert_int_equal(
+					g->cpu.fault.vector, seg == X86_SS ? X86_SS_FAULT : X86_GP);
 				assert_int_equal(g->cpu.fault.error, 0);
 			}
 		}
@@ -59,8 +59,12 @@ static void test_types(void **state)
 		uint32_t access;
 		bool read, write;
 	} tests[] = {
-		{0x91, true, false}, {0x93, true, true},   {0x99, false, false},
-		{0x9b, true, false}, {0x13, false, false}, {X86_SEG_UNUSABLE, false, false},
+		{0x91, true, false},
+		{0x93, true, true},
+		{0x99, false, false},
+		{0x9b, true, false},
+		{0x13, false, false},
+		{X86_SEG_UNUSABLE, false, false},
 	};
 	struct guest *g = system_guest(GUEST_PROT32, 0);
 	uint64_t gla;
@@ -103,10 +107,10 @@ static void test_64bit(void **state)
 		uint64_t gla = 0;
 		enum x86_result res;
 
-		g->cpu.seg[tests[i].seg] = (struct x86_seg){
-			.base = tests[i].base, .access = X86_SEG_UNUSABLE};
-		res = x86_linear(&g->cpu, tests[i].seg, tests[i].offset, tests[i].size,
-			X86_ACC_WRITE, &gla);
+		g->cpu.seg[tests[i].seg] =
+			(struct x86_seg){.base = tests[i].base, .access = X86_SEG_UNUSABLE};
+		res = x86_linear(
+			&g->cpu, tests[i].seg, tests[i].offset, tests[i].size, X86_ACC_WRITE, &gla);
 		assert_int_equal(res, tests[i].vector ? X86_FAULT : X86_DONE);
 		if (tests[i].vector)
 			assert_int_equal(g->cpu.fault.vector, tests[i].vector);
@@ -131,7 +135,7 @@ static const struct load loads[] = {
 	{3, X86_DS, KDATA, 0, X86_GP, KDATA},
 	{0, X86_DS, KDATA | 3, 0, X86_GP, KDATA}, /* RPL counts */
 	{0, X86_DS, UDATA, 0, 0, 0},
-	{0, X86_DS, KCODE, 0, 0, 0},		  /* readable code */
+	{0, X86_DS, KCODE, 0, 0, 0}, /* readable code */
 	{3, X86_DS, CONFORMING | 3, 0, 0, 0},
 	{0, X86_DS, FREE, 0x99 | A_32, X86_GP, FREE}, /* execute-only */
 	{0, X86_DS, TSS, 0, X86_GP, TSS},
@@ -195,8 +199,7 @@ static void test_ldt(void **state)
 
 	(void)state;
 	guest_put(g, AT_LDT + 8, descriptor(0x5000, 0xff, A_DATA), 8);
-	g->cpu.ldtr = (struct x86_seg){
-		.base = AT_LDT, .limit = 0xf, .access = A_LDT, .sel = LDT};
+	g->cpu.ldtr = (struct x86_seg){.base = AT_LDT, .limit = 0xf, .access = A_LDT, .sel = LDT};
 	assert_int_equal(x86_load_seg(&g->cpu, X86_ES, 0x0c), X86_DONE);
 	assert_int_equal(g->cpu.seg[X86_ES].base, 0x5000);
 	assert_fault(g, x86_load_seg(&g->cpu, X86_ES, 0x14), X86_GP, 0x14);

@@ -114,7 +114,8 @@ static void test_questions(void **state)
 		{GUEST_PROT32, 0, KCODE, 0, true, true, true, false},
 		{GUEST_PROT32, 0, FREE, 0x91, true, true, true, false},
 		{GUEST_PROT32, 0, FREE, 0x99, true, true, false, false},
-		{GUEST_PROT32, 0, FREE, 0x13, true, true, true, true}, /* presence does not matter */
+		{GUEST_PROT32, 0, FREE, 0x13, true, true, true,
+			true}, /* presence does not matter */
 		{GUEST_PROT32, 0, FREE, 0x81, true, true, false, false},
 		{GUEST_PROT32, 0, FREE, 0x82, true, true, false, false},
 		{GUEST_PROT32, 0, FREE, 0x83, true, true, false, false},
@@ -284,11 +285,11 @@ static void test_tables(void **state)
 static void test_umip(void **state)
 {
 	static const uint8_t code[][8] = {
-		{0x0f, 0x00, 0xc0},			/* SLDT EAX */
-		{0x0f, 0x00, 0xc8},			/* STR EAX */
-		{0x0f, 0x01, 0xe0},			/* SMSW EAX */
-		{0x0f, 0x01, 0x04, 0x25, 0, 0, 4, 0},	/* SGDT */
-		{0x0f, 0x01, 0x0c, 0x25, 0, 0, 4, 0},	/* SIDT */
+		{0x0f, 0x00, 0xc0},		      /* SLDT EAX */
+		{0x0f, 0x00, 0xc8},		      /* STR EAX */
+		{0x0f, 0x01, 0xe0},		      /* SMSW EAX */
+		{0x0f, 0x01, 0x04, 0x25, 0, 0, 4, 0}, /* SGDT */
+		{0x0f, 0x01, 0x0c, 0x25, 0, 0, 4, 0}, /* SIDT */
 	};
 
 	(void)state;

@@ -25,8 +25,8 @@ uint64_t descriptor(uint32_t base, uint32_t limit, uint32_t access)
 	uint64_t units = access & X86_SEG_G ? limit >> 12 : limit;
 
 	return (units & 0xffff) | (uint64_t)(base & 0xffffff) << 16 |
-		(uint64_t)(access & 0xff) << 40 | (units >> 16 & 15) << 48 |
-		(uint64_t)(access & 0xf000) << 40 | (uint64_t)(base >> 24) << 56;
+	       (uint64_t)(access & 0xff) << 40 | (units >> 16 & 15) << 48 |
+	       (uint64_t)(access & 0xf000) << 40 | (uint64_t)(base >> 24) << 56;
 }
 
 void gdt_set(struct guest *g, unsigned sel, uint64_t low)
@@ -37,7 +37,7 @@ void gdt_set(struct guest *g, unsigned sel, uint64_t low)
 static uint64_t gate_low(unsigned type, unsigned sel, uint64_t offset, unsigned params)
 {
 	return (offset & 0xffff) | (uint64_t)sel << 16 | (uint64_t)params << 32 |
-		(uint64_t)type << 40 | (offset >> 16 & 0xffff) << 48;
+	       (uint64_t)type << 40 | (offset >> 16 & 0xffff) << 48;
 }
 
 void idt_set(struct guest *g, unsigned vector, unsigned type, unsigned sel, uint64_t offset)
@@ -75,8 +75,8 @@ static void set_tables(struct guest *g)
 	g->cpu.gdtr.limit = 0xff;
 	g->cpu.idtr.base = AT_IDT;
 	g->cpu.idtr.limit = 0xfff;
-	g->cpu.tr = (struct x86_seg){
-		.base = AT_TSS, .limit = 0x67, .access = A_TSS | 2, .sel = TSS};
+	g->cpu.tr =
+		(struct x86_seg){.base = AT_TSS, .limit = 0x67, .access = A_TSS | 2, .sel = TSS};
 	g->cpu.ldtr = (struct x86_seg){.access = X86_SEG_UNUSABLE};
 }
 
@@ -118,16 +118,18 @@ struct guest *system_guest(enum guest_mode mode, unsigned cpl)
 
 enum x86_result guest_deliver(struct guest *g, unsigned vector, enum x86_event_type type)
 {
-	struct x86_event event = {.vector = (uint8_t)vector, .type = (uint8_t)type,
-		.next_rip = g->cpu.rip + 2};
+	struct x86_event event = {
+		.vector = (uint8_t)vector, .type = (uint8_t)type, .next_rip = g->cpu.rip + 2};
 
 	return x86_deliver(&g->cpu, &event);
 }
 
 enum x86_result guest_deliver_error(struct guest *g, unsigned vector, uint32_t error)
 {
-	struct x86_event event = {.vector = (uint8_t)vector, .type = X86_EV_EXCEPTION,
-		.has_error = true, .error = error};
+	struct x86_event event = {.vector = (uint8_t)vector,
+		.type = X86_EV_EXCEPTION,
+		.has_error = true,
+		.error = error};
 
 	return x86_deliver(&g->cpu, &event);
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Copyright (c) 2026, the hyve authors */
 /*
- * The machine of step_guest.h with what a kernel sets up: a GDT, an IDT, a TSS and stacks.  The default
- * segments are flat; tests overwrite descriptors and gates as they need.
+ * The machine of step_guest.h with what a kernel sets up: a GDT, an IDT, a TSS and stacks.  The
+ * default segments are flat; tests overwrite descriptors and gates as they need.
  */
 #ifndef TEST_X86_SYSTEM_GUEST_H
 #define TEST_X86_SYSTEM_GUEST_H
@@ -61,7 +61,8 @@
 #define GATE_CALL32 0x8cu
 #define GATE_CALL16 0x84u
 
-/* A machine in `mode` whose segment registers hold selectors of `cpl` (GUEST_REAL16: paragraphs 0). */
+/* A machine in `mode` whose segment registers hold selectors of `cpl` (GUEST_REAL16: paragraphs 0).
+ */
 struct guest *system_guest(enum guest_mode mode, unsigned cpl);
 
 uint64_t descriptor(uint32_t base, uint32_t limit, uint32_t access);

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Copyright (c) 2026, the hyve authors */
-/* Hardware task switches: what is saved, linked, loaded; where faults belong (SDM vol. 3, chapter 7). */
+/*
+ * Hardware task switches: what is saved, linked, loaded; where faults belong (SDM vol. 3, chapter
+ * 7).
+ */
 #include "test/x86/system_guest.h"
 
 #define NEXT 0x1234u
@@ -89,8 +92,8 @@ static void test_call_iret(void **state)
 	(void)state;
 	guest_put(g, AT_TSS + T32_CR3, g->cpu.cr3, 4);
 	assert_int_equal(switch_to(g, TSS2, X86_TASK_CALL), X86_DONE);
-	assert_int_equal(x86_task_switch(&g->cpu, TSS, X86_TASK_IRET, false, false, 0, 0x77),
-		X86_DONE);
+	assert_int_equal(
+		x86_task_switch(&g->cpu, TSS, X86_TASK_IRET, false, false, 0, 0x77), X86_DONE);
 	assert_int_equal(g->cpu.rip, NEXT);
 	assert_int_equal(g->cpu.gpr[X86_RSP], STACK_NOW);
 	assert_int_equal(g->cpu.rflags, 2 | X86_RF_IF);
@@ -121,8 +124,8 @@ static void test_gate_error_code(void **state)
 	struct guest *g = two_tasks(KCODE, KDATA);
 
 	(void)state;
-	assert_int_equal(x86_task_switch(&g->cpu, TSS2, X86_TASK_GATE, true, true, 0x5a5a, NEXT),
-		X86_DONE);
+	assert_int_equal(
+		x86_task_switch(&g->cpu, TSS2, X86_TASK_GATE, true, true, 0x5a5a, NEXT), X86_DONE);
 	assert_int_equal(g->cpu.gpr[X86_RSP], SP2 - 4);
 	assert_int_equal(guest_get(g, SP2 - 4, 4), 0x5a5a);
 	assert_true(g->cpu.rflags & X86_RF_NT);

@@ -123,7 +123,8 @@ static void test_round_trip(void **state)
 			assert_int_equal(guest_step(g), X86_DONE);
 			assert_int_equal(g->cpu.fpu[4], 0);
 			assert_int_equal(guest_get(g, AREA, 2), 0x0370);
-			assert_int_equal(guest_get(g, AREA + (size ? 2 : 4), 2), 0x4500 | top << 11);
+			assert_int_equal(
+				guest_get(g, AREA + (size ? 2 : 4), 2), 0x4500 | top << 11);
 			guest_code(g, back[size] + !size, 2 + size);
 			assert_int_equal(guest_step(g), X86_DONE);
 			expect_same(g->cpu.fpu, before);

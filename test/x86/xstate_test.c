@@ -3,15 +3,15 @@
 /* FXSAVE, FXRSTOR and the XSAVE family: which bytes move, which headers are refused. */
 #include "test/x86/system_guest.h"
 
-#define AREA	 AT_DATA
-#define FCW	 0x27fu
-#define FSW	 0x1a00u /* TOP = 3 */
-#define FTW	 0x5au
-#define MXCSR	 0x9fc0u
-#define HEADER	 512u
-#define XMM	 160u
-#define YMM	 576u
-#define UNUSED	 0xa5
+#define AREA   AT_DATA
+#define FCW    0x27fu
+#define FSW    0x1a00u /* TOP = 3 */
+#define FTW    0x5au
+#define MXCSR  0x9fc0u
+#define HEADER 512u
+#define XMM    160u
+#define YMM    576u
+#define UNUSED 0xa5
 
 #define X87 1u
 #define SSE 2u
@@ -316,17 +316,20 @@ static void test_xrstor(void **state)
 				g->cpu.gpr[X86_RAX] = rfbm;
 				assert_int_equal(GUEST_RUN(g, XRSTOR), X86_DONE);
 				fill_image(image);
-				assert_int_equal(get(fpu, 2),
-					!(rfbm & X87) ? FCW : bv & X87 ? 0xc7f : 0x37f);
+				assert_int_equal(get(fpu, 2), !(rfbm & X87) ? FCW
+							      : bv & X87    ? 0xc7f
+									    : 0x37f);
 				if (!compact && rfbm & (SSE | AVX))
 					want = mxcsr;
 				else if (compact && rfbm & SSE)
 					want = bv & SSE ? mxcsr : 0x1f80;
 				assert_int_equal(get(fpu + 24, 4), want);
-				assert_int_equal(fpu[XMM + 5],
-					!(rfbm & SSE) ? image[XMM + 5] : bv & SSE ? 0x11 : 0);
-				assert_int_equal(fpu[YMM + 250],
-					!(rfbm & AVX) ? image[YMM + 250] : bv & AVX ? 0x22 : 0);
+				assert_int_equal(fpu[XMM + 5], !(rfbm & SSE) ? image[XMM + 5]
+							       : bv & SSE    ? 0x11
+									     : 0);
+				assert_int_equal(fpu[YMM + 250], !(rfbm & AVX) ? image[YMM + 250]
+								 : bv & AVX    ? 0x22
+									       : 0);
 				guest_destroy(g);
 			}
 }
@@ -339,18 +342,14 @@ static void test_xrstor_headers(void **state)
 		uint32_t mxcsr;
 		bool ok;
 	} tests[] = {
-		{7, 7, 0, 0, 0x1f80, true},
-		{3, 4, 0, 0, 0x1f80, false}, /* not in XCR0 */
+		{7, 7, 0, 0, 0x1f80, true}, {3, 4, 0, 0, 0x1f80, false}, /* not in XCR0 */
 		{7, 8, 0, 0, 0x1f80, false},
 		{7, 7, 1, 0, 0x1f80, false}, /* XCOMP_BV without bit 63 */
-		{7, 7, 0, 16, 0x1f80, false},
-		{7, 7, 0, 23, 0x1f80, false},
+		{7, 7, 0, 16, 0x1f80, false}, {7, 7, 0, 23, 0x1f80, false},
 		{7, 7, 0, 24, 0x1f80, true}, /* the standard form looks no further */
-		{7, 7, 0, 0, 0x80001f80, false},
-		{7, 7, 1ull << 63 | 7, 0, 0x1f80, true},
+		{7, 7, 0, 0, 0x80001f80, false}, {7, 7, 1ull << 63 | 7, 0, 0x1f80, true},
 		{7, 7, 1ull << 63 | 3, 0, 0x1f80, false}, /* in BV, not in COMP */
-		{7, 3, 1ull << 63 | 3, 0, 0x1f80, true},
-		{3, 3, 1ull << 63 | 7, 0, 0x1f80, false},
+		{7, 3, 1ull << 63 | 3, 0, 0x1f80, true}, {3, 3, 1ull << 63 | 7, 0, 0x1f80, false},
 		{7, 3, 1ull << 63 | 1ull << 62 | 3, 0, 0x1f80, false},
 		{7, 7, 1ull << 63 | 7, 63, 0x1f80, false},
 		{7, 5, 1ull << 63 | 7, 0, 0x80001f80, true}, /* MXCSR is not loaded */
