@@ -136,10 +136,11 @@ static uint8_t *execute_data(void *ctx)
 	return ((struct execute *)ctx)->ram + DATA;
 }
 
-static void execute_load(void *ctx, const uint8_t *code, unsigned len)
+static void execute_load(void *ctx, const uint8_t *code, unsigned len, bool branch)
 {
 	struct execute *e = ctx;
 
+	(void)branch;
 	memcpy(e->ram + CODE + (DIFF_RIP - DIFF_CODE), code, len);
 	e->cpu.rip = DIFF_RIP;
 	e->fetched = x86_fetch(&e->cpu, &e->insn);

@@ -32,21 +32,27 @@ struct diff_state {
 /* One way to execute instructions that is to be compared with the host. */
 struct diff_engine {
 	const char *name;
+	/*
+	 * Not exact about an instruction that faults: of two exceptions it may report the other one, flags
+	 * that the instruction would have overwritten may be gone, and a push may be there already.
+	 */
+	bool loose;
 	/* NULL if it cannot be had here. */
 	void *(*open)(void);
 	void (*close)(void *ctx);
 	uint8_t *(*data)(void *ctx); /* its DIFF_DATA_SIZE bytes at DIFF_DATA */
-	void (*load)(void *ctx, const uint8_t *code, unsigned len); /* at DIFF_RIP */
+	/* Code for DIFF_RIP.  `branch`: execution may go on anywhere, not only behind it. */
+	void (*load)(void *ctx, const uint8_t *code, unsigned len, bool branch);
 	void (*run)(void *ctx, struct diff_state *state); /* in: registers; out: everything */
 };
 
 extern const struct diff_engine diff_execute; /* x86_execute() */
+extern const struct diff_engine diff_soft;    /* vmm_ops_soft */
 
 /* ---- the host itself (host.c) ---- */
 int host_open(void); /* errno */
 void host_close(void);
 uint8_t *host_data(void);
-/* `branch`: execution may go on anywhere, not only behind the instruction. */
 void host_load(const uint8_t *code, unsigned len, bool branch);
 void host_run(struct diff_state *state);
 
