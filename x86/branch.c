@@ -10,7 +10,13 @@ static bool condition(uint64_t rflags, unsigned cc)
 	bool cf = rflags & X86_FL_CF, zf = rflags & X86_FL_ZF;
 	bool less = !(rflags & X86_FL_SF) != !(rflags & X86_FL_OF);
 	const bool holds[8] = {
-		rflags & X86_FL_OF, cf, zf, cf || zf, rflags & X86_FL_SF, rflags & X86_FL_PF, less,
+		rflags & X86_FL_OF,
+		cf,
+		zf,
+		cf || zf,
+		rflags & X86_FL_SF,
+		rflags & X86_FL_PF,
+		less,
 		less || zf,
 	};
 
@@ -23,8 +29,8 @@ static uint64_t next_rip(const struct x86_cpu *cpu, const struct x86_insn *insn)
 }
 
 /*
- * May execution go on at `rip`?  The transfer itself faults, as Intel's do; AMD's fault at the target of a
- * non-canonical branch.
+ * May execution go on at `rip`?  The transfer itself faults, as Intel's do; AMD's fault at the
+ * target of a non-canonical branch.
  */
 static enum x86_result check_target(struct x86_cpu *cpu, const struct x86_insn *insn, uint64_t rip)
 {
@@ -42,7 +48,8 @@ static enum x86_result get_target(struct x86_cpu *cpu, const struct x86_insn *in
 	if (op->kind == X86_OK_GPR)
 		*rip = x86_gpr_get(cpu, op);
 	else if (op->kind == X86_OK_MEM)
-		res = x86_data_read(cpu, insn->mem.seg, x86_effective(cpu, insn), insn->opsize, rip);
+		res = x86_data_read(
+			cpu, insn->mem.seg, x86_effective(cpu, insn), insn->opsize, rip);
 	else
 		*rip = (next_rip(cpu, insn) + (uint64_t)insn->imm) & x86_mask(insn->opsize);
 	return res == X86_DONE ? check_target(cpu, insn, *rip) : res;
@@ -118,8 +125,7 @@ enum x86_result x86_branch(struct x86_cpu *cpu, const struct x86_insn *insn)
 	case X86_I_loopne:
 		return loop(cpu, insn);
 	case X86_I_jcxz:
-		return jump_if(cpu, insn,
-			(cpu->gpr[X86_RCX] & x86_mask(insn->addrsize)) == 0);
+		return jump_if(cpu, insn, (cpu->gpr[X86_RCX] & x86_mask(insn->addrsize)) == 0);
 	default:
 		return jump_if(cpu, insn, condition(cpu->rflags, insn->opcode & 0xf));
 	}

@@ -50,8 +50,8 @@ enum x86_result x86_data_linear(struct x86_cpu *cpu, unsigned seg, uint64_t offs
 	return res == X86_DONE ? x86_check_align(cpu, *gla, size) : res;
 }
 
-enum x86_result x86_data_read(struct x86_cpu *cpu, unsigned seg, uint64_t offset, unsigned size,
-	uint64_t *value)
+enum x86_result x86_data_read(
+	struct x86_cpu *cpu, unsigned seg, uint64_t offset, unsigned size, uint64_t *value)
 {
 	uint64_t gla, word = 0;
 	enum x86_result res = x86_data_linear(cpu, seg, offset, size, X86_ACC_READ, &gla);
@@ -63,8 +63,8 @@ enum x86_result x86_data_read(struct x86_cpu *cpu, unsigned seg, uint64_t offset
 	return res;
 }
 
-enum x86_result x86_data_write(struct x86_cpu *cpu, unsigned seg, uint64_t offset, unsigned size,
-	uint64_t value)
+enum x86_result x86_data_write(
+	struct x86_cpu *cpu, unsigned seg, uint64_t offset, unsigned size, uint64_t value)
 {
 	uint64_t gla;
 	enum x86_result res = x86_data_linear(cpu, seg, offset, size, X86_ACC_WRITE, &gla);

@@ -23,7 +23,8 @@ static inline unsigned x86_acc(const struct x86_cpu *cpu, unsigned acc)
 /* Bytes of an address through SS: 2, 4 or 8. */
 unsigned x86_stack_size(const struct x86_cpu *cpu);
 
-/* `value` into the low `size` bytes of `old`; 4 bytes clear the upper half (SDM vol. 1, 3.4.1.1). */
+/* `value` into the low `size` bytes of `old`; 4 bytes clear the upper half (SDM vol. 1, 3.4.1.1).
+ */
 uint64_t x86_merge(uint64_t old, uint64_t value, unsigned size);
 
 /* To the next instruction.  IP is the low half of EIP and does not wrap at 64 KiB. */
@@ -43,10 +44,10 @@ enum x86_result x86_check_align(struct x86_cpu *cpu, uint64_t gla, unsigned alig
 enum x86_result x86_data_linear(struct x86_cpu *cpu, unsigned seg, uint64_t offset, unsigned size,
 	unsigned acc, uint64_t *gla);
 /* Reads or writes an integer of `size` bytes, 1 to 8, at seg:offset. */
-enum x86_result x86_data_read(struct x86_cpu *cpu, unsigned seg, uint64_t offset, unsigned size,
-	uint64_t *value);
-enum x86_result x86_data_write(struct x86_cpu *cpu, unsigned seg, uint64_t offset, unsigned size,
-	uint64_t value);
+enum x86_result x86_data_read(
+	struct x86_cpu *cpu, unsigned seg, uint64_t offset, unsigned size, uint64_t *value);
+enum x86_result x86_data_write(
+	struct x86_cpu *cpu, unsigned seg, uint64_t offset, unsigned size, uint64_t value);
 /* Would a data access of [gla, gla+len) be permitted?  DONE for devices too; touches no memory. */
 enum x86_result x86_data_probe(struct x86_cpu *cpu, uint64_t gla, unsigned len, unsigned acc);
 

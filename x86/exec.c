@@ -3,9 +3,9 @@
 /*
  * The scratch area where single guest instructions run on the host CPU.
  *
- * One memfd, mapped twice: writable, and executable; never both.  It is a direct-mapped cache of slots,
- * each one instruction and a RET; the slot's own bytes are its tag.  A slot whose bytes differ is
- * overwritten.  Exceptions of the host inside the area come back as vectors (trap.c).
+ * One memfd, mapped twice: writable, and executable; never both.  It is a direct-mapped cache of
+ * slots, each one instruction and a RET; the slot's own bytes are its tag.  A slot whose bytes
+ * differ is overwritten.  Exceptions of the host inside the area come back as vectors (trap.c).
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -33,8 +33,8 @@ struct x86_exec {
 };
 
 /*
- * #PF is not ours: the operand was mapped before, so it is either a bug or the host failing to back guest
- * memory, and must not pass for an exception of the guest.
+ * #PF is not ours: the operand was mapped before, so it is either a bug or the host failing to back
+ * guest memory, and must not pass for an exception of the guest.
  */
 static bool exec_trap(struct x86_trap *trap, int sig, void *siginfo, void *context)
 {
@@ -144,8 +144,8 @@ static const void *exec_code(struct x86_exec *exec, const uint8_t *bytes, unsign
 	return exec->rx + offset;
 }
 
-int x86_exec_run(struct x86_exec *exec, const uint8_t *bytes, unsigned len,
-	struct x86_exec_frame *frame)
+int x86_exec_run(
+	struct x86_exec *exec, const uint8_t *bytes, unsigned len, struct x86_exec_frame *frame)
 {
 	bool faulted;
 

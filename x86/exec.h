@@ -17,12 +17,12 @@ struct x86_exec_frame {
 #define X86_EXEC_NO_FAULT (-1)
 
 /*
- * Executes `len` bytes, one instruction that touches neither RSP nor the instruction pointer, with the
- * registers of `frame`, which is updated.  Vector and x87 registers are the host's own.  Returns the
- * vector of the exception that the host took, with `frame` unchanged, or X86_EXEC_NO_FAULT.
+ * Executes `len` bytes, one instruction that touches neither RSP nor the instruction pointer, with
+ * the registers of `frame`, which is updated.  Vector and x87 registers are the host's own. Returns
+ * the vector of the exception that the host took, with `frame` unchanged, or X86_EXEC_NO_FAULT.
  */
-int x86_exec_run(struct x86_exec *exec, const uint8_t *bytes, unsigned len,
-	struct x86_exec_frame *frame);
+int x86_exec_run(
+	struct x86_exec *exec, const uint8_t *bytes, unsigned len, struct x86_exec_frame *frame);
 
 /* exec_stub.S: runs frame->code; true if it came back through x86_exec_faulted. */
 bool x86_exec_enter(struct x86_exec_frame *frame);
@@ -31,8 +31,8 @@ void x86_exec_faulted(void);
 void x86_exec_serialize(void);
 
 /*
- * The host's x87, SSE and AVX registers in an XSAVE image aligned to 64 bytes.  The 64-bit forms keep all of
- * FIP and FDP; XSAVE writes the header's first word only.
+ * The host's x87, SSE and AVX registers in an XSAVE image aligned to 64 bytes.  The 64-bit forms
+ * keep all of FIP and FDP; XSAVE writes the header's first word only.
  */
 static inline void x86_vectors_save(uint8_t image[static X86_XSAVE_SIZE])
 {
@@ -42,7 +42,10 @@ static inline void x86_vectors_save(uint8_t image[static X86_XSAVE_SIZE])
 
 static inline void x86_vectors_load(const uint8_t image[static X86_XSAVE_SIZE])
 {
-	__asm__ volatile("xrstor64 (%0)" : : "r"(image), "a"(X86_XCR0_SUPPORTED), "d"(0) : "memory");
+	__asm__ volatile("xrstor64 (%0)"
+			 :
+			 : "r"(image), "a"(X86_XCR0_SUPPORTED), "d"(0)
+			 : "memory");
 }
 
 #endif

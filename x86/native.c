@@ -3,25 +3,25 @@
 /*
  * One NATIVE instruction on the host CPU.
  *
- * The instruction is written again with the guest's registers in the host registers of the same number,
- * except RSP, which is the host's and gets a free one, and the base of the memory operand, which is
- * another free one pointing at the operand itself: in guest RAM where it lies in one page, so that
- * LOCK keeps its meaning; else in a bounce buffer, filled before and flushed after.  Bounced LOCKs are
- * not atomic.
+ * The instruction is written again with the guest's registers in the host registers of the same
+ * number, except RSP, which is the host's and gets a free one, and the base of the memory operand,
+ * which is another free one pointing at the operand itself: in guest RAM where it lies in one page,
+ * so that LOCK keeps its meaning; else in a bounce buffer, filled before and flushed after. Bounced
+ * LOCKs are not atomic.
  */
 #include "x86/data.h"
 #include "x86/exec.h"
 #include "x86/step.h"
 
-#define BOUNCE_SIZE 32u /* the widest operand */
+#define BOUNCE_SIZE  32u /* the widest operand */
 #define BOUNCE_ALIGN 16u
 
 struct native {
 	struct x86_exec_frame frame;
 	struct x86_remap map;
-	uint16_t used;	/* registers that the instruction names, bit n = gpr n */
-	uint8_t base;	/* points at the memory operand; X86_NOREG if there is none */
-	uint8_t rsp;	/* stands for RSP; X86_RSP if it is not named */
+	uint16_t used; /* registers that the instruction names, bit n = gpr n */
+	uint8_t base;  /* points at the memory operand; X86_NOREG if there is none */
+	uint8_t rsp;   /* stands for RSP; X86_RSP if it is not named */
 };
 
 static uint16_t named_registers(const struct x86_insn *insn)
@@ -83,8 +83,8 @@ static enum x86_result raise_host_fault(struct x86_cpu *cpu, int vector)
 	return x86_raise(cpu, (unsigned)vector);
 }
 
-static enum x86_result native_run(struct x86_cpu *cpu, const struct x86_insn *insn, struct native *n,
-	void *operand)
+static enum x86_result native_run(
+	struct x86_cpu *cpu, const struct x86_insn *insn, struct native *n, void *operand)
 {
 	uint8_t code[16];
 	unsigned len = x86_encode(insn, &n->map, code);
@@ -98,7 +98,10 @@ static enum x86_result native_run(struct x86_cpu *cpu, const struct x86_insn *in
 	return vector == X86_EXEC_NO_FAULT ? X86_DONE : raise_host_fault(cpu, vector);
 }
 
-/* SDM vol. 3, table 6-7.  Unaligned vector accesses are never checked, as implementations may choose. */
+/*
+ * SDM vol. 3, table 6-7.  Unaligned vector accesses are never checked, as implementations may
+ * choose.
+ */
 static unsigned alignment(unsigned size)
 {
 	return size == 10 ? 8 : size <= 8 && (size & (size - 1)) == 0 ? size : 1;
@@ -113,8 +116,8 @@ static bool is_misaligned(const struct x86_cpu *cpu, const struct x86_insn *insn
 	return insn->row->props & X86_P_ALIGN && (base + offset) & (insn->mem.size - 1u);
 }
 
-static enum x86_result operand_linear(struct x86_cpu *cpu, const struct x86_insn *insn, unsigned acc,
-	uint64_t *gla)
+static enum x86_result operand_linear(
+	struct x86_cpu *cpu, const struct x86_insn *insn, unsigned acc, uint64_t *gla)
 {
 	uint64_t offset = x86_effective(cpu, insn);
 	unsigned size = insn->mem.size;
@@ -141,8 +144,8 @@ static void fill(uint8_t *buffer, unsigned size, uint8_t byte)
 }
 
 /*
- * An x87 store into the buffer.  With exceptions unmasked it may store nothing at all, which two runs over
- * different contents tell from storing just that.
+ * An x87 store into the buffer.  With exceptions unmasked it may store nothing at all, which two
+ * runs over different contents tell from storing just that.
  */
 static enum x86_result run_x87_store(struct x86_cpu *cpu, const struct x86_insn *insn,
 	struct native *n, uint8_t *buffer, const uint8_t *before, bool *stored)
@@ -163,8 +166,8 @@ static enum x86_result run_x87_store(struct x86_cpu *cpu, const struct x86_insn 
 }
 
 /*
- * x87 stores pop their register before the buffer is flushed; should the device ask for an exit then, the
- * instruction is executed once more, so the stack has to be put back.
+ * x87 stores pop their register before the buffer is flushed; should the device ask for an exit
+ * then, the instruction is executed once more, so the stack has to be put back.
  */
 static enum x86_result bounce_x87_store(struct x86_cpu *cpu, const struct x86_insn *insn,
 	struct native *n, uint64_t gla, uint8_t *buffer)
@@ -184,8 +187,8 @@ static enum x86_result bounce_x87_store(struct x86_cpu *cpu, const struct x86_in
 }
 
 /* The buffer has the operand's alignment: some instructions care on some processors only. */
-static enum x86_result run_bounced(struct x86_cpu *cpu, const struct x86_insn *insn, struct native *n,
-	uint64_t gla)
+static enum x86_result run_bounced(
+	struct x86_cpu *cpu, const struct x86_insn *insn, struct native *n, uint64_t gla)
 {
 	uint8_t space[BOUNCE_SIZE + BOUNCE_ALIGN] __attribute__((aligned(32)));
 	uint8_t *buffer = space + gla % BOUNCE_ALIGN;
@@ -208,8 +211,8 @@ static enum x86_result run_bounced(struct x86_cpu *cpu, const struct x86_insn *i
 	return res;
 }
 
-static enum x86_result run_on_operand(struct x86_cpu *cpu, const struct x86_insn *insn,
-	struct native *n)
+static enum x86_result run_on_operand(
+	struct x86_cpu *cpu, const struct x86_insn *insn, struct native *n)
 {
 	unsigned size = insn->mem.size;
 	unsigned acc = insn->mem.access & X86_WR ? X86_ACC_WRITE : X86_ACC_READ;
@@ -241,8 +244,8 @@ bool x86_is_x87_pending(const struct x86_row *row)
 	return fsw & 0x80;
 }
 
-static enum x86_result run_on_memory(struct x86_cpu *cpu, const struct x86_insn *insn,
-	struct native *n)
+static enum x86_result run_on_memory(
+	struct x86_cpu *cpu, const struct x86_insn *insn, struct native *n)
 {
 	enum x86_result res = run_on_operand(cpu, insn, n);
 
@@ -267,8 +270,8 @@ enum x86_result x86_native(struct x86_cpu *cpu, const struct x86_insn *insn)
 		run_address_only(cpu, insn);
 	} else {
 		native_prepare(&n, cpu, insn);
-		res = insn->has_mem ? run_on_memory(cpu, insn, &n) :
-				      native_run(cpu, insn, &n, NULL);
+		res = insn->has_mem ? run_on_memory(cpu, insn, &n)
+				    : native_run(cpu, insn, &n, NULL);
 		if (res == X86_DONE)
 			native_commit(&n, cpu);
 	}

@@ -4,8 +4,8 @@
  * Instructions that move data through the stack pointer (SDM vol. 1, 6.2).
  *
  * The operand size says how much is pushed, the stack segment how wide the pointer is; the two are
- * independent outside 64-bit mode.  Instructions with several pushes first ask whether all of them may
- * happen and then do them, so that a fault finds nothing changed.
+ * independent outside 64-bit mode.  Instructions with several pushes first ask whether all of them
+ * may happen and then do them, so that a fault finds nothing changed.
  */
 #include "x86/data.h"
 #include "x86/step.h"
@@ -67,8 +67,8 @@ static enum x86_result push(struct x86_cpu *cpu, const struct x86_insn *insn)
 		value = x86_gpr_get(cpu, op);
 		break;
 	case X86_OK_MEM:
-		res = x86_data_read(cpu, insn->mem.seg, x86_effective(cpu, insn), insn->opsize,
-			&value);
+		res = x86_data_read(
+			cpu, insn->mem.seg, x86_effective(cpu, insn), insn->opsize, &value);
 		break;
 	default:
 		value = (uint64_t)insn->imm;
@@ -77,8 +77,8 @@ static enum x86_result push(struct x86_cpu *cpu, const struct x86_insn *insn)
 }
 
 /* An address based on RSP is computed after the pop (SDM vol. 2, POP). */
-static enum x86_result pop_to_memory(struct x86_cpu *cpu, const struct x86_insn *insn,
-	uint64_t value)
+static enum x86_result pop_to_memory(
+	struct x86_cpu *cpu, const struct x86_insn *insn, uint64_t value)
 {
 	uint64_t rsp = cpu->gpr[X86_RSP];
 	enum x86_result res;
@@ -149,8 +149,8 @@ static enum x86_result leave(struct x86_cpu *cpu, const struct x86_insn *insn)
 }
 
 /* ENTER copies `level` - 1 frame pointers from the old frame, then pushes its own. */
-static enum x86_result enter_probe(struct x86_cpu *cpu, unsigned size, unsigned level,
-	unsigned alloc)
+static enum x86_result enter_probe(
+	struct x86_cpu *cpu, unsigned size, unsigned level, unsigned alloc)
 {
 	uint64_t rsp = cpu->gpr[X86_RSP], rbp = cpu->gpr[X86_RBP];
 	enum x86_result res = probe(cpu, rsp - size, size, X86_ACC_WRITE);
@@ -234,7 +234,7 @@ static enum x86_result popf_vme(struct x86_cpu *cpu, const struct x86_insn *insn
 		(value & X86_RF_IF && cpu->rflags & X86_RF_VIP))
 		return x86_raise_error(cpu, X86_GP, 0);
 	cpu->rflags = (cpu->rflags & ~(mask | X86_RF_VIF)) | (value & mask) |
-		(value & X86_RF_IF ? X86_RF_VIF : 0);
+		      (value & X86_RF_IF ? X86_RF_VIF : 0);
 	x86_drop(cpu, insn->opsize);
 	return X86_DONE;
 }
@@ -259,9 +259,14 @@ static enum x86_result popf(struct x86_cpu *cpu, const struct x86_insn *insn)
 enum x86_result x86_stack(struct x86_cpu *cpu, const struct x86_insn *insn)
 {
 	static enum x86_result (*const table[])(struct x86_cpu *, const struct x86_insn *) = {
-		[X86_I_push] = push,   [X86_I_pop] = pop,     [X86_I_pusha] = pusha,
-		[X86_I_popa] = popa,   [X86_I_enter] = enter, [X86_I_leave] = leave,
-		[X86_I_pushf] = pushf, [X86_I_popf] = popf,
+		[X86_I_push] = push,
+		[X86_I_pop] = pop,
+		[X86_I_pusha] = pusha,
+		[X86_I_popa] = popa,
+		[X86_I_enter] = enter,
+		[X86_I_leave] = leave,
+		[X86_I_pushf] = pushf,
+		[X86_I_popf] = popf,
 	};
 	enum x86_result res = table[insn->row->mnem](cpu, insn);
 

@@ -48,8 +48,8 @@ static enum x86_result window_extend(struct x86_cpu *cpu, struct window *w, unsi
 }
 
 /*
- * A second page is only touched if the bytes in the first one are not an instruction yet; running into
- * the segment's limit or over 15 bytes is #GP(0).
+ * A second page is only touched if the bytes in the first one are not an instruction yet; running
+ * into the segment's limit or over 15 bytes is #GP(0).
  */
 enum x86_result x86_fetch(struct x86_cpu *cpu, struct x86_insn *insn)
 {

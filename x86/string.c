@@ -4,9 +4,10 @@
  * MOVS, STOS, LODS, CMPS and SCAS (SDM vol. 1, 7.3.9).
  *
  * As many elements as lie in one page of RAM on each side are done by the host's own repeated
- * instruction, which brings overlap, flags and speed with it.  An element that crosses a page, wraps
- * around the address size, may fault or belongs to a device is done alone.  Registers are brought up to
- * date after every piece, so that a fault or an exit leaves exactly the elements before it done.
+ * instruction, which brings overlap, flags and speed with it.  An element that crosses a page,
+ * wraps around the address size, may fault or belongs to a device is done alone.  Registers are
+ * brought up to date after every piece, so that a fault or an exit leaves exactly the elements
+ * before it done.
  */
 #include "x86/data.h"
 
@@ -16,13 +17,13 @@ enum string_op { STRING_MOVS, STRING_STOS, STRING_LODS, STRING_CMPS, STRING_SCAS
 
 struct string {
 	enum string_op op;
-	unsigned size;	    /* of an element */
+	unsigned size; /* of an element */
 	unsigned addrsize;
 	unsigned src_seg;
-	uint8_t rep;	    /* 0, 0xF3, 0xF2 */
-	bool back;	    /* DF */
+	uint8_t rep; /* 0, 0xF3, 0xF2 */
+	bool back;   /* DF */
 	bool uses_si, uses_di;
-	unsigned dst_acc;   /* of [rDI], which CMPS and SCAS read */
+	unsigned dst_acc; /* of [rDI], which CMPS and SCAS read */
 };
 
 /* One piece on host addresses, as the host's instruction sees it. */
@@ -33,33 +34,33 @@ struct piece {
 	uint64_t acc; /* RAX; after a comparison the flags: AH as LAHF, AL = OF */
 };
 
-#define DIRECTED(insn, tail)									   \
-	if (back)										   \
-		__asm__ volatile("std\n\t" insn "\n\tcld" tail					   \
-				 : "+a"(p->acc), "+S"(p->src), "+D"(p->dst), "+c"(p->count)	   \
-				 :								   \
-				 : "cc", "memory");						   \
-	else											   \
-		__asm__ volatile(insn tail							   \
-				 : "+a"(p->acc), "+S"(p->src), "+D"(p->dst), "+c"(p->count)	   \
-				 :								   \
+#define DIRECTED(insn, tail)                                                                       \
+	if (back)                                                                                  \
+		__asm__ volatile("std\n\t" insn "\n\tcld" tail                                     \
+				 : "+a"(p->acc), "+S"(p->src), "+D"(p->dst), "+c"(p->count)        \
+				 :                                                                 \
+				 : "cc", "memory");                                                \
+	else                                                                                       \
+		__asm__ volatile(insn tail                                                         \
+				 : "+a"(p->acc), "+S"(p->src), "+D"(p->dst), "+c"(p->count)        \
+				 :                                                                 \
 				 : "cc", "memory")
 
-#define SIZED(insn, tail)									   \
-	do {											   \
-		switch (size) {									   \
-		case 1:										   \
-			DIRECTED(insn "b", tail);						   \
-			break;									   \
-		case 2:										   \
-			DIRECTED(insn "w", tail);						   \
-			break;									   \
-		case 4:										   \
-			DIRECTED(insn "l", tail);						   \
-			break;									   \
-		default:									   \
-			DIRECTED(insn "q", tail);						   \
-		}										   \
+#define SIZED(insn, tail)                                                                          \
+	do {                                                                                       \
+		switch (size) {                                                                    \
+		case 1:                                                                            \
+			DIRECTED(insn "b", tail);                                                  \
+			break;                                                                     \
+		case 2:                                                                            \
+			DIRECTED(insn "w", tail);                                                  \
+			break;                                                                     \
+		case 4:                                                                            \
+			DIRECTED(insn "l", tail);                                                  \
+			break;                                                                     \
+		default:                                                                           \
+			DIRECTED(insn "q", tail);                                                  \
+		}                                                                                  \
 	} while (0)
 
 #define FLAGS "\n\tlahf\n\tseto %%al"
@@ -113,7 +114,10 @@ static void addr_advance(struct x86_cpu *cpu, const struct string *s, unsigned r
 	cpu->gpr[reg] = x86_merge(cpu->gpr[reg], value, s->addrsize);
 }
 
-/* Brings the registers to where `count` more elements have been done; `acc` as run_native() left it. */
+/*
+ * Brings the registers to where `count` more elements have been done; `acc` as run_native() left
+ * it.
+ */
 static void commit(struct x86_cpu *cpu, const struct string *s, uint64_t count, uint64_t acc)
 {
 	if (s->uses_si)
@@ -127,12 +131,12 @@ static void commit(struct x86_cpu *cpu, const struct string *s, uint64_t count, 
 		cpu->gpr[X86_RAX] = x86_merge(cpu->gpr[X86_RAX], acc, s->size);
 	if (compares(s))
 		cpu->rflags = (cpu->rflags & ~(uint64_t)X86_FL_STATUS) |
-			(acc >> 8 & (X86_FL_STATUS & 0xff)) | (acc & 1 ? X86_FL_OF : 0);
+			      (acc >> 8 & (X86_FL_STATUS & 0xff)) | (acc & 1 ? X86_FL_OF : 0);
 }
 
 /*
- * Linear address of reg's next element, and in *count how many from there on neither leave the page nor wrap
- * around the address size.  False if it has to be done alone.
+ * Linear address of reg's next element, and in *count how many from there on neither leave the page
+ * nor wrap around the address size.  False if it has to be done alone.
  */
 static bool find_piece(struct x86_cpu *cpu, const struct string *s, unsigned seg, unsigned reg,
 	unsigned acc, uint64_t *count)
@@ -200,16 +204,15 @@ static uint64_t do_piece(struct x86_cpu *cpu, const struct string *s, uint64_t c
 static enum x86_result check_side(struct x86_cpu *cpu, const struct string *s, unsigned seg,
 	unsigned reg, unsigned acc, uint64_t *gla)
 {
-	enum x86_result res =
-		x86_data_linear(cpu, seg, addr_get(cpu, s, reg), s->size, acc, gla);
+	enum x86_result res = x86_data_linear(cpu, seg, addr_get(cpu, s, reg), s->size, acc, gla);
 
 	return res == X86_DONE ? x86_data_probe(cpu, *gla, s->size, x86_acc(cpu, acc)) : res;
 }
 
 /*
- * May the next element be accessed?  Both sides are asked before anything is read, because reading a
- * device may have side effects.  Where both would fault the source is reported (for CMPS there is no
- * rule: AMD's processors report either, depending on prefix and size).
+ * May the next element be accessed?  Both sides are asked before anything is read, because reading
+ * a device may have side effects.  Where both would fault the source is reported (for CMPS there is
+ * no rule: AMD's processors report either, depending on prefix and size).
  */
 static enum x86_result check_element(struct x86_cpu *cpu, const struct string *s, uint64_t gla[2])
 {

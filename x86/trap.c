@@ -3,18 +3,19 @@
 /*
  * Host exceptions in code that runs for the guest.
  *
- * Handlers for the five synchronous signals are installed in front of whoever had them when a thread
- * pushes its first trap, and stay.  A signal that the kernel raised at a program counter inside one of the
- * thread's traps goes to that trap; all others go on to the previous disposition, so an embedder's crash
- * handler keeps working, also one that was installed after ours.  (Should that one hand back to us
- * what nobody claims, the two end as the process has to end anyway: by SIGSEGV, their stack used up.)
+ * Handlers for the five synchronous signals are installed in front of whoever had them when a
+ * thread pushes its first trap, and stay.  A signal that the kernel raised at a program counter
+ * inside one of the thread's traps goes to that trap; all others go on to the previous disposition,
+ * so an embedder's crash handler keeps working, also one that was installed after ours.  (Should
+ * that one hand back to us what nobody claims, the two end as the process has to end anyway: by
+ * SIGSEGV, their stack used up.)
  *
- * This is the one file of the room with mutable state outside of a struct x86_cpu: a signal handler is
- * handed no context of ours, so it has to find the list through thread-local storage, and dispositions
- * belong to the process.
+ * This is the one file of the room with mutable state outside of a struct x86_cpu: a signal handler
+ * is handed no context of ours, so it has to find the list through thread-local storage, and
+ * dispositions belong to the process.
  *
- * A thread's alternate stack lives from its first push to its last pop; a thread that pushes often calls
- * x86_trap_keep() first, and has handlers and stack looked after once, until it ends.
+ * A thread's alternate stack lives from its first push to its last pop; a thread that pushes often
+ * calls x86_trap_keep() first, and has handlers and stack looked after once, until it ends.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -26,8 +27,8 @@
 
 #include "x86/exec.h"
 
-#define STACK_SIZE  (64u << 10) /* AVX-512 frames are 3 KiB; AMX ones 11 KiB */
-#define GUARD_SIZE  4096u
+#define STACK_SIZE (64u << 10) /* AVX-512 frames are 3 KiB; AMX ones 11 KiB */
+#define GUARD_SIZE 4096u
 
 static const int signals[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP};
 #define SIGNALS (sizeof(signals) / sizeof(signals[0]))
@@ -60,8 +61,9 @@ static void call_previous(const struct sigaction *old, int sig, siginfo_t *info,
 }
 
 /*
- * SIG_DFL: the process shall die of this signal.  A fault comes again by itself when the instruction is
- * restarted; a signal that somebody sent, and a trap behind its instruction, does not.
+ * SIG_DFL: the process shall die of this signal.  A fault comes again by itself when the
+ * instruction is restarted; a signal that somebody sent, and a trap behind its instruction, does
+ * not.
  */
 static void default_action(int sig, const siginfo_t *info)
 {
@@ -109,9 +111,9 @@ done:
 static int install_one(size_t i)
 {
 	struct sigaction now, action = {
-		.sa_sigaction = on_signal,
-		.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER,
-	};
+				      .sa_sigaction = on_signal,
+				      .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER,
+			      };
 
 	if (sigaction(signals[i], NULL, &now) != 0)
 		return errno;

@@ -4,7 +4,7 @@
 
 #include "test/differential/case.h"
 
-#define PAGE 4096u
+#define PAGE	4096u
 #define VECTORS (X86_P_X87 | X86_P_MMX | X86_P_SSE | X86_P_AVX)
 
 static unsigned access_size(const struct x86_insn *insn)
@@ -13,8 +13,8 @@ static unsigned access_size(const struct x86_insn *insn)
 }
 
 /*
- * Rarely a place that faults: guard pages, the read-only page, an address that is not canonical, or not to
- * its end.
+ * Rarely a place that faults: guard pages, the read-only page, an address that is not canonical, or
+ * not to its end.
  */
 static uint64_t bad_address(struct diff_random *r, unsigned size)
 {
@@ -47,8 +47,8 @@ static uint64_t pick_address(const struct x86_insn *insn, struct diff_random *r)
 }
 
 /* A window reaches from 64 bytes below an address to 192 above, as far as they can be written. */
-static void add_window(struct diff_case *c, const struct diff_form *form, uint64_t address,
-	struct diff_random *r)
+static void add_window(
+	struct diff_case *c, const struct diff_form *form, uint64_t address, struct diff_random *r)
 {
 	struct diff_window *w = &c->window[c->windows];
 	int64_t low = (int64_t)(address - DIFF_DATA) - 64, high = low + 256;
@@ -182,8 +182,8 @@ static bool is_maskmov(unsigned mnem)
 }
 
 /*
- * XLAT and MASKMOV: an address without ModRM.  Whether MASKMOV looks at bytes that it does not store is
- * up to the processor, so it gets no address that might fault.
+ * XLAT and MASKMOV: an address without ModRM.  Whether MASKMOV looks at bytes that it does not
+ * store is up to the processor, so it gets no address that might fault.
  */
 static void aim_implicit(struct diff_case *c, const struct diff_form *form, struct diff_random *r)
 {
@@ -211,12 +211,13 @@ static void aim_gather(struct diff_case *c, const struct diff_form *form, struct
 	const struct x86_insn *insn = &form->insn;
 	unsigned mnem = insn->row->mnem;
 	bool wide = mnem == X86_I_vpgatherqd || mnem == X86_I_vpgatherqq ||
-		mnem == X86_I_vgatherqps || mnem == X86_I_vgatherqpd;
+		    mnem == X86_I_vgatherqps || mnem == X86_I_vgatherqpd;
 	uint64_t address = DIFF_DATA + 0x800 + random_below(r, 0x1000);
 
 	for (unsigned half = 0; half < 2; half++)
 		for (unsigned at = 0; at < 16; at += wide ? 8 : 4) {
-			int64_t index = ((int64_t)random_below(r, 0xe00) - 0x700) >> insn->mem.scale;
+			int64_t index =
+				((int64_t)random_below(r, 0xe00) - 0x700) >> insn->mem.scale;
 
 			memcpy(vector_half(c, insn->mem.index, half) + at, &index, wide ? 8 : 4);
 		}

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Copyright (c) 2026, the hyve authors */
 /*
- * Every instruction of the table that user mode can execute, against the host CPU: the same bytes, registers,
- * flags, vector state and memory on both sides, everything compared afterwards, faults included.
+ * Every instruction of the table that user mode can execute, against the host CPU: the same bytes,
+ * registers, flags, vector state and memory on both sides, everything compared afterwards, faults
+ * included.
  *
  * What an instruction leaves undefined is what the host leaves on both sides, so nothing is masked.
  * Arguments: a mnemonic or a row number to try that alone, or "all"; and the effort, 2 if not said.
@@ -20,10 +21,10 @@
 
 #include "test/differential/case.h"
 
-#define FORMS	       24 /* of each row, with and without a memory operand each */
-#define CASES	       50 /* of each form */
-#define MAX_REPORTS    3  /* of each row */
-#define VISIBLE_FLAGS  (X86_FL_STATUS | X86_FL_DF)
+#define FORMS	      24 /* of each row, with and without a memory operand each */
+#define CASES	      50 /* of each form */
+#define MAX_REPORTS   3	 /* of each row */
+#define VISIBLE_FLAGS (X86_FL_STATUS | X86_FL_DF)
 
 static struct {
 	const char *only;
@@ -51,17 +52,27 @@ static const struct {
 	const char *name;
 	unsigned offset, len;
 } fpu_fields[] = {
-	{"FCW", 0, 2}, {"FSW", 2, 2}, {"FTW", 4, 1}, {"MXCSR", 24, 4},
-	{"ST0", 32, 10}, {"ST1", 48, 10}, {"ST2", 64, 10}, {"ST3", 80, 10},
-	{"ST4", 96, 10}, {"ST5", 112, 10}, {"ST6", 128, 10}, {"ST7", 144, 10},
-	{"XMM", 160, 256}, {"YMM", 576, 256},
+	{"FCW", 0, 2},
+	{"FSW", 2, 2},
+	{"FTW", 4, 1},
+	{"MXCSR", 24, 4},
+	{"ST0", 32, 10},
+	{"ST1", 48, 10},
+	{"ST2", 64, 10},
+	{"ST3", 80, 10},
+	{"ST4", 96, 10},
+	{"ST5", 112, 10},
+	{"ST6", 128, 10},
+	{"ST7", 144, 10},
+	{"XMM", 160, 256},
+	{"YMM", 576, 256},
 };
 
 static const char *differing_fpu(const struct run *run)
 {
 	for (unsigned i = 0; i < sizeof(fpu_fields) / sizeof(fpu_fields[0]); i++)
-		if (memcmp(run->host.fpu + fpu_fields[i].offset, run->guest.fpu + fpu_fields[i].offset,
-			fpu_fields[i].len) != 0)
+		if (memcmp(run->host.fpu + fpu_fields[i].offset,
+			    run->guest.fpu + fpu_fields[i].offset, fpu_fields[i].len) != 0)
 			return fpu_fields[i].name;
 	return NULL;
 }
@@ -89,7 +100,7 @@ static bool windows_differ(const struct run *run)
 static bool both_fault(const struct run *run)
 {
 	return run->form.insn.row->mnem == X86_I_cmps && run->host.vector != DIFF_NO_FAULT &&
-		run->guest.vector != DIFF_NO_FAULT;
+	       run->guest.vector != DIFF_NO_FAULT;
 }
 
 static const char *differing_fault(const struct run *run)
@@ -118,7 +129,7 @@ static const char *differing_detail(const struct run *run)
 static bool is_loose_fault(const struct run *run)
 {
 	return run->engine->loose && run->host.vector != DIFF_NO_FAULT &&
-		run->guest.vector != DIFF_NO_FAULT;
+	       run->guest.vector != DIFF_NO_FAULT;
 }
 
 /* NULL if host and engine did the same. */
@@ -149,8 +160,8 @@ static void print_bytes(const char *what, const uint8_t *bytes, unsigned len)
 
 static void print_registers(const struct run *run)
 {
-	static const char *const names[16] = {"rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
-		"r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15"};
+	static const char *const names[16] = {"rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi",
+		"rdi", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15"};
 
 	for (unsigned i = 0; i < 16; i++)
 		printf("  %-4s %016lx host %016lx engine %016lx%s\n", names[i], run->c.state.gpr[i],
@@ -175,9 +186,12 @@ static void report(struct run *run, const char *what)
 	print_registers(run);
 	for (unsigned i = 0; i < sizeof(fpu_fields) / sizeof(fpu_fields[0]); i++)
 		if (strcmp(fpu_fields[i].name, what) == 0) {
-			print_bytes("before", run->c.state.fpu + fpu_fields[i].offset, fpu_fields[i].len);
-			print_bytes("host", run->host.fpu + fpu_fields[i].offset, fpu_fields[i].len);
-			print_bytes("engine", run->guest.fpu + fpu_fields[i].offset, fpu_fields[i].len);
+			print_bytes("before", run->c.state.fpu + fpu_fields[i].offset,
+				fpu_fields[i].len);
+			print_bytes(
+				"host", run->host.fpu + fpu_fields[i].offset, fpu_fields[i].len);
+			print_bytes(
+				"engine", run->guest.fpu + fpu_fields[i].offset, fpu_fields[i].len);
 		}
 	for (unsigned i = 0; i < run->c.windows && strcmp(what, "memory") == 0; i++) {
 		const struct diff_window *w = &run->c.window[i];
@@ -245,16 +259,41 @@ static bool is_random(const struct x86_row *row)
 	return row->mnem == X86_I_rdrand || row->mnem == X86_I_rdseed;
 }
 
-/* SYSTEM rows that user mode may execute, or try to, and whose results are not about this system. */
+/* SYSTEM rows that user mode may execute, or try to, and whose results are not about this system.
+ */
 static bool is_comparable(const struct x86_row *row)
 {
 	static const uint16_t system[] = {
-		X86_I_bt, X86_I_bts, X86_I_btr, X86_I_btc, X86_I_xlat, X86_I_maskmovq,
-		X86_I_maskmovdqu, X86_I_vmaskmovdqu, X86_I_vmaskmovps, X86_I_vmaskmovpd,
-		X86_I_vpmaskmovd, X86_I_vpmaskmovq, X86_I_vgatherdps, X86_I_vgatherdpd,
-		X86_I_vgatherqps, X86_I_vgatherqpd, X86_I_vpgatherdd, X86_I_vpgatherdq,
-		X86_I_vpgatherqd, X86_I_vpgatherqq, X86_I_clflush, X86_I_clflushopt, X86_I_clwb,
-		X86_I_ud0, X86_I_ud1, X86_I_ud2, X86_I_in, X86_I_out, X86_I_cli, X86_I_sti,
+		X86_I_bt,
+		X86_I_bts,
+		X86_I_btr,
+		X86_I_btc,
+		X86_I_xlat,
+		X86_I_maskmovq,
+		X86_I_maskmovdqu,
+		X86_I_vmaskmovdqu,
+		X86_I_vmaskmovps,
+		X86_I_vmaskmovpd,
+		X86_I_vpmaskmovd,
+		X86_I_vpmaskmovq,
+		X86_I_vgatherdps,
+		X86_I_vgatherdpd,
+		X86_I_vgatherqps,
+		X86_I_vgatherqpd,
+		X86_I_vpgatherdd,
+		X86_I_vpgatherdq,
+		X86_I_vpgatherqd,
+		X86_I_vpgatherqq,
+		X86_I_clflush,
+		X86_I_clflushopt,
+		X86_I_clwb,
+		X86_I_ud0,
+		X86_I_ud1,
+		X86_I_ud2,
+		X86_I_in,
+		X86_I_out,
+		X86_I_cli,
+		X86_I_sti,
 	};
 
 	if (row->class != X86_SYSTEM)
@@ -285,7 +324,7 @@ static void run_row(struct run *run, const struct x86_row *row)
 static bool is_wanted(const struct x86_row *row)
 {
 	return options.only == NULL || strcmp(options.only, row->name) == 0 ||
-		(unsigned)atoi(options.only) == row->id;
+	       (unsigned)atoi(options.only) == row->id;
 }
 
 static void run_engine(const struct diff_engine *engine)
@@ -295,7 +334,8 @@ static void run_engine(const struct diff_engine *engine)
 	struct totals *t = &run->totals;
 	clock_t start = clock();
 
-	assert_int_equal(host_open(), 0); /* here, because cmocka takes the signals at each test's begin */
+	assert_int_equal(
+		host_open(), 0); /* here, because cmocka takes the signals at each test's begin */
 	memset(run, 0, sizeof(*run));
 	memset(policy, 0, sizeof(*policy));
 	x86_features_init(policy);
@@ -317,9 +357,11 @@ static void run_engine(const struct diff_engine *engine)
 	}
 	engine->close(run->ctx);
 	host_close();
-	printf("%s against the host CPU: %lu cases, %lu faults among them, %lu encodings of %u rows; "
+	printf("%s against the host CPU: %lu cases, %lu faults among them, %lu encodings of %u "
+	       "rows; "
 	       "%u rows not on this host, %u not comparable; %.1f s; %lu faults inexact, "
-	       "%lu mismatches\n", engine->name, t->cases, t->faults, t->forms, t->rows, t->not_here,
+	       "%lu mismatches\n",
+		engine->name, t->cases, t->faults, t->forms, t->rows, t->not_here,
 		t->not_comparable, (double)(clock() - start) / CLOCKS_PER_SEC, t->loose,
 		t->mismatches);
 	assert_int_equal(t->mismatches, 0);

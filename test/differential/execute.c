@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Copyright (c) 2026, the hyve authors */
-/* x86_fetch() and x86_execute() as an engine: a processor in 64-bit user mode with page tables of its own. */
+/*
+ * x86_fetch() and x86_execute() as an engine: a processor in 64-bit user mode with page tables of
+ * its own.
+ */
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,10 +12,10 @@
 #define PAGE 4096u
 
 /* Guest-physical: page tables, the code page, the data pages. */
-#define TABLES	0x1000u /* PML4, PDPT, PD, PT of the code, PT of the data */
-#define CODE	0x6000u
-#define DATA	0x7000u
-#define RAM	(DATA + DIFF_DATA_SIZE)
+#define TABLES 0x1000u /* PML4, PDPT, PD, PT of the code, PT of the data */
+#define CODE   0x6000u
+#define DATA   0x7000u
+#define RAM    (DATA + DIFF_DATA_SIZE)
 
 enum { PTE_P = 1, PTE_W = 2, PTE_U = 4 };
 
@@ -31,8 +34,8 @@ static void *ram(struct x86_cpu *cpu, uint64_t gpa, unsigned len, bool write)
 	return gpa + len <= RAM ? e->ram + gpa : NULL;
 }
 
-static enum x86_result no_read(struct x86_cpu *cpu, uint64_t gla, uint64_t gpa, void *buf,
-	unsigned len)
+static enum x86_result no_read(
+	struct x86_cpu *cpu, uint64_t gla, uint64_t gpa, void *buf, unsigned len)
 {
 	(void)cpu;
 	(void)gla;
@@ -42,8 +45,8 @@ static enum x86_result no_read(struct x86_cpu *cpu, uint64_t gla, uint64_t gpa, 
 	abort();
 }
 
-static enum x86_result no_write(struct x86_cpu *cpu, uint64_t gla, uint64_t gpa, const void *buf,
-	unsigned len)
+static enum x86_result no_write(
+	struct x86_cpu *cpu, uint64_t gla, uint64_t gpa, const void *buf, unsigned len)
 {
 	(void)cpu;
 	(void)gla;
@@ -91,7 +94,8 @@ static void set_user_mode(struct x86_cpu *cpu)
 	const uint32_t user = X86_SEG_P | X86_SEG_S | 3u << 5 | X86_SEG_G;
 
 	for (unsigned i = 0; i < 6; i++)
-		cpu->seg[i] = (struct x86_seg){.limit = UINT32_MAX, .access = user | X86_SEG_DB | 3};
+		cpu->seg[i] =
+			(struct x86_seg){.limit = UINT32_MAX, .access = user | X86_SEG_DB | 3};
 	cpu->seg[X86_CS].access = user | X86_SEG_L | 11;
 	cpu->tr.access = X86_SEG_UNUSABLE; /* no I/O bitmap */
 	cpu->cpl = 3;
@@ -177,7 +181,9 @@ static void execute_run(void *ctx, struct diff_state *state)
 	memcpy(state->fpu, cpu->fpu, sizeof(state->fpu));
 	state->rflags = cpu->rflags;
 	state->rip = cpu->rip;
-	state->vector = res == X86_DONE ? DIFF_NO_FAULT : res == X86_FAULT ? cpu->fault.vector : 256;
+	state->vector = res == X86_DONE	   ? DIFF_NO_FAULT
+			: res == X86_FAULT ? cpu->fault.vector
+					   : 256;
 	state->error = cpu->fault.error;
 	state->cr2 = cpu->fault.cr2;
 }

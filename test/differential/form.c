@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Copyright (c) 2026, the hyve authors */
 /*
- * Encodings are drawn at random under what the row asks for, and count only if the decoder takes them for
- * that row: a row that cannot be reached shows up as one without forms.
+ * Encodings are drawn at random under what the row asks for, and count only if the decoder takes
+ * them for that row: a row that cannot be reached shows up as one without forms.
  */
 #include <string.h>
 
@@ -15,7 +15,8 @@
 struct bytes {
 	uint8_t byte[40];
 	unsigned len;
-	unsigned disp_at; /* where a 4-byte displacement or an absolute address stands, 0: nowhere */
+	unsigned
+		disp_at; /* where a 4-byte displacement or an absolute address stands, 0: nowhere */
 };
 
 static void put(struct bytes *b, unsigned byte)
@@ -29,8 +30,8 @@ static void put_random(struct bytes *b, struct diff_random *r, unsigned n)
 		put(b, (unsigned)any & 0xff);
 }
 
-static unsigned required_pp(const struct x86_row *row, const struct x86_form *f,
-	struct diff_random *r)
+static unsigned required_pp(
+	const struct x86_row *row, const struct x86_form *f, struct diff_random *r)
 {
 	unsigned pp = (f->value & X86_K_PP) >> X86_K_PP_SHIFT;
 
@@ -41,8 +42,8 @@ static unsigned required_pp(const struct x86_row *row, const struct x86_form *f,
 	return one_in(r, 3) ? X86_PP_66 : X86_PP_NP; /* an operand size */
 }
 
-static void put_legacy_prefixes(struct bytes *b, const struct x86_row *row, const struct x86_form *f,
-	bool memory, struct diff_random *r)
+static void put_legacy_prefixes(struct bytes *b, const struct x86_row *row,
+	const struct x86_form *f, bool memory, struct diff_random *r)
 {
 	static const uint8_t ignored[] = {0x26, 0x2e, 0x36, 0x3e};
 	unsigned pp = required_pp(row, f, r), rex = 0x40 | random_below(r, 16);
@@ -66,8 +67,8 @@ static void put_legacy_prefixes(struct bytes *b, const struct x86_row *row, cons
 		put(b, rex);
 }
 
-static void put_legacy_opcode(struct bytes *b, const struct x86_row *row, const struct x86_form *f,
-	struct diff_random *r)
+static void put_legacy_opcode(
+	struct bytes *b, const struct x86_row *row, const struct x86_form *f, struct diff_random *r)
 {
 	if (row->map >= 1)
 		put(b, 0x0f);
@@ -100,7 +101,8 @@ static void put_vex(struct bytes *b, const struct x86_row *row, const struct x86
 /* ModRM, SIB and displacement; the fields that the row fixes stay. */
 static void put_modrm(struct bytes *b, const struct x86_form *f, bool memory, struct diff_random *r)
 {
-	unsigned fixed = f->mask & X86_K_MODRM, mod = memory ? random_below(r, 3) : 3, modrm, sib = 0;
+	unsigned fixed = f->mask & X86_K_MODRM, mod = memory ? random_below(r, 3) : 3, modrm,
+		 sib = 0;
 
 	modrm = mod << 6 | random_below(r, 64);
 	if (memory && one_in(r, 3))
@@ -150,20 +152,19 @@ static bool decodes(const struct bytes *b, const struct x86_row *row, struct x86
 }
 
 /* No base register: the address has to be in the encoding. */
-static bool fix_address(struct bytes *b, struct diff_form *form, const struct x86_row *row,
-	struct diff_random *r)
+static bool fix_address(
+	struct bytes *b, struct diff_form *form, const struct x86_row *row, struct diff_random *r)
 {
 	uint64_t disp;
 
 	form->address = DIFF_DATA + MARGIN +
-		(random_below(r, DIFF_WRITABLE - 2 * MARGIN) & ~(one_in(r, 4) ? 0u : 63u));
+			(random_below(r, DIFF_WRITABLE - 2 * MARGIN) & ~(one_in(r, 4) ? 0u : 63u));
 	if (row->props & X86_P_VSIB)
 		form->address = DIFF_DATA + DIFF_WRITABLE / 2;
 	disp = form->address;
 	if (form->insn.mem.base == X86_RIP_BASE)
 		disp -= DIFF_RIP + form->insn.len;
-	memcpy(b->byte + b->disp_at, &disp,
-		row->props & X86_P_MOFFS ? form->insn.addrsize : 4);
+	memcpy(b->byte + b->disp_at, &disp, row->props & X86_P_MOFFS ? form->insn.addrsize : 4);
 	return decodes(b, row, &form->insn);
 }
 
@@ -206,8 +207,8 @@ static bool accept(struct bytes *b, struct diff_form *form, const struct x86_row
 	return row->class != X86_BRANCH || fix_target(b, form, row);
 }
 
-bool form_make(struct diff_form *form, const struct x86_row *row, bool memory,
-	struct diff_random *r)
+bool form_make(
+	struct diff_form *form, const struct x86_row *row, bool memory, struct diff_random *r)
 {
 	struct bytes b;
 

@@ -13,10 +13,10 @@ struct diff_form {
 };
 
 /*
- * Makes one encoding of `row` at random: registers, prefixes, operand and address size, addressing mode,
- * immediate.  False if there is none with (`memory`) or without a memory operand.
+ * Makes one encoding of `row` at random: registers, prefixes, operand and address size, addressing
+ * mode, immediate.  False if there is none with (`memory`) or without a memory operand.
  */
-bool form_make(struct diff_form *form, const struct x86_row *row, bool memory,
-	struct diff_random *r);
+bool form_make(
+	struct diff_form *form, const struct x86_row *row, bool memory, struct diff_random *r);
 
 #endif

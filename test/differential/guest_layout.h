@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Copyright (c) 2026, the hyve authors */
-/* Linear addresses and selectors of the little guest that runs cases inside a VM: for C and assembler. */
+/*
+ * Linear addresses and selectors of the little guest that runs cases inside a VM: for C and
+ * assembler.
+ */
 #ifndef TEST_DIFFERENTIAL_GUEST_LAYOUT_H
 #define TEST_DIFFERENTIAL_GUEST_LAYOUT_H
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Copyright (c) 2026, the hyve authors */
 /*
- * The host CPU as the reference: the instruction in its original encoding, at its own address, with the
- * registers, memory and vector state of the case.  Faults come back through x86_trap_push().
+ * The host CPU as the reference: the instruction in its original encoding, at its own address, with
+ * the registers, memory and vector state of the case.  Faults come back through x86_trap_push().
  */
 #include <errno.h>
 #include <stddef.h>
@@ -66,7 +66,8 @@ static int map_code(void)
 	return code == MAP_FAILED || rx == MAP_FAILED ? errno : 0;
 }
 
-/* A read-only page has to be there before it is written to, or the error code says "not present". */
+/* A read-only page has to be there before it is written to, or the error code says "not present".
+ */
 static int map_data(void)
 {
 	uint8_t *all = mmap((uint8_t *)(uintptr_t)DIFF_DATA - PAGE, DIFF_DATA_SIZE + 2 * PAGE,
@@ -103,8 +104,8 @@ uint8_t *host_data(void)
 }
 
 /*
- * The instruction, then jmp [rip] to host_exit.  Behind a branch, and everywhere else in the page, stands
- * HLT, which faults.
+ * The instruction, then jmp [rip] to host_exit.  Behind a branch, and everywhere else in the page,
+ * stands HLT, which faults.
  */
 void host_load(const uint8_t *bytes, unsigned len, bool branch)
 {

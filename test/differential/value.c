@@ -6,17 +6,23 @@
 
 #define COUNT(table) (sizeof(table) / sizeof((table)[0]))
 
-enum { FXSAVE_FCW = 0, FXSAVE_FSW = 2, FXSAVE_FTW = 4, FXSAVE_MXCSR = 24, FXSAVE_ST = 32,
-	FXSAVE_XMM = 160, XSAVE_BV = 512, XSAVE_YMM = 576 };
+enum {
+	FXSAVE_FCW = 0,
+	FXSAVE_FSW = 2,
+	FXSAVE_FTW = 4,
+	FXSAVE_MXCSR = 24,
+	FXSAVE_ST = 32,
+	FXSAVE_XMM = 160,
+	XSAVE_BV = 512,
+	XSAVE_YMM = 576
+};
 
 uint64_t value_integer(struct diff_random *r)
 {
-	static const uint64_t edges[] = {
-		0, 1, 2, 3, 0x7f, 0x80, 0x81, 0xff, 0x7fff, 0x8000, 0xffff, 0x7fffffff, 0x80000000,
-		0xffffffff, 0x7fffffffffffffff, 0x8000000000000000, 0xffffffffffffffff,
-		0xffffffffffffff80, 0xffffffffffff8000, 0xffffffff80000000, 0x5555555555555555,
-		0xaaaaaaaaaaaaaaaa, 0x0102030405060708, 0x00ff00ff00ff00ff,
-	};
+	static const uint64_t edges[] = {0, 1, 2, 3, 0x7f, 0x80, 0x81, 0xff, 0x7fff, 0x8000, 0xffff,
+		0x7fffffff, 0x80000000, 0xffffffff, 0x7fffffffffffffff, 0x8000000000000000,
+		0xffffffffffffffff, 0xffffffffffffff80, 0xffffffffffff8000, 0xffffffff80000000,
+		0x5555555555555555, 0xaaaaaaaaaaaaaaaa, 0x0102030405060708, 0x00ff00ff00ff00ff};
 	uint64_t any = random_next(r);
 
 	switch (any >> 60) {
@@ -47,30 +53,27 @@ uint64_t value_integer(struct diff_random *r)
 
 static uint32_t value_float(struct diff_random *r)
 {
-	static const uint32_t edges[] = {
-		0, 1, 0x007fffff, 0x00400000, 0x00800000, 0x00800001, 0x3f800000, 0x3f800001,
-		0x3f7fffff, 0x3f000000, 0x3fc00000, 0x40200000, 0x40490fdb, 0x4b000000, 0x4b7fffff,
-		0x4effffff, 0x4f000000, 0x4f800000, 0x5effffff, 0x5f000000, 0x5f800000, 0x7f7fffff,
-		0x7f000000, 0x7f800000, 0x7fc00000, 0x7fc12345, 0x7f800001, 0x7fa00000, 0x42f6e979,
-		0x1e3ce508, 0x00000400, 0x33000000,
-	};
+	static const uint32_t edges[] = {0, 1, 0x007fffff, 0x00400000, 0x00800000, 0x00800001,
+		0x3f800000, 0x3f800001, 0x3f7fffff, 0x3f000000, 0x3fc00000, 0x40200000, 0x40490fdb,
+		0x4b000000, 0x4b7fffff, 0x4effffff, 0x4f000000, 0x4f800000, 0x5effffff, 0x5f000000,
+		0x5f800000, 0x7f7fffff, 0x7f000000, 0x7f800000, 0x7fc00000, 0x7fc12345, 0x7f800001,
+		0x7fa00000, 0x42f6e979, 0x1e3ce508, 0x00000400, 0x33000000};
 	uint32_t sign = (uint32_t)(random_next(r) >> 32) & 0x80000000;
 
-	return one_in(r, 4) ? (uint32_t)(random_next(r) >> 32) :
-			      edges[random_below(r, COUNT(edges))] | sign;
+	return one_in(r, 4) ? (uint32_t)(random_next(r) >> 32)
+			    : edges[random_below(r, COUNT(edges))] | sign;
 }
 
 static uint64_t value_double(struct diff_random *r)
 {
-	static const uint64_t edges[] = {
-		0, 1, 0x000fffffffffffff, 0x0008000000000000, 0x0010000000000000,
-		0x3ff0000000000000, 0x3ff0000000000001, 0x3fefffffffffffff, 0x3fe0000000000000,
-		0x3ff8000000000000, 0x4004000000000000, 0x400921fb54442d18, 0x41dfffffffc00000,
-		0x41e0000000000000, 0x41efffffffe00000, 0x43dfffffffffffff, 0x43e0000000000000,
-		0x43f0000000000000, 0x4330000000000000, 0x7fefffffffffffff, 0x7fe0000000000000,
-		0x7ff0000000000000, 0x7ff8000000000000, 0x7ff8123456789abc, 0x7ff0000000000001,
-		0x7ff4000000000000, 0x47efffffe0000000, 0x36a0000000000000, 0x380fffffc0000000,
-	};
+	static const uint64_t edges[] = {0, 1, 0x000fffffffffffff, 0x0008000000000000,
+		0x0010000000000000, 0x3ff0000000000000, 0x3ff0000000000001, 0x3fefffffffffffff,
+		0x3fe0000000000000, 0x3ff8000000000000, 0x4004000000000000, 0x400921fb54442d18,
+		0x41dfffffffc00000, 0x41e0000000000000, 0x41efffffffe00000, 0x43dfffffffffffff,
+		0x43e0000000000000, 0x43f0000000000000, 0x4330000000000000, 0x7fefffffffffffff,
+		0x7fe0000000000000, 0x7ff0000000000000, 0x7ff8000000000000, 0x7ff8123456789abc,
+		0x7ff0000000000001, 0x7ff4000000000000, 0x47efffffe0000000, 0x36a0000000000000,
+		0x380fffffc0000000};
 	uint64_t sign = random_next(r) & 0x8000000000000000;
 
 	return one_in(r, 4) ? random_next(r) : edges[random_below(r, COUNT(edges))] | sign;
@@ -82,8 +85,8 @@ static void value_extended(struct diff_random *r, uint8_t out[10])
 	static const struct {
 		uint64_t significand;
 		uint16_t exponent;
-	} edges[] = {
-		{0, 0}, {1, 0}, {0x7fffffffffffffff, 0}, {0x8000000000000000, 0}, /* pseudo-denormal */
+	} edges[] = {{0, 0}, {1, 0}, {0x7fffffffffffffff, 0},
+		{0x8000000000000000, 0}, /* pseudo-denormal */
 		{0x8000000000000000, 1}, {0x8000000000000000, 0x3fff}, {0x8000000000000001, 0x3fff},
 		{0xffffffffffffffff, 0x3ffe}, {0xc000000000000000, 0x3fff},
 		{0xc90fdaa22168c235, 0x4000}, {0xc90fdaa22168c235, 0x3ffe},
@@ -94,8 +97,8 @@ static void value_extended(struct diff_random *r, uint8_t out[10])
 		{0, 0x7fff}, {0xc000000000000000, 0x7fff}, {0xc000000000001234, 0x7fff},
 		{0x8000000000000001, 0x7fff}, {0xa000000000000000, 0x7fff}, {1, 0x7fff},
 		{0x4000000000000000, 0x3fff}, /* unnormal */
-		{0xffffff0000000000, 0x407e}, {0xfffffffffffff800, 0x43fe}, {0x8000000000000000, 0x3c00},
-	};
+		{0xffffff0000000000, 0x407e}, {0xfffffffffffff800, 0x43fe},
+		{0x8000000000000000, 0x3c00}};
 	unsigned i = random_below(r, COUNT(edges));
 	uint64_t any = random_next(r), significand = edges[i].significand;
 	uint16_t exponent = edges[i].exponent;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Copyright (c) 2026, the hyve authors */
 /*
- * A backend as an engine: a VM whose guest loads the case's registers in user mode, runs into the instruction,
- * and tells what came of it through a port.  New instructions are stored by the guest itself, over the old
- * ones, so every form is a test of changed code as well.
+ * A backend as an engine: a VM whose guest loads the case's registers in user mode, runs into the
+ * instruction, and tells what came of it through a port.  New instructions are stored by the guest
+ * itself, over the old ones, so every form is a test of changed code as well.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -14,13 +14,13 @@
 #include "test/differential/world.h"
 
 #define PAGE   4096u
-#define TABLES 0x1000u	/* PML4, PDPT, PD, PTs of code, data, guest */
+#define TABLES 0x1000u /* PML4, PDPT, PD, PTs of code, data, guest */
 #define CODE   0x8000u
 #define DATA   0x9000u
 #define GUEST  0x10000u /* GUEST_STATE and what follows */
 #define RAM    0x20000u
 
-#define GPA(linear) (GUEST + (linear) - GUEST_STATE)
+#define GPA(linear) (GUEST + (linear)-GUEST_STATE)
 #define HLT	    0xf4
 
 enum { PTE_P = 1, PTE_W = 2, PTE_U = 4 };
@@ -132,7 +132,8 @@ static int set_segments(struct machine *m)
 			(struct seg_desc){.limit = UINT32_MAX, .access = 0xc093});
 	if (error == 0)
 		error = set_segment(m, VM_REG_GUEST_TR, SEL_TSS,
-			(struct seg_desc){.base = GUEST_TABLES + 0x100, .limit = 0x67, .access = 0x8b});
+			(struct seg_desc){
+				.base = GUEST_TABLES + 0x100, .limit = 0x67, .access = 0x8b});
 	if (error == 0)
 		error = set_segment(m, VM_REG_GUEST_LDTR, 0, (struct seg_desc){.access = 0x10000});
 	if (error == 0)
@@ -148,10 +149,12 @@ static int set_registers(struct machine *m)
 	} regs[] = {
 		{VM_REG_GUEST_EFER, X86_EFER_LME | X86_EFER_LMA | X86_EFER_NXE},
 		{VM_REG_GUEST_CR3, TABLES},
-		{VM_REG_GUEST_CR4, X86_CR4_PAE | X86_CR4_OSFXSR | X86_CR4_OSXMMEXCPT | X86_CR4_OSXSAVE},
+		{VM_REG_GUEST_CR4,
+			X86_CR4_PAE | X86_CR4_OSFXSR | X86_CR4_OSXMMEXCPT | X86_CR4_OSXSAVE},
 		{VM_REG_GUEST_CR0, X86_CR0_PE | X86_CR0_PG | X86_CR0_WP | X86_CR0_NE | X86_CR0_ET |
-			X86_CR0_MP},
-		{VM_REG_GUEST_RFLAGS, 2}, {VM_REG_GUEST_RSP, GUEST_STACK_0},
+					   X86_CR0_MP},
+		{VM_REG_GUEST_RFLAGS, 2},
+		{VM_REG_GUEST_RSP, GUEST_STACK_0},
 		{VM_REG_GUEST_RIP, GUEST_KERNEL + 33 * STUB_SIZE},
 	};
 	int error = 0;

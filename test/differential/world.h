@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Copyright (c) 2026, the hyve authors */
 /*
- * What the host CPU and an engine both see while they execute one instruction: 64-bit user mode, one page
- * of code, three pages of data between two that are missing, the same linear addresses on both sides.
+ * What the host CPU and an engine both see while they execute one instruction: 64-bit user mode,
+ * one page of code, three pages of data between two that are missing, the same linear addresses on
+ * both sides.
  */
 #ifndef TEST_DIFFERENTIAL_WORLD_H
 #define TEST_DIFFERENTIAL_WORLD_H
@@ -17,7 +18,8 @@
 
 #define DIFF_NO_FAULT (-1)
 
-/* Everything that an instruction can see or change, memory apart.  Offsets are known to host_run.S. */
+/* Everything that an instruction can see or change, memory apart.  Offsets are known to host_run.S.
+ */
 struct diff_state {
 	uint64_t gpr[16];
 	uint64_t rflags;
@@ -33,8 +35,9 @@ struct diff_state {
 struct diff_engine {
 	const char *name;
 	/*
-	 * Not exact about an instruction that faults: of two exceptions it may report the other one, flags
-	 * that the instruction would have overwritten may be gone, and a push may be there already.
+	 * Not exact about an instruction that faults: of two exceptions it may report the other
+	 * one, flags that the instruction would have overwritten may be gone, and a push may be
+	 * there already.
 	 */
 	bool loose;
 	/* NULL if it cannot be had here. */

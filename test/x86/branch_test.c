@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Copyright (c) 2026, the hyve authors */
-/* Near control transfers in every mode: targets, conditions, counters, faults that change nothing. */
+/* Near control transfers in every mode: targets, conditions, counters, faults that change nothing.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -27,11 +28,12 @@ static void test_conditions(void **state)
 
 	(void)state;
 	for (unsigned flags = 0; flags < 64; flags++) {
-		bool of = flags & 1, cf = flags & 2, zf = flags & 4, sf = flags & 8, pf = flags & 16;
+		bool of = flags & 1, cf = flags & 2, zf = flags & 4, sf = flags & 8,
+		     pf = flags & 16;
 		const bool taken[8] = {of, cf, zf, cf || zf, sf, pf, sf != of, zf || sf != of};
 		uint64_t rflags = 2 | (of ? X86_FL_OF : 0) | (cf ? X86_FL_CF : 0) |
-			(zf ? X86_FL_ZF : 0) | (sf ? X86_FL_SF : 0) | (pf ? X86_FL_PF : 0) |
-			(flags & 32 ? X86_FL_AF : 0);
+				  (zf ? X86_FL_ZF : 0) | (sf ? X86_FL_SF : 0) |
+				  (pf ? X86_FL_PF : 0) | (flags & 32 ? X86_FL_AF : 0);
 
 		for (unsigned cc = 0; cc < 16; cc++) {
 			bool want = taken[cc / 2] != (cc & 1);
@@ -39,7 +41,8 @@ static void test_conditions(void **state)
 			g->cpu.rflags = rflags;
 			assert_int_equal(GUEST_RUN(g, (uint8_t)(0x70 | cc), 0x10), X86_DONE);
 			assert_int_equal(g->cpu.rip, GUEST_CODE + 2 + (want ? 0x10 : 0));
-			assert_int_equal(GUEST_RUN(g, 0x0F, (uint8_t)(0x80 | cc), 0xF0, 0xFF, 0xFF, 0xFF),
+			assert_int_equal(
+				GUEST_RUN(g, 0x0F, (uint8_t)(0x80 | cc), 0xF0, 0xFF, 0xFF, 0xFF),
 				X86_DONE);
 			assert_int_equal(g->cpu.rip, GUEST_CODE + 6 - (want ? 0x10 : 0));
 			assert_true(g->cpu.rflags == rflags);

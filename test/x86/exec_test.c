@@ -47,8 +47,10 @@ static void test_registers(void **state)
 		if (reg == X86_RSP)
 			continue;
 		fill(&frame);
-		assert_int_equal(x86_exec_run(*state,
-			CODE((uint8_t)(0x48 | reg >> 3), 0xF7, (uint8_t)(0xD0 | (reg & 7))), &frame),
+		assert_int_equal(
+			x86_exec_run(*state,
+				CODE((uint8_t)(0x48 | reg >> 3), 0xF7, (uint8_t)(0xD0 | (reg & 7))),
+				&frame),
 			X86_EXEC_NO_FAULT);
 		for (unsigned i = 0; i < 16; i++)
 			assert_true(frame.gpr[i] == (i == reg ? ~before.gpr[i] : before.gpr[i]));
@@ -91,8 +93,8 @@ static void test_memory(void **state)
 	assert_int_equal(frame.gpr[X86_RAX], 40);
 }
 
-static void expect_vector(struct x86_exec *exec, const uint8_t *code, size_t len, const void *rsi,
-	int vector)
+static void expect_vector(
+	struct x86_exec *exec, const uint8_t *code, size_t len, const void *rsi, int vector)
 {
 	struct x86_exec_frame frame, before;
 
@@ -148,8 +150,10 @@ static void test_many(void **state)
 	for (unsigned round = 0; round < 2; round++)
 		for (uint32_t i = 0; i < 20000; i++) {
 			fill(&frame);
-			assert_int_equal(x86_exec_run(*state,
-				CODE(0xB8, (uint8_t)i, (uint8_t)(i >> 8), 0x5A, 0xA5), &frame),
+			assert_int_equal(
+				x86_exec_run(*state,
+					CODE(0xB8, (uint8_t)i, (uint8_t)(i >> 8), 0x5A, 0xA5),
+					&frame),
 				X86_EXEC_NO_FAULT);
 			assert_true(frame.gpr[X86_RAX] == (0xA55A0000u | i));
 		}

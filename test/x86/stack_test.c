@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Copyright (c) 2026, the hyve authors */
-/* PUSH, POP and their kin: widths of data and of the pointer, order of effects, privileged flags. */
+/* PUSH, POP and their kin: widths of data and of the pointer, order of effects, privileged flags.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -158,7 +159,7 @@ static void test_pusha_popa(void **state)
 	assert_int_equal(g->cpu.gpr[X86_RSP], GUEST_STACK - 32);
 	for (unsigned i = 0; i < 8; i++)
 		assert_true(peek(g, GUEST_STACK - 4 * (i + 1), 4) ==
-			(i == X86_RSP ? GUEST_STACK : 0x11111111u * (i + 1)));
+			    (i == X86_RSP ? GUEST_STACK : 0x11111111u * (i + 1)));
 	for (unsigned i = 0; i < 8; i++)
 		if (i != X86_RSP)
 			g->cpu.gpr[i] = 0;
@@ -251,8 +252,8 @@ struct popf_case {
 
 static void test_popf(void **state)
 {
-	const uint64_t plain = X86_FL_STATUS | X86_FL_DF | X86_RF_TF | X86_RF_NT | X86_RF_AC |
-		X86_RF_ID | 2;
+	const uint64_t plain =
+		X86_FL_STATUS | X86_FL_DF | X86_RF_TF | X86_RF_NT | X86_RF_AC | X86_RF_ID | 2;
 	const struct popf_case cases[] = {
 		{0, 2, UINT64_MAX, plain | X86_RF_IF | X86_RF_IOPL},
 		{3, 2, UINT64_MAX, plain},

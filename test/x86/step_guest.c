@@ -24,16 +24,16 @@ static uint8_t *device_byte(struct guest *g, uint64_t gpa)
 	return (uint8_t *)g->device + (gpa - GUEST_MMIO_GPA) % sizeof(g->device);
 }
 
-static enum x86_result mmio_exit(struct x86_cpu *cpu, uint64_t gla, uint64_t gpa, unsigned len,
-	bool write)
+static enum x86_result mmio_exit(
+	struct x86_cpu *cpu, uint64_t gla, uint64_t gpa, unsigned len, bool write)
 {
 	cpu->exit = (struct x86_exit){.reason = X86_EXIT_MMIO,
 		.mmio = {.gpa = gpa, .gla = gla, .size = (uint8_t)len, .write = write}};
 	return X86_EXIT;
 }
 
-static enum x86_result mmio_read(struct x86_cpu *cpu, uint64_t gla, uint64_t gpa, void *buf,
-	unsigned len)
+static enum x86_result mmio_read(
+	struct x86_cpu *cpu, uint64_t gla, uint64_t gpa, void *buf, unsigned len)
 {
 	struct guest *g = guest_of(cpu);
 
@@ -45,8 +45,8 @@ static enum x86_result mmio_read(struct x86_cpu *cpu, uint64_t gla, uint64_t gpa
 	return X86_DONE;
 }
 
-static enum x86_result mmio_write(struct x86_cpu *cpu, uint64_t gla, uint64_t gpa, const void *buf,
-	unsigned len)
+static enum x86_result mmio_write(
+	struct x86_cpu *cpu, uint64_t gla, uint64_t gpa, const void *buf, unsigned len)
 {
 	struct guest *g = guest_of(cpu);
 
@@ -163,10 +163,10 @@ static void set_segments(struct guest *g, unsigned cpl)
 	uint32_t limit = flat ? UINT32_MAX : 0xffff;
 
 	for (unsigned i = 0; i < 6; i++)
-		g->cpu.seg[i] = (struct x86_seg){.limit = limit, .access = common | big | 3,
+		g->cpu.seg[i] = (struct x86_seg){.limit = limit,
+			.access = common | big | 3,
 			.sel = (uint16_t)(8 * (i + 1) | cpl)};
-	g->cpu.seg[X86_CS].access =
-		common | 11 | (g->mode == GUEST_LONG64 ? X86_SEG_L : big);
+	g->cpu.seg[X86_CS].access = common | 11 | (g->mode == GUEST_LONG64 ? X86_SEG_L : big);
 	if (g->mode == GUEST_REAL16)
 		for (unsigned i = 0; i < 6; i++)
 			g->cpu.seg[i].sel = 0;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Copyright (c) 2026, the hyve authors */
 /*
- * A small machine for tests that execute single instructions: 2 MiB of RAM, identity-mapped in 4 KiB
- * pages whose permissions a test may change, and a device page that logs what reaches it.
+ * A small machine for tests that execute single instructions: 2 MiB of RAM, identity-mapped in 4
+ * KiB pages whose permissions a test may change, and a device page that logs what reaches it.
  */
 #ifndef TEST_X86_STEP_GUEST_H
 #define TEST_X86_STEP_GUEST_H
@@ -11,8 +11,8 @@
 
 #define GUEST_RAM      0x200000u
 #define GUEST_CODE     0x1000u
-#define GUEST_STACK    0x8000u	/* initial RSP; the pages around it are free */
-#define GUEST_DATA     0x20000u /* nothing lives from here to 0x1e0000 */
+#define GUEST_STACK    0x8000u	 /* initial RSP; the pages around it are free */
+#define GUEST_DATA     0x20000u	 /* nothing lives from here to 0x1e0000 */
 #define GUEST_MMIO     0x1e0000u /* device page, and the one behind it */
 #define GUEST_MMIO_GPA 0xfe000000ull
 #define GUEST_FENCE    0x1d0000u /* not present */
@@ -31,7 +31,7 @@ struct guest {
 	enum guest_mode mode;
 	uint64_t device[1024]; /* contents of the two device pages */
 	unsigned device_reads, device_writes;
-	bool device_exits; /* the device asks for an exit instead of answering */
+	bool device_exits;   /* the device asks for an exit instead of answering */
 	unsigned polls_left; /* until x86_ops.poll says stop; 0: never */
 };
 

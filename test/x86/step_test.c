@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Copyright (c) 2026, the hyve authors */
 /*
- * Fetch, and NATIVE instructions through the scratch area: what values they compute is the differential
- * test's; here are registers that need care, memory operands of every kind, and faults.
+ * Fetch, and NATIVE instructions through the scratch area: what values they compute is the
+ * differential test's; here are registers that need care, memory operands of every kind, and
+ * faults.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -109,7 +110,8 @@ static void test_rsp(void **state)
 	assert_int_equal(gpr[X86_RSP], (2 * (GUEST_STACK + 24) & ~0xffu) | 0x55);
 	gpr[X86_RSP] = GUEST_STACK;
 	poke(g, GUEST_STACK + 8, 0x1234, 8);
-	assert_int_equal(GUEST_RUN(g, 0x48, 0x87, 0x64, 0x24, 0x08), X86_DONE); /* xchg [rsp+8], rsp */
+	assert_int_equal(
+		GUEST_RUN(g, 0x48, 0x87, 0x64, 0x24, 0x08), X86_DONE); /* xchg [rsp+8], rsp */
 	assert_int_equal(gpr[X86_RSP], 0x1234);
 	assert_true(peek(g, GUEST_STACK + 8, 8) == GUEST_STACK);
 	gpr[X86_RAX] = 5;
@@ -136,13 +138,15 @@ static void test_high_bytes(void **state)
 			if (base == X86_RSP || base == X86_RBP)
 				continue;
 			for (unsigned i = 0; i < 16; i++)
-				g->cpu.gpr[i] = 0x1111111111110000ull * (i == base ? 0 : 1) + 0x10101u * i;
+				g->cpu.gpr[i] =
+					0x1111111111110000ull * (i == base ? 0 : 1) + 0x10101u * i;
 			g->cpu.gpr[base] = GUEST_DATA + 0x4433;
 			poke(g, GUEST_DATA + 0x4433, 0x5A, 1);
 			want = (g->cpu.gpr[reg] & ~0xff00ull) |
-				(((g->cpu.gpr[reg] >> 8) + 0x5A) & 0xff) << 8;
+			       (((g->cpu.gpr[reg] >> 8) + 0x5A) & 0xff) << 8;
 			/* add high, [base] */
-			assert_int_equal(GUEST_RUN(g, 0x02, (uint8_t)((reg + 4) << 3 | base)), X86_DONE);
+			assert_int_equal(
+				GUEST_RUN(g, 0x02, (uint8_t)((reg + 4) << 3 | base)), X86_DONE);
 			assert_true(g->cpu.gpr[reg] == want);
 		}
 	guest_destroy(g);
@@ -239,10 +243,10 @@ static void test_alignment(void **state)
 
 	(void)state;
 	g->cpu.gpr[X86_RSI] = GUEST_DATA + 8;
-	expect_fault(g, GUEST_RUN(g, 0x0F, 0x28, 0x06), X86_GP); /* movaps xmm0, [rsi] */
-	expect_fault(g, GUEST_RUN(g, 0x0F, 0x58, 0x06), X86_GP); /* addps */
-	expect_fault(g, GUEST_RUN(g, 0x48, 0x0F, 0xC7, 0x0E), X86_GP); /* cmpxchg16b */
-	assert_int_equal(GUEST_RUN(g, 0x0F, 0x10, 0x06), X86_DONE); /* movups */
+	expect_fault(g, GUEST_RUN(g, 0x0F, 0x28, 0x06), X86_GP);	  /* movaps xmm0, [rsi] */
+	expect_fault(g, GUEST_RUN(g, 0x0F, 0x58, 0x06), X86_GP);	  /* addps */
+	expect_fault(g, GUEST_RUN(g, 0x48, 0x0F, 0xC7, 0x0E), X86_GP);	  /* cmpxchg16b */
+	assert_int_equal(GUEST_RUN(g, 0x0F, 0x10, 0x06), X86_DONE);	  /* movups */
 	assert_int_equal(GUEST_RUN(g, 0xC5, 0xF8, 0x58, 0x06), X86_DONE); /* vaddps */
 	g->cpu.gpr[X86_RSI] = GUEST_DATA + 1;
 	g->cpu.cr0 |= X86_CR0_AM;
@@ -295,7 +299,7 @@ static void test_x87_fault(void **state)
 	assert_int_equal(GUEST_RUN(g, 0xD9, 0xE8), X86_DONE); /* fld1 */
 	assert_int_equal(GUEST_RUN(g, 0xD9, 0xEE), X86_DONE); /* fldz */
 	assert_int_equal(GUEST_RUN(g, 0xDE, 0xF9), X86_DONE); /* fdivp */
-	expect_fault(g, GUEST_RUN(g, 0x9B), X86_MF);	       /* fwait */
+	expect_fault(g, GUEST_RUN(g, 0x9B), X86_MF);	      /* fwait */
 	expect_fault(g, GUEST_RUN(g, 0xD9, 0xE8), X86_MF);
 	assert_int_equal(GUEST_RUN(g, 0xDF, 0xE0), X86_DONE); /* fnstsw ax */
 	assert_int_equal(g->cpu.gpr[X86_RAX] & 0x84, 0x84);
@@ -303,6 +307,33 @@ static void test_x87_fault(void **state)
 	assert_int_equal(GUEST_RUN(g, 0x9B), X86_DONE);
 	g->cpu.cr0 |= X86_CR0_TS;
 	expect_fault(g, GUEST_RUN(g, 0xD9, 0xE8), X86_NM);
+	guest_destroy(g);
+}
+
+/* A store that overflows with its exception unmasked stores nothing, across pages neither. */
+static void test_x87_no_store(void **state)
+{
+	struct guest *g = guest_create(GUEST_LONG64, 3);
+	static const uint64_t at[] = {GUEST_DATA, GUEST_DATA + 4096 - 2};
+
+	(void)state;
+	for (unsigned i = 0; i < 2; i++) {
+		GUEST_RUN(g, 0xDB, 0xE3);
+		poke(g, GUEST_DATA + 64, 0x377, 2); /* overflow is unmasked */
+		g->cpu.gpr[X86_RSI] = GUEST_DATA + 64;
+		assert_int_equal(GUEST_RUN(g, 0xD9, 0x2E), X86_DONE); /* fldcw [rsi] */
+		poke(g, GUEST_DATA + 64, 0x7fe0000000000000, 8);
+		assert_int_equal(GUEST_RUN(g, 0xDD, 0x06), X86_DONE); /* fld qword [rsi] */
+		g->cpu.gpr[X86_RSI] = at[i];
+		poke(g, at[i], 0x5A5A5A5A, 4);
+		assert_int_equal(GUEST_RUN(g, 0xD9, 0x16), X86_DONE); /* fst dword [rsi] */
+		assert_int_equal(peek(g, at[i], 4), 0x5A5A5A5A);
+		g->cpu.gpr[X86_RSI] =
+			GUEST_FENCE; /* and now the exception comes before the page fault */
+		expect_fault(g, GUEST_RUN(g, 0xD9, 0x16), X86_MF);
+		assert_int_equal(GUEST_RUN(g, 0xDB, 0xE2), X86_DONE);
+		expect_fault(g, GUEST_RUN(g, 0xD9, 0x16), X86_PF);
+	}
 	guest_destroy(g);
 }
 
@@ -321,10 +352,12 @@ static void test_address_only(void **state)
 	g->cpu.gpr[X86_RSP] = 0x1000;
 	assert_int_equal(GUEST_RUN(g, 0x8D, 0x64, 0x24, 0xF8), X86_DONE); /* lea esp, [rsp-8] */
 	assert_int_equal(g->cpu.gpr[X86_RSP], 0xff8);
-	assert_int_equal(GUEST_RUN(g, 0x66, 0x8D, 0x05, 0, 1, 0, 0), X86_DONE); /* lea ax, [rip+256] */
+	assert_int_equal(
+		GUEST_RUN(g, 0x66, 0x8D, 0x05, 0, 1, 0, 0), X86_DONE); /* lea ax, [rip+256] */
 	assert_true(g->cpu.gpr[X86_RAX] == (0x8000000000000000 | (GUEST_CODE + 7 + 256)));
 	g->cpu.gpr[X86_RSI] = 0xfffffff8;
-	assert_int_equal(GUEST_RUN(g, 0x67, 0x48, 0x8D, 0x46, 0x10), X86_DONE); /* lea rax, [esi+16] */
+	assert_int_equal(
+		GUEST_RUN(g, 0x67, 0x48, 0x8D, 0x46, 0x10), X86_DONE); /* lea rax, [esi+16] */
 	assert_true(g->cpu.gpr[X86_RAX] == 8);
 	guest_destroy(g);
 }
@@ -375,6 +408,7 @@ int main(void)
 		cmocka_unit_test(test_alignment),
 		cmocka_unit_test(test_arithmetic_faults),
 		cmocka_unit_test(test_x87_fault),
+		cmocka_unit_test(test_x87_no_store),
 		cmocka_unit_test(test_address_only),
 		cmocka_unit_test(test_legacy),
 	};

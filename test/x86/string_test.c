@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Copyright (c) 2026, the hyve authors */
 /*
- * String instructions against a byte-by-byte model: sizes, directions, overlap, address sizes, pages,
- * and what is left when a fault, a device or the owner stops one in the middle.
+ * String instructions against a byte-by-byte model: sizes, directions, overlap, address sizes,
+ * pages, and what is left when a fault, a device or the owner stops one in the middle.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -67,12 +67,13 @@ static void test_movs_model(void **state)
 
 	(void)state;
 	for (unsigned i = 0; i < 4000; i++) {
-		unsigned size = 1u << i % 4, count = next_random(&seed) % (i % 8 == 0 ? 3000 / size : 40);
+		unsigned size = 1u << i % 4,
+			 count = next_random(&seed) % (i % 8 == 0 ? 3000 / size : 40);
 		bool back = i & 16;
 		int64_t step = back ? -(int64_t)size : (int64_t)size;
 		uint32_t src = 0x3000 + next_random(&seed) % 0x1800;
-		uint32_t dst = i & 32 ? src + next_random(&seed) % 33 - 16 :
-					0x3000 + next_random(&seed) % 0x1800;
+		uint32_t dst = i & 32 ? src + next_random(&seed) % 33 - 16
+				      : 0x3000 + next_random(&seed) % 0x1800;
 
 		fill(g, GUEST_DATA, 0x8000, i);
 		memcpy(model, g->ram + GUEST_DATA, 0x8000);
@@ -104,15 +105,15 @@ static void test_stos_lods(void **state)
 		assert_int_equal(run(g, 0xF3, 0xAA, size), X86_DONE);
 		expect(g, 0, 99, GUEST_DATA + 3 + 5000 / size * size);
 		for (unsigned i = 0; i < 5000 / size; i++)
-			assert_memory_equal(g->ram + GUEST_DATA + 3 + i * size, &g->cpu.gpr[X86_RAX],
-				size);
+			assert_memory_equal(
+				g->ram + GUEST_DATA + 3 + i * size, &g->cpu.gpr[X86_RAX], size);
 		fill(g, GUEST_DATA, 0x4000, 9);
 		set(g, 5000 / size, GUEST_DATA + 5, 99);
 		assert_int_equal(run(g, 0xF2, 0xAC, size), X86_DONE); /* F2 repeats as well */
 		memcpy(&value, g->ram + GUEST_DATA + 5 + (5000 / size - 1) * size, size);
 		expect(g, 0, GUEST_DATA + 5 + 5000 / size * size, 99);
 		assert_true(g->cpu.gpr[X86_RAX] ==
-			(size == 4 ? value : (0x1122334455667788 & ~mask) | value));
+			    (size == 4 ? value : (0x1122334455667788 & ~mask) | value));
 	}
 	guest_destroy(g);
 }
@@ -138,7 +139,8 @@ static void test_compare(void **state)
 		g->cpu.rflags = 2 | X86_FL_DF;
 		g->ram[GUEST_DATA + 0x8000 - size] = 0x42; /* above 0x41 */
 		assert_int_equal(run(g, 0xF3, 0xA6, size), X86_DONE);
-		expect(g, count - 2, GUEST_DATA + (differ - 1) * size, GUEST_DATA + 0x8000 - 2 * size);
+		expect(g, count - 2, GUEST_DATA + (differ - 1) * size,
+			GUEST_DATA + 0x8000 - 2 * size);
 		assert_true(g->cpu.rflags & X86_FL_CF);
 		assert_true(g->cpu.rflags & X86_FL_DF);
 		/* scan for it */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Copyright (c) 2026, the hyve authors */
 /*
- * Host exceptions reach the right trap, and everybody else's handlers keep working.  Dispositions belong to
- * the process, so every case runs in a child of its own.
+ * Host exceptions reach the right trap, and everybody else's handlers keep working.  Dispositions
+ * belong to the process, so every case runs in a child of its own.
  */
 #include <pthread.h>
 #include <setjmp.h>
@@ -61,8 +61,8 @@ static bool refuse(struct x86_trap *trap, int sig, void *siginfo, void *context)
 
 static struct x86_trap make_trap(void (*lo)(void), void (*hi)(void), struct seen *seen)
 {
-	return (struct x86_trap){.lo = (uintptr_t)lo, .hi = (uintptr_t)hi, .fn = skip_instruction,
-		.arg = seen};
+	return (struct x86_trap){
+		.lo = (uintptr_t)lo, .hi = (uintptr_t)hi, .fn = skip_instruction, .arg = seen};
 }
 
 /* cmocka has handlers of its own for faults. */
@@ -104,7 +104,7 @@ static int claims(void)
 	fault_second();
 	x86_trap_pop(&b);
 	return !(first.count == 1 && first.sig == SIGSEGV && first.on_alt_stack &&
-		second.count == 3 && second.sig == SIGILL && second.on_alt_stack);
+		 second.count == 3 && second.sig == SIGILL && second.on_alt_stack);
 }
 
 static int refused_goes_outward(void)
