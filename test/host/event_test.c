@@ -21,9 +21,9 @@
 
 struct seen {
 	sem_t sem;
-	int count;
+	_Atomic int count;
 	int fd;
-	int signo;
+	_Atomic int signo;
 	struct event_source *source;
 };
 
