@@ -27,10 +27,10 @@ CFLAGS_ALL := -std=gnu17 $(OPT) $(WARN) -fPIC -fvisibility=hidden -D_GNU_SOURCE 
 	-I. -Iinclude -MMD -MP $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all -DHYVE_SAN=1) $(CFLAGS)
 LDFLAGS_ALL := -pthread $(if $(SAN),-fsanitize=$(SAN)) $(LDFLAGS)
 # Rooms whose code runs while the guest's vector registers are in the host's (x86/cpu.h).
-GENERAL := -mgeneral-regs-only $(if $(findstring clang,$(CC)),,-minline-all-stringops)
+GENERAL := -mgeneral-regs-only $(if $(findstring clang,$(CC)),,-minline-all-stringops) \
+	$(if $(findstring address,$(SAN)),$(if $(findstring clang,$(CC)),-mllvm -asan-stack=0,--param asan-stack=0))
 # Nor may what the compiler calls by itself there: see x86/plain_mem.c.
-PLAIN_MEM := objcopy $(foreach f,memcpy memmove memset memcmp,\
-	--redefine-sym $(if $(findstring address,$(SAN)),__asan_)$(f)=x86_plain_$(f))
+plain_mem = objcopy $(foreach f,memcpy memmove memset memcmp,--redefine-sym $(1)$(f)=x86_plain_$(f)) $(2)
 
 LIB_ROOMS := x86 vmm vmm/chip backend backend/soft backend/intel backend/amd
 CMD_ROOMS := host device device/pci device/uart machine machine/firmware machine/boot
@@ -52,7 +52,7 @@ all: $(BUILD)/libvmm.a $(BUILD)/libvmm.so $(if $(wildcard cmd/hyve.c),$(BUILD)/h
 
 $(BUILD)/x86/%.o: EXTRA := $(GENERAL) -Wconversion -Wno-sign-conversion
 $(BUILD)/backend/soft/%.o: EXTRA := $(GENERAL)
-$(BUILD)/x86/%.o $(BUILD)/backend/soft/%.o: POST = $(PLAIN_MEM) $@
+$(BUILD)/x86/%.o $(BUILD)/backend/soft/%.o: POST = $(call plain_mem,,$@) && $(call plain_mem,__asan_,$@)
 
 $(BUILD)/%.o: %.c
 	$(Q)mkdir -p $(@D)

@@ -110,7 +110,7 @@ void gen_check(struct gen *g, unsigned size, bool write, bool parked)
 	emit_rm_sib(e, 8, 0x03, HOST_S0, HOST_STATE, HOST_S1, 0,
 		tlb + (int32_t)offsetof(struct soft_tlb_entry, hva));
 	s->site = (uint16_t)g->i;
-	s->size = (uint16_t)size;
+	s->size = (uint16_t)(size | (g->insn[g->i].row->props & X86_P_ALIGN ? SOFT_FILL_ALIGNED : 0));
 	s->write = write;
 	if (keep)
 		gen_unpark_flags(g);

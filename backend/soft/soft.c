@@ -91,8 +91,8 @@ static int soft_probe(char *why, size_t size)
 	int fd = memfd_create("hyve-code", MFD_CLOEXEC);
 	void *p;
 
-	if (!__builtin_cpu_supports("avx2")) {
-		snprintf(why, size, "the host CPU lacks AVX2");
+	if (!__builtin_cpu_supports("avx")) { /* the vector state that we keep */
+		snprintf(why, size, "the host CPU lacks AVX");
 		return ENXIO;
 	}
 	if (fd < 0 || ftruncate(fd, 4096) != 0) {

@@ -270,9 +270,11 @@ void soft_jc_flush(struct soft_vcpu *v);
 void soft_note_large(struct soft_vcpu *v, unsigned class, uint64_t gla, unsigned shift);
 /* DR6 bits of execution breakpoints at rip. */
 uint32_t soft_exec_breakpoints(const struct soft_vcpu *v);
-/* Called by translated code on a miss; `site` is index << 16 | size. */
 /* Acts on pending_write[]: true if code of this vcpu changed. */
 bool soft_writes_done(struct soft_vcpu *v);
+/* Called by translated code on a miss; `site` is index << 16 | SOFT_FILL_ALIGNED | size. */
+#define SOFT_FILL_SIZE	  0x7fffu
+#define SOFT_FILL_ALIGNED 0x8000u /* size is the operand's alignment, too (X86_P_ALIGN) */
 const void *soft_fill(struct soft_vcpu *v, uint64_t gla, uint64_t site, const uint8_t *ret);
 const void *soft_fill_write(struct soft_vcpu *v, uint64_t gla, uint64_t site, const uint8_t *ret);
 

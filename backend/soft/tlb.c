@@ -483,20 +483,19 @@ static const void *execute_site(struct soft_vcpu *v, uint64_t site, const uint8_
 		v->cpu.rip == next ? v->cache.rx + b->host + b->sites[i + 1].host : NULL);
 }
 
+/* A fault is for C to raise: a misaligned operand or an x87 exception that waits comes before #PF. */
 static const void *fill(struct soft_vcpu *v, uint64_t gla, uint64_t site, const uint8_t *ret, bool write)
 {
-	unsigned size = (unsigned)site & 0xffff;
+	unsigned size = (unsigned)site & SOFT_FILL_SIZE;
 	unsigned acc = (write ? X86_ACC_WRITE : X86_ACC_READ) | (v->cpu.cpl == 3 ? X86_ACC_USER : 0);
-	struct soft_block *b;
 	struct x86_walk w;
 	uint8_t *hva;
 
-	if ((gla & 0xfff) + size > 4096 || !x86_canonical(gla))
+	if ((gla & 0xfff) + size > 4096 || !x86_canonical(gla) ||
+		(site & SOFT_FILL_ALIGNED && gla & (size - 1)))
 		return execute_site(v, site, ret);
-	if (x86_walk(&v->cpu, gla, acc, &w) == X86_FAULT) {
-		site_of(v, site, ret, &b);
-		return soft_finish(v, X86_FAULT, NULL);
-	}
+	if (x86_walk(&v->cpu, gla, acc, &w) == X86_FAULT)
+		return execute_site(v, site, ret);
 	hva = soft_ram(v, w.gpa);
 	if (!hva || !may_cache(v, w.gpa))
 		return execute_site(v, site, ret);
