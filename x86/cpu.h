@@ -248,7 +248,7 @@ struct x86_cpu {
 	const struct x86_ops *ops;
 	void *owner;
 	struct x86_exec *exec; /* where single instructions are executed natively (exec.c) */
-	uint64_t tsc_adjust;
+	uint64_t tsc_adjust, spec_ctrl;
 	uint32_t signature; /* CPUID.1:EAX */
 	uint8_t vendor;	    /* enum x86_vendor, of the host */
 	struct x86_cpuid_leaf cpuid[X86_CPUID_LEAVES]; /* the model, built by x86_features_init() */

@@ -37,7 +37,11 @@ static const struct {
 #undef X86_FEATURE
 };
 
-/* Bits that belong to no row: the system architecture. */
+/*
+ * Bits that belong to no row: the system architecture.  Those that deny speculation bugs are true
+ * of translated code only; a backend that runs the guest on the bare CPU must mask them with the
+ * host's.
+ */
 static const struct {
 	uint32_t leaf;
 	uint8_t reg, bit, origin;
@@ -61,6 +65,7 @@ static const struct {
 	{0x7, EBX, 9, OURS},		    /* ERMS */
 	{0x7, ECX, 2, OURS},		    /* UMIP */
 	{0x7, EDX, 4, OURS},		    /* FSRM */
+	{0x7, EDX, 26, OURS_ON_INTEL},	    /* SPEC_CTRL, PRED_CMD */
 	{0x7, EDX, 29, OURS_ON_INTEL},	    /* ARCH_CAPABILITIES */
 	{0x80000001, ECX, 8, HOSTS},	    /* PREFETCHW */
 	{0x80000001, ECX, 22, OURS_ON_AMD}, /* topology extensions */
@@ -74,6 +79,8 @@ static const struct {
 	{0x80000021, EAX, 6, OURS_ON_AMD},  /* null selectors clear the base */
 	{0x80000021, EAX, 8, OURS_ON_AMD},  /* automatic IBRS: spares the guest its retpolines */
 	{0x80000021, EAX, 29, OURS_ON_AMD}, /* no speculative return stack overflow */
+	{0x80000021, ECX, 1, OURS_ON_AMD},  /* no transient scheduler attack on the store queue */
+	{0x80000021, ECX, 2, OURS_ON_AMD},  /* nor on L1 */
 };
 
 /* Copied from the host as they are: cache and TLB descriptors, brand string. */

@@ -15,12 +15,12 @@
 #define MSR_FIXED_MTRR_HI 0x26fu
 
 /*
- * IA32_ARCH_CAPABILITIES: RDCL_NO, SKIP_L1DFL_VMENTRY, SSB_NO, MDS_NO, PSCHANGE_MC_NO, TAA_NO,
- * SBDR_SSDP_NO, FBSDP_NO, PSDP_NO, BHI_NO, PBRSB_NO, GDS_NO, RFDS_NO.  The guest's permission
- * checks are software here: page-table isolation and buffer clearing would cost it much and protect
- * nothing.
+ * IA32_ARCH_CAPABILITIES: RDCL_NO, IBRS_ALL, SKIP_L1DFL_VMENTRY, SSB_NO, MDS_NO, PSCHANGE_MC_NO,
+ * TAA_NO, SBDR_SSDP_NO, FBSDP_NO, PSDP_NO, BHI_NO, PBRSB_NO, GDS_NO, RFDS_NO, ITS_NO.  The guest's
+ * permission checks and indirect branches are software here: page-table isolation, buffer clearing
+ * and retpolines would cost it much and protect nothing.
  */
-#define ARCH_CAPABILITIES 0x0d10e179u
+#define ARCH_CAPABILITIES 0x400000000d10e17bull
 
 enum kind {
 	PLAIN,	   /* any value */
@@ -28,6 +28,8 @@ enum kind {
 	PAT,
 	WORD, /* the upper half must be 0 */
 	DEFTYPE,
+	SPEC_CTRL,
+	COMMAND, /* reads are #GP(0), 0 and 1 may be written, to no effect */
 	FIXED,	 /* reads `value`, writes are ignored */
 	READONLY /* reads `value`, writes are #GP(0) */
 };
@@ -40,13 +42,15 @@ struct msr {
 	uint8_t kind;
 	uint8_t vendor;
 	uint16_t offset; /* in struct x86_cpu */
-	uint32_t value;
+	uint64_t value;
 };
 
 #define IN_CPU(member) .offset = offsetof(struct x86_cpu, member)
 
 static const struct msr msrs[] = {
-	{0x17, .kind = FIXED},			   /* PLATFORM_ID */
+	{0x17, .kind = FIXED}, /* PLATFORM_ID */
+	{0x48, .kind = SPEC_CTRL, .vendor = INTEL, IN_CPU(spec_ctrl)},
+	{0x49, .kind = COMMAND, .vendor = INTEL},  /* PRED_CMD */
 	{0x79, .kind = FIXED},			   /* BIOS_UPDT_TRIG */
 	{0x8b, .kind = FIXED},			   /* BIOS_SIGN_ID, PATCH_LEVEL */
 	{0xce, .kind = READONLY, .vendor = INTEL}, /* PLATFORM_INFO */
@@ -119,6 +123,8 @@ enum x86_result x86_rdmsr(struct x86_cpu *cpu, uint32_t number, uint64_t *value)
 	msr = find(cpu, number);
 	if (msr == NULL)
 		return cpu->ops->rdmsr(cpu, number, value);
+	if (msr->kind == COMMAND)
+		return x86_raise_error(cpu, X86_GP, 0);
 	*value = msr->offset != 0 ? *storage(cpu, msr) : msr->value;
 	return X86_DONE;
 }
@@ -144,6 +150,10 @@ static bool is_legal(const struct msr *msr, uint64_t value)
 	case DEFTYPE: /* type, FE, E */
 		return (value & ~0xcffull) == 0 && (value & 0xff) <= 6 && (value & 0xff) != 2 &&
 		       (value & 0xff) != 3;
+	case SPEC_CTRL: /* IBRS, STIBP, SSBD */
+		return value <= 7;
+	case COMMAND:
+		return value <= 1;
 	case READONLY:
 		return false;
 	default:

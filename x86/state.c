@@ -55,7 +55,7 @@ static void reset_msrs(struct x86_cpu *cpu)
 	cpu->misc_enable = MISC_ENABLE;
 	cpu->mtrr_deftype = MTRR_DEFTYPE;
 	cpu->tsc_offset = -x86_rdtsc();
-	cpu->tsc_adjust = 0;
+	cpu->tsc_adjust = cpu->spec_ctrl = 0;
 }
 
 void x86_reset(struct x86_cpu *cpu)

@@ -107,10 +107,17 @@ static void test_vendors(void **state)
 	g->cpu.vendor = X86_VENDOR_INTEL;
 	assert_int_equal(x86_rdmsr(&g->cpu, 0x10a, &value), X86_DONE);
 	assert_true(value & 1); /* RDCL_NO */
+	assert_int_equal(x86_wrmsr(&g->cpu, 0x48, 1), X86_DONE);
+	assert_int_equal(x86_rdmsr(&g->cpu, 0x48, &value), X86_DONE);
+	assert_int_equal(value, 1);
+	assert_int_equal(x86_wrmsr(&g->cpu, 0x48, 8), X86_FAULT);
+	assert_int_equal(x86_wrmsr(&g->cpu, 0x49, 1), X86_DONE);
+	assert_int_equal(x86_rdmsr(&g->cpu, 0x49, &value), X86_FAULT);
 	assert_int_equal(x86_rdmsr(&g->cpu, 0xc0011029, &value), X86_FAULT);
 	assert_int_equal(x86_set_efer(&g->cpu, g->cpu.efer | 1u << 21), X86_FAULT);
 	g->cpu.vendor = X86_VENDOR_AMD;
 	assert_int_equal(x86_rdmsr(&g->cpu, 0x10a, &value), X86_FAULT);
+	assert_int_equal(x86_rdmsr(&g->cpu, 0x48, &value), X86_FAULT);
 	assert_int_equal(x86_rdmsr(&g->cpu, 0xc0011029, &value), X86_DONE);
 	assert_int_equal(value, 2);
 	assert_int_equal(x86_set_efer(&g->cpu, g->cpu.efer | 1u << 21), X86_DONE);
