@@ -324,20 +324,17 @@ static const uint8_t context_reg[16] = { REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG
 	REG_RDI, REG_R8, REG_R9, REG_R10, REG_R11 };
 
 /* Which guest exception a host signal in translated code stands for; -1: none, our bug. */
-static int vector_of(struct soft_vcpu *v, const struct x86_insn *in, int sig, const siginfo_t *si)
+static int vector_of(greg_t trapno)
 {
-	(void)v;
-	if (sig == SIGFPE && si->si_code == FPE_INTDIV)
-		return X86_DE;
-	if (sig == SIGFPE && si->si_code == FPE_INTOVF)
-		return X86_DE;
-	if (sig == SIGFPE)
-		return in->row->props & (X86_P_X87 | X86_P_MMX) ? X86_MF : X86_XM;
-	if (sig == SIGSEGV && si->si_code == SI_KERNEL)
-		return X86_GP;
-	if (sig == SIGBUS && si->si_code == BUS_ADRALN)
-		return X86_AC;
-	return -1;
+	switch (trapno) {
+	case X86_DE:
+	case X86_GP: /* no guest page lies at a non-canonical address: an aligned operand that is not */
+	case X86_MF:
+	case X86_XM:
+		return (int)trapno;
+	default:
+		return -1;
+	}
 }
 
 /*
@@ -350,27 +347,23 @@ bool soft_trap(struct x86_trap *trap, int sig, void *info, void *context)
 	ucontext_t *uc = context;
 	greg_t *r = uc->uc_mcontext.gregs;
 	struct soft_block *b = soft_block_at(&v->cache, (const void *)r[REG_RIP]);
-	struct x86_insn insn;
+	int vector = vector_of(r[REG_TRAPNO]);
 	unsigned host, i;
-	int vector;
 
-	if (!b)
+	(void)sig;
+	(void)info;
+	if (!b || vector < 0)
 		return false;
 	host = (unsigned)((const uint8_t *)r[REG_RIP] - (v->cache.rx + b->host));
 	for (i = 0; i + 1 < b->nsites && b->sites[i + 1].host <= host; i++)
 		;
 	v->cpu.rip = b->rip + b->sites[i].guest;
-	if (x86_fetch(&v->cpu, &insn) != X86_DONE)
-		return false;
-	vector = vector_of(v, &insn, sig, info);
-	if (vector < 0)
-		return false;
 	for (unsigned n = 0; n < X86_R12; n++)
 		v->cpu.gpr[n] = (uint64_t)r[context_reg[n]];
 	if (b->sites[i].borrowed)
 		v->cpu.gpr[b->sites[i].borrowed - 1] = v->borrow;
 	v->cpu.rflags = (v->cpu.rflags & ~(uint64_t)X86_FL_STATUS) | (r[REG_EFL] & X86_FL_STATUS);
-	if (vector == X86_GP || vector == X86_AC)
+	if (vector == X86_GP)
 		v->result = (uint8_t)x86_raise_error(&v->cpu, (unsigned)vector, 0);
 	else
 		v->result = (uint8_t)x86_raise(&v->cpu,
