@@ -18,7 +18,8 @@
 enum { EXIT_REBOOT = 0, EXIT_POWEROFF = 1, EXIT_HALT = 2, EXIT_TRIPLEFAULT = 3, EXIT_ERROR = 4 };
 
 static const char usage[] =
-	"usage: hyve [-aACehHPuwxY] [-c N] [-m size] [-l comN,dev] [-k file] [-o key=value] [-U uuid]\n"
+	"usage: hyve [-aACehHPuwxY] [-c N] [-m size] [-l comN,dev] [-k file] [-o key=value] [-U "
+	"uuid]\n"
 	"            [--kernel file [--initrd file] [--append text]] [--backend auto|soft] name\n"
 	"       hyve --preflight | --version | --help\n"
 	"\n"
@@ -39,7 +40,8 @@ static const char usage[] =
 	"  -U uuid        identity of the machine\n"
 	"  -A -H -P       ACPI tables, exit on HLT (both always), exit on PAUSE\n"
 	"\n"
-	"Ctrl-A x ends the machine, Ctrl-A Ctrl-A is one Ctrl-A. SIGTERM presses the power button.\n"
+	"Ctrl-A x ends the machine, Ctrl-A Ctrl-A is one Ctrl-A. SIGTERM presses the power "
+	"button.\n"
 	"Exit status: 0 reboot, 1 power-off, 2 halt, 3 triple fault, 4 error.\n";
 
 static int fail(const struct machine_error *error)
@@ -90,12 +92,12 @@ struct watch {
 	atomic_int signal; /* what ended us; 0: nothing did */
 };
 
-static const int watched[] = { SIGTERM, SIGINT, SIGHUP, SIGQUIT, 0 };
+static const int watched[] = {SIGTERM, SIGINT, SIGHUP, SIGQUIT, 0};
 
 /* Before the first thread: they all inherit it, and the event loop gets the signals. */
 static void block_signals(void)
 {
-	struct sigaction ignore = { .sa_handler = SIG_IGN };
+	struct sigaction ignore = {.sa_handler = SIG_IGN};
 	sigset_t set;
 
 	sigemptyset(&set);
@@ -121,7 +123,7 @@ static void on_signal(void *arg, int signo)
 /* Ends as the signal would have, now that all is tidied up; the caller sees it in our status. */
 static void die_of(int signo)
 {
-	struct sigaction normal = { .sa_handler = SIG_DFL };
+	struct sigaction normal = {.sa_handler = SIG_DFL};
 	sigset_t set;
 
 	sigaction(signo, &normal, NULL);
@@ -144,13 +146,14 @@ static int run(const struct config *config)
 	};
 	struct event_source *signals = NULL;
 	enum vm_suspend_how how = VM_SUSPEND_NONE;
-	struct watch watch = { 0 };
+	struct watch watch = {0};
 	struct machine_error error;
 
 	block_signals();
 	if (machine_create(config, &watch.machine, &error))
 		return fail(&error);
-	int code = event_signals_add(machine_loop(watch.machine), watched, on_signal, &watch, &signals);
+	int code = event_signals_add(
+		machine_loop(watch.machine), watched, on_signal, &watch, &signals);
 
 	if (code)
 		machine_error(&error, code, "signals: %s", strerror(code));
@@ -165,7 +168,8 @@ static int run(const struct config *config)
 	return statuses[how];
 }
 
-static int act(enum options_wish wish, const struct config *config, const struct machine_error *error)
+static int act(
+	enum options_wish wish, const struct config *config, const struct machine_error *error)
 {
 	const char *dump_wanted = config_get(config, "config.dump");
 

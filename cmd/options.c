@@ -21,14 +21,14 @@ enum {
 };
 
 static const struct option long_options[] = {
-	{ "kernel", required_argument, NULL, LONG_KERNEL },
-	{ "initrd", required_argument, NULL, LONG_INITRD },
-	{ "append", required_argument, NULL, LONG_APPEND },
-	{ "backend", required_argument, NULL, LONG_BACKEND },
-	{ "preflight", no_argument, NULL, LONG_PREFLIGHT },
-	{ "version", no_argument, NULL, LONG_VERSION },
-	{ "help", no_argument, NULL, 'h' },
-	{ NULL, 0, NULL, 0 },
+	{"kernel", required_argument, NULL, LONG_KERNEL},
+	{"initrd", required_argument, NULL, LONG_INITRD},
+	{"append", required_argument, NULL, LONG_APPEND},
+	{"backend", required_argument, NULL, LONG_BACKEND},
+	{"preflight", no_argument, NULL, LONG_PREFLIGHT},
+	{"version", no_argument, NULL, LONG_VERSION},
+	{"help", no_argument, NULL, 'h'},
+	{NULL, 0, NULL, 0},
 };
 
 #define SHORT_OPTIONS ":Cac:k:l:m:o:AHIPU:Yehuwx"
@@ -38,25 +38,26 @@ static const struct {
 	int option;
 	const char *key, *value;
 } simple[] = {
-	{ 'A', "acpi_tables", "true" },
-	{ 'C', "memory.guest_in_core", "true" },
-	{ 'H', "x86.vmexit_on_hlt", "true" },
-	{ 'P', "x86.vmexit_on_pause", "true" },
-	{ 'U', "uuid", NULL },
-	{ 'Y', "x86.mptable", "false" },
-	{ 'a', "x86.x2apic", "false" },
-	{ 'e', "x86.strictio", "true" },
-	{ 'm', "memory.size", NULL },
-	{ 'u', "rtc.use_localtime", "false" },
-	{ 'w', "x86.strictmsr", "false" },
-	{ 'x', "x86.x2apic", "true" },
-	{ LONG_KERNEL, "kernel.path", NULL },
-	{ LONG_INITRD, "kernel.initrd", NULL },
-	{ LONG_APPEND, "kernel.cmdline", NULL },
-	{ LONG_BACKEND, "backend", NULL },
+	{'A', "acpi_tables", "true"},
+	{'C', "memory.guest_in_core", "true"},
+	{'H', "x86.vmexit_on_hlt", "true"},
+	{'P', "x86.vmexit_on_pause", "true"},
+	{'U', "uuid", NULL},
+	{'Y', "x86.mptable", "false"},
+	{'a', "x86.x2apic", "false"},
+	{'e', "x86.strictio", "true"},
+	{'m', "memory.size", NULL},
+	{'u', "rtc.use_localtime", "false"},
+	{'w', "x86.strictmsr", "false"},
+	{'x', "x86.x2apic", "true"},
+	{LONG_KERNEL, "kernel.path", NULL},
+	{LONG_INITRD, "kernel.initrd", NULL},
+	{LONG_APPEND, "kernel.cmdline", NULL},
+	{LONG_BACKEND, "backend", NULL},
 };
 
-static int set(struct config *config, const char *key, const char *value, struct machine_error *error)
+static int set(
+	struct config *config, const char *key, const char *value, struct machine_error *error)
 {
 	int code = config_set(config, key, value);
 
@@ -66,7 +67,7 @@ static int set(struct config *config, const char *key, const char *value, struct
 /* -c [cpus=]N[,sockets=N][,cores=N][,threads=N] */
 static int set_cpus(struct config *config, const char *text, struct machine_error *error)
 {
-	static const char *const keys[] = { "cpus", "sockets", "cores", "threads" };
+	static const char *const keys[] = {"cpus", "sockets", "cores", "threads"};
 	char buf[128], *rest = buf, *part;
 
 	if (snprintf(buf, sizeof(buf), "%s", text) >= (int)sizeof(buf))
@@ -98,15 +99,19 @@ static int set_lpc(struct config *config, const char *text, struct machine_error
 {
 	char key[32];
 
-	if (strncmp(text, "com", 3) != 0 || text[3] < '1' || text[3] > '4' || text[4] != ',' || !text[5])
+	if (strncmp(text, "com", 3) != 0 || text[3] < '1' || text[3] > '4' || text[4] != ',' ||
+		!text[5])
 		return machine_error(error, EINVAL,
-			"-l %.60s: use com1 to com4 with stdio, pty, file=PATH or /dev/..., as in -l com1,stdio",
+			"-l %.60s: use com1 to com4 with stdio, pty, file=PATH or /dev/..., as in "
+			"-l com1,stdio",
 			text);
 	snprintf(key, sizeof(key), "lpc.%.4s.path", text);
 	return set(config, key, text + 5, error);
 }
 
-/* Unlike in a file, where bhyve's keys may stand that mean nothing here, an unknown one is a typo. */
+/*
+ * Unlike in a file, where bhyve's keys may stand that mean nothing here, an unknown one is a typo.
+ */
 static int set_variable(struct config *config, const char *text, struct machine_error *error)
 {
 	const char *equals = strchr(text, '=');
@@ -133,16 +138,18 @@ static bool is_uuid(const char *text)
 	return true;
 }
 
-static int set_simple(struct config *config, int option, const char *argument, struct machine_error *error)
+static int set_simple(
+	struct config *config, int option, const char *argument, struct machine_error *error)
 {
 	for (size_t i = 0; i < sizeof(simple) / sizeof(simple[0]); i++)
 		if (simple[i].option == option)
-			return set(config, simple[i].key, simple[i].value ? simple[i].value : argument,
-				error);
+			return set(config, simple[i].key,
+				simple[i].value ? simple[i].value : argument, error);
 	return 0; /* -I: bhyve's of old, accepted for the tools that still pass it */
 }
 
-static int apply(struct config *config, int option, const char *argument, struct machine_error *error)
+static int apply(
+	struct config *config, int option, const char *argument, struct machine_error *error)
 {
 	switch (option) {
 	case 'c':
@@ -155,8 +162,10 @@ static int apply(struct config *config, int option, const char *argument, struct
 		return set_variable(config, argument, error);
 	case 'U':
 		if (!is_uuid(argument))
-			return machine_error(error, EINVAL, "-U %.60s: no UUID of the form "
-				"01234567-89ab-cdef-0123-456789abcdef", argument);
+			return machine_error(error, EINVAL,
+				"-U %.60s: no UUID of the form "
+				"01234567-89ab-cdef-0123-456789abcdef",
+				argument);
 		break;
 	}
 	return set_simple(config, option, argument, error);
@@ -171,11 +180,14 @@ static int bad_option(int result, char *const argv[], struct machine_error *erro
 		snprintf(name, sizeof(name), "-%c", optopt);
 	else
 		snprintf(name, sizeof(name), "%.60s", argv[optind - 1]);
-	return machine_error(error, EINVAL, result == ':' ? "%s needs an argument; see hyve -h"
-							   : "unknown option %s; see hyve -h", name);
+	return machine_error(error, EINVAL,
+		result == ':' ? "%s needs an argument; see hyve -h"
+			      : "unknown option %s; see hyve -h",
+		name);
 }
 
-static const char *const com_keys[] = { "lpc.com1.path", "lpc.com2.path", "lpc.com3.path", "lpc.com4.path" };
+static const char *const com_keys[] = {
+	"lpc.com1.path", "lpc.com2.path", "lpc.com3.path", "lpc.com4.path"};
 
 /* com1 on this terminal unless something else was said; and only one line can have it. */
 static int finish_lines(struct config *config, struct machine_error *error)
@@ -189,15 +201,16 @@ static int finish_lines(struct config *config, struct machine_error *error)
 		stdio += path && strcmp(path, "stdio") == 0;
 	}
 	if (stdio > 1)
-		return machine_error(error, EINVAL, "only one serial line can have stdio; give the others a pty");
+		return machine_error(error, EINVAL,
+			"only one serial line can have stdio; give the others a pty");
 	return given ? 0 : set(config, com_keys[0], "stdio", error);
 }
 
 static int finish(int argc, char *const argv[], struct config *config, struct machine_error *error)
 {
 	if (argc - optind > 1)
-		return machine_error(error, EINVAL, "\"%.60s\": one machine name, behind the options",
-			argv[optind + 1]);
+		return machine_error(error, EINVAL,
+			"\"%.60s\": one machine name, behind the options", argv[optind + 1]);
 	int code = optind < argc ? set(config, "name", argv[optind], error) : 0;
 
 	if (!code)
@@ -212,7 +225,8 @@ enum options_wish options_read(
 
 	opterr = 0;
 	optind = 0; /* glibc: start anew */
-	while (!code && (option = getopt_long(argc, argv, SHORT_OPTIONS, long_options, NULL)) != -1) {
+	while (!code &&
+		(option = getopt_long(argc, argv, SHORT_OPTIONS, long_options, NULL)) != -1) {
 		switch (option) {
 		case 'h':
 			return OPTIONS_HELP;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Copyright (c) 2026, the hyve authors */
 /*
- * ACPI's fixed hardware: the PM1a event and control registers and the SMI command port (ACPI 4.8.3).  The
- * PM timer between them is a chip of the core.
+ * ACPI's fixed hardware: the PM1a event and control registers and the SMI command port
+ * (ACPI 4.8.3).  The PM timer between them is a chip of the core.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -68,7 +68,7 @@ static void event_write(void *arg, uint64_t offset, unsigned size, uint64_t valu
 	uint32_t mask = (uint32_t)device_all_ones(size) << (8 * offset);
 
 	pthread_mutex_lock(&pm->lock);
-	pm->status &= (uint16_t)~(bits & PM1_STS_MASK); /* write one to clear */
+	pm->status &= (uint16_t) ~(bits & PM1_STS_MASK); /* write one to clear */
 	pm->enable = (uint16_t)((pm->enable & ~(mask >> 16)) | (bits >> 16 & PM1_EN_MASK));
 	sci_update(pm);
 	pthread_mutex_unlock(&pm->lock);
@@ -94,8 +94,7 @@ static void control_write(void *arg, uint64_t offset, unsigned size, uint64_t va
 
 	pthread_mutex_lock(&pm->lock);
 	bits |= pm->control & ~mask;
-	off = (bits & PC_SLP_EN) &&
-		(bits >> PM1_SLP_TYP_SHIFT & PM1_SLP_TYP_MASK) == PC_SLP_TYP_S5;
+	off = (bits & PC_SLP_EN) && (bits >> PM1_SLP_TYP_SHIFT & PM1_SLP_TYP_MASK) == PC_SLP_TYP_S5;
 	pm->control = bits & (uint16_t)~PC_SLP_EN; /* write-only */
 	sci_update(pm);
 	pthread_mutex_unlock(&pm->lock);
@@ -163,19 +162,21 @@ static void pm_destroy(void *dev)
 	free(pm);
 }
 
-static const struct guest_io event_io = { .width = 2, .read = event_read, .write = event_write };
-static const struct guest_io control_io = { .width = 2, .read = control_read, .write = control_write };
-static const struct guest_io smi_io = { .width = 1, .read = smi_read, .write = smi_write };
+static const struct guest_io event_io = {.width = 2, .read = event_read, .write = event_write};
+static const struct guest_io control_io = {
+	.width = 2, .read = control_read, .write = control_write};
+static const struct guest_io smi_io = {.width = 1, .read = smi_read, .write = smi_write};
 
 static const struct device_unit pm_units[] = {
 	{
 		.name = "acpi",
 		.config = "acpi",
-		.res = {
-			{ DEVICE_RES_PORTS, PC_PM1A_EVT, 4, &event_io, true },
-			{ DEVICE_RES_PORTS, PC_PM1A_CNT, 2, &control_io, true },
-			{ DEVICE_RES_PORTS, PC_SMI_CMD, 1, &smi_io, true },
-		},
+		.res =
+			{
+				{DEVICE_RES_PORTS, PC_PM1A_EVT, 4, &event_io, true},
+				{DEVICE_RES_PORTS, PC_PM1A_CNT, 2, &control_io, true},
+				{DEVICE_RES_PORTS, PC_SMI_CMD, 1, &smi_io, true},
+			},
 	},
 };
 

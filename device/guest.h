@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Copyright (c) 2026, the hyve authors */
 /*
- * What a device model sees of the machine it sits in: guest memory, its interrupt line, timers, and the
- * ports and pages it answers.  machine/ implements it over the vmm API, a test with a few lines of C.
+ * What a device model sees of the machine it sits in: guest memory, its interrupt line, timers, and
+ * the ports and pages it answers.  machine/ implements it over the vmm API, a test with a few lines
+ * of C.
  */
 #ifndef DEVICE_GUEST_H
 #define DEVICE_GUEST_H
@@ -21,9 +22,9 @@ enum guest_end { GUEST_RESET, GUEST_POWEROFF };
 enum guest_space { GUEST_PORTS, GUEST_MEMORY };
 
 /*
- * How a model serves accesses.  `offset` counts from the range's base; `size` is 1, 2, 4 or 8 bytes, never
- * more than `width`, and the access lies inside the range.  Called on vcpu threads, several at a
- * time: a model brings its own lock.
+ * How a model serves accesses.  `offset` counts from the range's base; `size` is 1, 2, 4 or 8
+ * bytes, never more than `width`, and the access lies inside the range.  Called on vcpu threads,
+ * several at a time: a model brings its own lock.
  */
 struct guest_io {
 	unsigned width; /* wider accesses are cut into pieces of this size */
@@ -48,8 +49,8 @@ struct guest_ops {
 	void (*end)(struct guest *guest, enum guest_end how);
 	int (*claim)(struct guest *guest, const struct guest_range *range);
 	void (*unclaim)(struct guest *guest, const struct guest_range *range);
-	int (*timer_create)(struct guest *guest, void (*fn)(void *arg), void *arg,
-		struct guest_timer **timer);
+	int (*timer_create)(
+		struct guest *guest, void (*fn)(void *arg), void *arg, struct guest_timer **timer);
 	void (*timer_set)(struct guest_timer *timer, uint64_t delay_ns);
 	void (*timer_stop)(struct guest_timer *timer);
 	void (*timer_destroy)(struct guest_timer *timer);
@@ -94,8 +95,8 @@ static inline void guest_end(struct guest *guest, enum guest_end how)
 }
 
 /*
- * Takes accesses in a range; of several claims the narrowest that holds the whole access gets it.  ENOMEM,
- * EEXIST (the same range is taken).  `range` is copied.
+ * Takes accesses in a range; of several claims the narrowest that holds the whole access gets it.
+ * ENOMEM, EEXIST (the same range is taken).  `range` is copied.
  */
 static inline int guest_claim(struct guest *guest, const struct guest_range *range)
 {
@@ -115,7 +116,8 @@ static inline int guest_timer_create(
 }
 
 /* (Re)arms it, `delay_ns` from now. Any thread. */
-static inline void guest_timer_set(struct guest *guest, struct guest_timer *timer, uint64_t delay_ns)
+static inline void guest_timer_set(
+	struct guest *guest, struct guest_timer *timer, uint64_t delay_ns)
 {
 	guest->ops->timer_set(timer, delay_ns);
 }

@@ -42,13 +42,13 @@ static int post_create(const struct device_args *args, void **dev)
 	return 0;
 }
 
-static const struct guest_io post_io = { .width = 1, .read = post_read, .write = post_write };
+static const struct guest_io post_io = {.width = 1, .read = post_read, .write = post_write};
 
 static const struct device_unit post_units[] = {
 	{
 		.name = "post",
 		.config = "post",
-		.res = { { DEVICE_RES_PORTS, PC_POST_PORT, 1, &post_io, true } },
+		.res = {{DEVICE_RES_PORTS, PC_POST_PORT, 1, &post_io, true}},
 	},
 };
 

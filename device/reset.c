@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Copyright (c) 2026, the hyve authors */
 /*
- * The three ways in which PC software asks for a reset: the chipset's reset control register (CF9), the
- * keyboard controller's pulse command, and bit 0 of the fast-A20 port.  There is no keyboard
+ * The three ways in which PC software asks for a reset: the chipset's reset control register (CF9),
+ * the keyboard controller's pulse command, and bit 0 of the fast-A20 port.  There is no keyboard
  * controller otherwise: its status reads all ones, which drivers take for "none".
  */
 #include <errno.h>
@@ -44,8 +44,7 @@ static void cf9_write(void *arg, uint64_t offset, unsigned size, uint64_t value)
 
 	(void)offset;
 	(void)size;
-	uint8_t old = atomic_exchange(
-		&ports->cf9, (uint8_t)value & (RST_SYS | RST_CPU | RST_FULL));
+	uint8_t old = atomic_exchange(&ports->cf9, (uint8_t)value & (RST_SYS | RST_CPU | RST_FULL));
 
 	if (value & ~old & RST_CPU)
 		guest_end(ports->guest, GUEST_RESET);
@@ -99,19 +98,20 @@ static int reset_create(const struct device_args *args, void **dev)
 	return 0;
 }
 
-static const struct guest_io cf9_io = { .width = 1, .read = cf9_read, .write = cf9_write };
-static const struct guest_io kbc_io = { .width = 1, .read = kbc_read, .write = kbc_write };
-static const struct guest_io port92_io = { .width = 1, .read = port92_read, .write = port92_write };
+static const struct guest_io cf9_io = {.width = 1, .read = cf9_read, .write = cf9_write};
+static const struct guest_io kbc_io = {.width = 1, .read = kbc_read, .write = kbc_write};
+static const struct guest_io port92_io = {.width = 1, .read = port92_read, .write = port92_write};
 
 static const struct device_unit reset_units[] = {
 	{
 		.name = "reset",
 		.config = "reset",
-		.res = {
-			{ DEVICE_RES_PORTS, PC_RESET_PORT, 1, &cf9_io, true },
-			{ DEVICE_RES_PORTS, PC_I8042_STATUS, 1, &kbc_io, true },
-			{ DEVICE_RES_PORTS, PC_PORT92, 1, &port92_io, true },
-		},
+		.res =
+			{
+				{DEVICE_RES_PORTS, PC_RESET_PORT, 1, &cf9_io, true},
+				{DEVICE_RES_PORTS, PC_I8042_STATUS, 1, &kbc_io, true},
+				{DEVICE_RES_PORTS, PC_PORT92, 1, &port92_io, true},
+			},
 	},
 };
 

@@ -14,9 +14,9 @@
 #include <unistd.h>
 
 /*
- * A source that is removed while its event is already in the batch that epoll_wait returned must not
- * be freed under the loop: it is marked dead, and buried before the next epoll_wait, when no batch can
- * name it any more.
+ * A source that is removed while its event is already in the batch that epoll_wait returned must
+ * not be freed under the loop: it is marked dead, and buried before the next epoll_wait, when no
+ * batch can name it any more.
  */
 struct event_source {
 	struct event_loop *loop;
@@ -106,19 +106,19 @@ static void *loop_main(void *arg)
 			if (batch[i].data.ptr)
 				loop_dispatch(loop, batch[i].data.ptr, batch[i].events);
 			else
-				(void)!read(loop->wake_fd, &(uint64_t){ 0 }, sizeof(uint64_t));
+				(void)!read(loop->wake_fd, &(uint64_t){0}, sizeof(uint64_t));
 		}
 	}
 	return NULL;
 }
 
 /*
- * The loop's thread takes no signals: the process's go to signalfd or to the thread that asked.  Its own
- * faults are let through, for the sanitizers' sake.
+ * The loop's thread takes no signals: the process's go to signalfd or to the thread that asked. Its
+ * own faults are let through, for the sanitizers' sake.
  */
 static int loop_start_thread(struct event_loop *loop)
 {
-	static const int own[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT };
+	static const int own[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT};
 	sigset_t most, old;
 
 	sigfillset(&most);
@@ -136,7 +136,7 @@ static int loop_start_thread(struct event_loop *loop)
 int event_loop_create(struct event_loop **out)
 {
 	struct event_loop *loop = calloc(1, sizeof(*loop));
-	struct epoll_event wake = { .events = EPOLLIN };
+	struct epoll_event wake = {.events = EPOLLIN};
 	int error;
 
 	if (!loop)
@@ -175,7 +175,7 @@ void event_loop_destroy(struct event_loop *loop)
 	pthread_mutex_lock(&loop->lock);
 	loop->stop = true;
 	pthread_mutex_unlock(&loop->lock);
-	(void)!write(loop->wake_fd, &(uint64_t){ 1 }, sizeof(uint64_t));
+	(void)!write(loop->wake_fd, &(uint64_t){1}, sizeof(uint64_t));
 	pthread_join(loop->thread, NULL);
 	loop_tidy(loop);
 	close(loop->wake_fd);
@@ -192,11 +192,11 @@ int event_source_add(struct event_loop *loop, int fd, uint32_t events,
 
 	if (!source)
 		return ENOMEM;
-	*source = (struct event_source){ .loop = loop, .fd = fd, .fn = fn, .arg = arg };
+	*source = (struct event_source){.loop = loop, .fd = fd, .fn = fn, .arg = arg};
 	/* Stored first: the callback may run before epoll_ctl returns. */
 	*out = source;
 	if (epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, fd,
-		    &(struct epoll_event){ .events = events, .data.ptr = source }) != 0) {
+		    &(struct epoll_event){.events = events, .data.ptr = source}) != 0) {
 		int error = errno;
 
 		*out = NULL;
@@ -209,7 +209,7 @@ int event_source_add(struct event_loop *loop, int fd, uint32_t events,
 void event_source_set(struct event_source *source, uint32_t events)
 {
 	epoll_ctl(source->loop->epoll_fd, EPOLL_CTL_MOD, source->fd,
-		&(struct epoll_event){ .events = events, .data.ptr = source });
+		&(struct epoll_event){.events = events, .data.ptr = source});
 }
 
 void event_source_remove(struct event_source *source)
@@ -270,7 +270,8 @@ void event_timer_set(struct event_timer *timer, uint64_t delay_ns)
 	/* Zero would disarm it. */
 	uint64_t ns = delay_ns ? delay_ns : 1;
 	struct itimerspec when = {
-		.it_value = { .tv_sec = (time_t)(ns / 1000000000), .tv_nsec = (long)(ns % 1000000000) },
+		.it_value = {.tv_sec = (time_t)(ns / 1000000000),
+			.tv_nsec = (long)(ns % 1000000000)},
 	};
 
 	timerfd_settime(timer->source->fd, 0, &when, NULL);
@@ -278,7 +279,7 @@ void event_timer_set(struct event_timer *timer, uint64_t delay_ns)
 
 void event_timer_stop(struct event_timer *timer)
 {
-	timerfd_settime(timer->source->fd, 0, &(struct itimerspec){ 0 }, NULL);
+	timerfd_settime(timer->source->fd, 0, &(struct itimerspec){0}, NULL);
 }
 
 void event_timer_remove(struct event_timer *timer)
@@ -310,7 +311,7 @@ int event_signals_add(struct event_loop *loop, const int *list, void (*fn)(void 
 	sigemptyset(&set);
 	while (*list)
 		sigaddset(&set, *list++);
-	*signals = (struct event_signals){ .fn = fn, .arg = arg };
+	*signals = (struct event_signals){.fn = fn, .arg = arg};
 	signals->fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (signals->fd < 0) {
 		error = errno;

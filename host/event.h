@@ -27,23 +27,25 @@ int event_source_add(struct event_loop *loop, int fd, uint32_t events,
 /* Any thread. */
 void event_source_set(struct event_source *source, uint32_t events);
 /*
- * Any thread; afterwards fn neither runs nor will run, except when called from fn itself.  The caller
- * holds no lock that fn takes. NULL is allowed.
+ * Any thread; afterwards fn neither runs nor will run, except when called from fn itself.  The
+ * caller holds no lock that fn takes. NULL is allowed.
  */
 void event_source_remove(struct event_source *source);
 
 /* A one-shot timer of the monotonic clock. 0 or an errno. Any thread. */
-int event_timer_create(struct event_loop *loop, void (*fn)(void *arg), void *arg,
-	struct event_timer **timer);
-/* Fires once, `delay_ns` from now; a pending time is replaced. 0 ns: as soon as can be. Any thread. */
+int event_timer_create(
+	struct event_loop *loop, void (*fn)(void *arg), void *arg, struct event_timer **timer);
+/*
+ * Fires once, `delay_ns` from now; a pending time is replaced. 0 ns: as soon as can be. Any thread.
+ */
 void event_timer_set(struct event_timer *timer, uint64_t delay_ns);
 void event_timer_stop(struct event_timer *timer);
 /* As event_source_remove. */
 void event_timer_remove(struct event_timer *timer);
 
 /*
- * Calls fn(arg, signo) on the loop's thread for each of the signals, which every thread of the process
- * must have blocked. `signals` ends with 0.
+ * Calls fn(arg, signo) on the loop's thread for each of the signals, which every thread of the
+ * process must have blocked. `signals` ends with 0.
  */
 int event_signals_add(struct event_loop *loop, const int *signals, void (*fn)(void *arg, int signo),
 	void *arg, struct event_source **source);

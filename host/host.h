@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Copyright (c) 2026, the hyve authors */
 /*
- * The door of host/: what device models and the machine need of the host.  An event loop on a thread of
- * its own, terminals, and the log.  Nothing here knows of a guest.
+ * The door of host/: what device models and the machine need of the host.  An event loop on a
+ * thread of its own, terminals, and the log.  Nothing here knows of a guest.
  */
 #ifndef HOST_HOST_H
 #define HOST_HOST_H

@@ -165,7 +165,7 @@ void log_print(struct log *log, const char *room, enum log_level level, const ch
 		va_end(args);
 		if (text > 0)
 			len += (size_t)text < sizeof(line) - len - 3 ? (size_t)text
-								    : sizeof(line) - len - 3;
+								     : sizeof(line) - len - 3;
 		len += (size_t)snprintf(line + len, sizeof(line) - len, "%s", log->newline);
 		write_line(log, line, len);
 	}

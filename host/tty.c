@@ -6,8 +6,8 @@
  *	tty_write() --> out ring --(event loop, 1 ms later)--> fd
  *	fd --(event loop)--> Ctrl-A filter --> in ring --(as the user has room)--> input()
  *
- * The millisecond gathers what a guest writes byte by byte into one write().  Locks: the user may hold its
- * own when it calls in; the loop's thread holds none of ours when it calls the user.
+ * The millisecond gathers what a guest writes byte by byte into one write().  Locks: the user may
+ *hold its own when it calls in; the loop's thread holds none of ours when it calls the user.
  */
 #include "host/tty.h"
 
@@ -31,7 +31,7 @@ enum {
 	RING_SIZE = 1 << 16,
 	FLUSH_DELAY_NS = 1000000,
 	CLOSE_TIMEOUT_MS = 1000,
-	ESCAPE_KEY = 1, /* Ctrl-A */
+	ESCAPE_KEY = 1,	  /* Ctrl-A */
 	SAFE_WRITE = 512, /* POSIX's PIPE_BUF: does not block after POLLOUT */
 };
 
@@ -44,22 +44,22 @@ struct tty {
 	struct event_loop *loop;
 	struct tty_user user;
 	char name[128];
-	int in_fd, out_fd;     /* -1: none */
-	int slave_fd;	       /* a pty's other side, held so that the master never hangs up */
-	bool out_nonblock;     /* out_fd is a description of our own, with O_NONBLOCK */
-	bool keys;	       /* Ctrl-A is ours */
+	int in_fd, out_fd; /* -1: none */
+	int slave_fd;	   /* a pty's other side, held so that the master never hangs up */
+	bool out_nonblock; /* out_fd is a description of our own, with O_NONBLOCK */
+	bool keys;	   /* Ctrl-A is ours */
 	struct tty_guard guard;
 	struct event_source *in_source, *out_source; /* NULL: a plain file, always ready */
 	struct event_timer *flush_timer, *deliver_timer;
 
 	pthread_mutex_t lock; /* guards what follows */
 	struct ring out, in;
-	bool flush_set;	    /* the timer or EPOLLOUT will flush */
-	bool refused;	    /* tty_write took less than offered */
-	bool out_broken;    /* nobody reads: output is thrown away */
-	bool in_paused;	    /* in ring full: EPOLLIN is off */
+	bool flush_set;	 /* the timer or EPOLLOUT will flush */
+	bool refused;	 /* tty_write took less than offered */
+	bool out_broken; /* nobody reads: output is thrown away */
+	bool in_paused;	 /* in ring full: EPOLLIN is off */
 	bool in_ended;
-	bool escape;	    /* the last key was Ctrl-A */
+	bool escape; /* the last key was Ctrl-A */
 };
 
 static size_t ring_used(const struct ring *r)
@@ -94,7 +94,7 @@ static size_t ring_piece(const struct ring *r, const uint8_t **bytes)
 
 static bool out_ready(struct tty *tty)
 {
-	struct pollfd p = { .fd = tty->out_fd, .events = POLLOUT };
+	struct pollfd p = {.fd = tty->out_fd, .events = POLLOUT};
 
 	return tty->out_nonblock || (poll(&p, 1, 0) == 1 && (p.revents & (POLLOUT | POLLERR)));
 }
@@ -164,7 +164,8 @@ static void out_source_fn(void *arg, uint32_t events)
 	struct tty *tty = arg;
 
 	if (!(events & EPOLLOUT)) {
-		/* An error condition is reported whatever was asked for, again and again: nobody reads. */
+		/* An error condition is reported whatever was asked for, again and again: nobody
+		 * reads. */
 		pthread_mutex_lock(&tty->lock);
 		tty->out_broken = true;
 		tty->out.tail = tty->out.head;
@@ -198,7 +199,8 @@ size_t tty_write(struct tty *tty, const uint8_t *bytes, size_t count)
 /* ---- input ---- */
 
 /* Ctrl-A x and Ctrl-A Ctrl-A; any other key after Ctrl-A passes with it. Returns how many stay. */
-static size_t filter_keys(struct tty *tty, const uint8_t *from, size_t count, uint8_t *to, bool *quit)
+static size_t filter_keys(
+	struct tty *tty, const uint8_t *from, size_t count, uint8_t *to, bool *quit)
 {
 	size_t n = 0;
 
@@ -224,7 +226,8 @@ static size_t filter_keys(struct tty *tty, const uint8_t *from, size_t count, ui
 	return n;
 }
 
-/* Stops waiting for input: at its end, or (a pipe whose writer has gone) to read it as a plain file. */
+/* Stops waiting for input: at its end, or (a pipe whose writer has gone) to read it as a plain
+ * file. */
 static void in_unwatch(struct tty *tty, bool ended)
 {
 	struct event_source *source = tty->in_source;
@@ -237,8 +240,8 @@ static void in_unwatch(struct tty *tty, bool ended)
 }
 
 /*
- * One read into the ring.  False if there was nothing.  From a keyboard we read even with a full ring, and
- * drop: Ctrl-A x must work when the guest does not listen.
+ * One read into the ring.  False if there was nothing.  From a keyboard we read even with a full
+ * ring, and drop: Ctrl-A x must work when the guest does not listen.
  */
 static bool in_fill(struct tty *tty)
 {
@@ -342,8 +345,9 @@ void tty_input_resume(struct tty *tty)
 /* ---- the kinds ---- */
 
 /*
- * A description of our own for the file behind `fd`, because O_NONBLOCK on the shared one would stay
- * behind in the shell.  Where that is refused (sockets, another user's terminal) a plain duplicate.
+ * A description of our own for the file behind `fd`, because O_NONBLOCK on the shared one would
+ * stay behind in the shell.  Where that is refused (sockets, another user's terminal) a plain
+ * duplicate.
  */
 static int own_description(int fd, int flags, bool *nonblock)
 {
@@ -353,7 +357,9 @@ static int own_description(int fd, int flags, bool *nonblock)
 	*nonblock = false;
 	if (fstat(fd, &st) != 0)
 		return -1;
-	/* A file keeps its offset and O_APPEND only in the shared description, and does not block. */
+	/*
+	 * A file keeps its offset and O_APPEND only in the shared description, and does not block.
+	 */
 	if (S_ISCHR(st.st_mode) || S_ISFIFO(st.st_mode)) {
 		snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 		int own = open(path, flags | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
@@ -379,7 +385,8 @@ static int open_stdio(struct tty *tty, const char *arg, char *why, size_t why_si
 	int error = tty_guard_enter(&tty->guard, tty->in_fd);
 
 	if (error)
-		snprintf(why, why_size, "stdio: cannot set the terminal's mode: %s", strerror(error));
+		snprintf(why, why_size, "stdio: cannot set the terminal's mode: %s",
+			strerror(error));
 	return error;
 }
 
@@ -444,10 +451,10 @@ static const struct {
 	bool whole; /* the spec is exactly this */
 	int (*open)(struct tty *tty, const char *arg, char *why, size_t why_size);
 } kinds[] = {
-	{ "stdio", true, open_stdio },
-	{ "pty", true, open_pty },
-	{ "file=", false, open_file },
-	{ "/dev/", false, open_device },
+	{"stdio", true, open_stdio},
+	{"pty", true, open_pty},
+	{"file=", false, open_file},
+	{"/dev/", false, open_device},
 };
 
 static int open_kind(struct tty *tty, const char *spec, char *why, size_t why_size)
@@ -460,7 +467,8 @@ static int open_kind(struct tty *tty, const char *spec, char *why, size_t why_si
 			/* A device's path includes its prefix. */
 			return kinds[i].open(tty, *spec == '/' ? spec : spec + len, why, why_size);
 	}
-	snprintf(why, why_size, "unknown terminal \"%s\"; use stdio, pty, file=PATH or /dev/...", spec);
+	snprintf(why, why_size, "unknown terminal \"%s\"; use stdio, pty, file=PATH or /dev/...",
+		spec);
 	return EINVAL;
 }
 
@@ -518,7 +526,7 @@ int tty_open(struct event_loop *loop, const char *spec, const struct tty_user *u
 
 static void out_drain(struct tty *tty)
 {
-	struct timespec pause = { .tv_nsec = 5000000 };
+	struct timespec pause = {.tv_nsec = 5000000};
 
 	if (tty->out_fd < 0)
 		return;
@@ -536,7 +544,7 @@ void tty_close(struct tty *tty)
 	event_timer_remove(tty->flush_timer);
 	out_drain(tty);
 	tty_guard_leave(&tty->guard);
-	int fds[] = { tty->in_fd, tty->out_fd, tty->slave_fd };
+	int fds[] = {tty->in_fd, tty->out_fd, tty->slave_fd};
 
 	for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++)
 		if (fds[i] >= 0)

@@ -2,7 +2,8 @@
 /* Copyright (c) 2026, the hyve authors */
 /*
  * Terminals: the host's end of a serial line.  Behind one is this process's stdin and stdout, a new
- * pseudo-terminal, or a file.  Writing never blocks; input is handed out as the user has room for it.
+ * pseudo-terminal, or a file.  Writing never blocks; input is handed out as the user has room for
+ * it.
  */
 #ifndef HOST_TTY_H
 #define HOST_TTY_H
@@ -13,7 +14,9 @@
 struct event_loop;
 struct tty;
 
-/* Who uses the terminal. All are called on the event loop's thread, without a lock of the terminal. */
+/*
+ * Who uses the terminal. All are called on the event loop's thread, without a lock of the terminal.
+ */
 struct tty_user {
 	/* How many bytes `input` would take now; after 0, tty_input_resume() asks again. */
 	size_t (*room)(void *arg);
@@ -26,12 +29,13 @@ struct tty_user {
 };
 
 /*
- * Opens "stdio", "pty", "file=PATH" (output only, created) or the path of a terminal device.  On failure
- * an errno, and in `why` what is wrong, for the user.  `user` is copied.
+ * Opens "stdio", "pty", "file=PATH" (output only, created) or the path of a terminal device.  On
+ * failure an errno, and in `why` what is wrong, for the user.  `user` is copied.
  *
- * stdio: a terminal on stdin is put into raw mode, and restored by tty_close() or, should the process
- * end in any other way, by a small guardian process.  Typed there, Ctrl-A x calls quit, Ctrl-A Ctrl-A is
- * one Ctrl-A.  An stdin that is closed, at its end or /dev/null simply gives no input.
+ * stdio: a terminal on stdin is put into raw mode, and restored by tty_close() or, should the
+ * process end in any other way, by a small guardian process.  Typed there, Ctrl-A x calls quit,
+ * Ctrl-A Ctrl-A is one Ctrl-A.  An stdin that is closed, at its end or /dev/null simply gives no
+ * input.
  */
 int tty_open(struct event_loop *loop, const char *spec, const struct tty_user *user,
 	struct tty **tty, char *why, size_t why_size);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Copyright (c) 2026, the hyve authors */
 /*
- * A child process holds the terminal and one end of a pipe, and waits.  If the pipe closes without a
- * word, its parent has died, by whatever signal, and the child puts the terminal back.  So there is
- * no handler for fatal signals (the backends have uses of their own for SIGSEGV), no atexit, and
+ * A child process holds the terminal and one end of a pipe, and waits.  If the pipe closes without
+ * a word, its parent has died, by whatever signal, and the child puts the terminal back.  So there
+ * is no handler for fatal signals (the backends have uses of their own for SIGSEGV), no atexit, and
  * SIGKILL is covered too.
  */
 #include "host/tty_guard.h"
@@ -18,7 +18,8 @@
 enum { GUARD_TTY_FD = 3, GUARD_PIPE_FD = 4, GUARD_FIRST_FREE_FD = 5 };
 
 /* Async-signal-safe calls only: the parent may have threads. */
-__attribute__((noreturn)) static void guard_child(int tty_fd, int pipe_fd, const struct termios *saved)
+__attribute__((noreturn)) static void guard_child(
+	int tty_fd, int pipe_fd, const struct termios *saved)
 {
 	char word;
 	ssize_t n;
@@ -53,7 +54,9 @@ static void guard_spawn(struct tty_guard *guard)
 	guard->child = guard->pipe_fd = -1;
 	if (pipe2(fds, O_CLOEXEC) != 0)
 		return;
-	/* Inherited: there is no instant at which a signal to the group ends the guardian as well. */
+	/*
+	 * Inherited: there is no instant at which a signal to the group ends the guardian as well.
+	 */
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	guard->child = fork();

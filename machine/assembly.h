@@ -3,9 +3,9 @@
 /*
  * The machine's insides, shared by the files of machine/.
  *
- * Threads: one per vcpu runs the guest and serves its exits; the event loop's serves devices; the one
- * in machine_run waits for them.  machine->lock guards how the machine ends and the vcpu threads' hand-over;
- * it is innermost: nothing is called with it held.
+ * Threads: one per vcpu runs the guest and serves its exits; the event loop's serves devices; the
+ * one in machine_run waits for them.  machine->lock guards how the machine ends and the vcpu
+ * threads' hand-over; it is innermost: nothing is called with it held.
  */
 #ifndef MACHINE_ASSEMBLY_H
 #define MACHINE_ASSEMBLY_H
@@ -64,7 +64,8 @@ struct machine {
 	unsigned ndevices;
 	struct machine_vcpu vcpus[VM_MAXCPU];
 
-	pthread_mutex_t lock; /* guards what follows, and hold, moved, rip and started of the vcpus */
+	pthread_mutex_t
+		lock; /* guards what follows, and hold, moved, rip and started of the vcpus */
 	pthread_cond_t changed;
 	unsigned running; /* vcpu threads */
 	bool stopping;	  /* no new vcpu is started */

@@ -9,8 +9,9 @@
 #include "device/device.h"
 
 /*
- * A dozen ranges: a linear search costs less than the exit that led here.  The lock is not held during
- * the call, so that a model may claim and unclaim (a BAR that moves) while it serves an access.
+ * A dozen ranges: a linear search costs less than the exit that led here.  The lock is not held
+ * during the call, so that a model may claim and unclaim (a BAR that moves) while it serves an
+ * access.
  */
 struct bus {
 	pthread_rwlock_t lock;
@@ -108,8 +109,8 @@ static int bus_find(struct bus *bus, enum guest_space space, uint64_t address, u
 	return result;
 }
 
-bool bus_read(struct bus *bus, enum guest_space space, uint64_t address, unsigned size,
-	uint64_t *value)
+bool bus_read(
+	struct bus *bus, enum guest_space space, uint64_t address, unsigned size, uint64_t *value)
 {
 	struct guest_range r;
 	unsigned piece = 1;
@@ -136,8 +137,8 @@ bool bus_read(struct bus *bus, enum guest_space space, uint64_t address, unsigne
 	return true;
 }
 
-bool bus_write(struct bus *bus, enum guest_space space, uint64_t address, unsigned size,
-	uint64_t value)
+bool bus_write(
+	struct bus *bus, enum guest_space space, uint64_t address, unsigned size, uint64_t value)
 {
 	struct guest_range r;
 	unsigned piece = 1;

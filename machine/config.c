@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Copyright (c) 2026, the hyve authors */
 /*
- * The configuration: a sorted array of key=value.  Keys are dotted names as bhyve_config(5) has them; the
- * tree is in the names.
+ * The configuration: a sorted array of key=value.  Keys are dotted names as bhyve_config(5) has
+ * them; the tree is in the names.
  */
 #include "machine/machine.h"
 
@@ -25,15 +25,40 @@ struct config {
 	size_t count, capacity;
 };
 
-/* What hyve understands. The last group is accepted because bhyve has it, and changes nothing here. */
+/*
+ * What hyve understands. The last group is accepted because bhyve has it, and changes nothing here.
+ */
 static const char *const known_keys[] = {
-	"name", "cpus", "sockets", "cores", "threads", "memory.size", "memory.guest_in_core",
-	"acpi_tables", "backend", "config.dump", "rtc.use_localtime", "uuid", "log.*",
-	"kernel.path", "kernel.initrd", "kernel.cmdline", "image.path",
-	"lpc.com[1-4].path", "pci.0.0.0.device", "pci.0.0.0.pcireg.vendor", "pci.0.0.0.pcireg.device",
-	"x86.mptable", "x86.x2apic", "x86.strictio", "x86.strictmsr", "x86.vmexit_on_hlt",
+	"name",
+	"cpus",
+	"sockets",
+	"cores",
+	"threads",
+	"memory.size",
+	"memory.guest_in_core",
+	"acpi_tables",
+	"backend",
+	"config.dump",
+	"rtc.use_localtime",
+	"uuid",
+	"log.*",
+	"kernel.path",
+	"kernel.initrd",
+	"kernel.cmdline",
+	"image.path",
+	"lpc.com[1-4].path",
+	"pci.0.0.0.device",
+	"pci.0.0.0.pcireg.vendor",
+	"pci.0.0.0.pcireg.device",
+	"x86.mptable",
+	"x86.x2apic",
+	"x86.strictio",
+	"x86.strictmsr",
+	"x86.vmexit_on_hlt",
 	"x86.vmexit_on_pause",
-	"destroy_on_poweroff", "memory.wired", "virtio_msix",
+	"destroy_on_poweroff",
+	"memory.wired",
+	"virtio_msix",
 };
 
 int machine_error(struct machine_error *error, int code, const char *format, ...)
@@ -115,7 +140,7 @@ static int config_insert(struct config *config, size_t at, const char *key, char
 		return ENOMEM;
 	memmove(config->settings + at + 1, config->settings + at,
 		(config->count - at) * sizeof(*config->settings));
-	config->settings[at] = (struct setting){ .key = copy, .value = value };
+	config->settings[at] = (struct setting){.key = copy, .value = value};
 	config->count++;
 	return 0;
 }
@@ -148,7 +173,8 @@ int config_parse(struct config *config, const char *text, struct machine_error *
 	char key[KEY_MAX];
 
 	if (!equals || equals == text || (size_t)(equals - text) >= sizeof(key))
-		return machine_error(error, EINVAL, "\"%.80s\" is no setting; write key=value", text);
+		return machine_error(
+			error, EINVAL, "\"%.80s\" is no setting; write key=value", text);
 	memcpy(key, text, (size_t)(equals - text));
 	key[equals - text] = '\0';
 	int code = config_set(config, key, equals + 1);
@@ -264,7 +290,8 @@ static int expand_into(struct expansion *x, const char *text, int depth)
 			text++;
 		/* Doubling upon doubling must not fill the host's memory. */
 		if (++x->written >= VALUE_MAX)
-			return machine_error(x->error, E2BIG, "a setting is over 64 KiB when expanded");
+			return machine_error(
+				x->error, E2BIG, "a setting is over 64 KiB when expanded");
 		fputc(*text++, x->out);
 	}
 	return code;
@@ -274,7 +301,8 @@ static int expand_value(
 	const struct config *config, const char *text, char **value, struct machine_error *error)
 {
 	size_t size;
-	struct expansion x = { .config = config, .error = error, .out = open_memstream(value, &size) };
+	struct expansion x = {
+		.config = config, .error = error, .out = open_memstream(value, &size)};
 
 	if (!x.out)
 		return machine_error(error, ENOMEM, "%s", strerror(ENOMEM));
@@ -316,8 +344,11 @@ int config_expand(struct config *config, struct machine_error *error)
 static const char *option_hint(const char *key)
 {
 	static const char *const hints[][2] = {
-		{ "cpus", " (-c)" }, { "sockets", " (-c)" }, { "cores", " (-c)" }, { "threads", " (-c)" },
-		{ "memory.size", " (-m)" },
+		{"cpus", " (-c)"},
+		{"sockets", " (-c)"},
+		{"cores", " (-c)"},
+		{"threads", " (-c)"},
+		{"memory.size", " (-m)"},
 	};
 
 	for (size_t i = 0; i < sizeof(hints) / sizeof(hints[0]); i++)
@@ -343,7 +374,7 @@ int config_bad(const struct config *config, const char *key, struct machine_erro
 int config_bool(const struct config *config, const char *key, bool normal, bool *value,
 	struct machine_error *error)
 {
-	static const char *const words[] = { "true", "on", "yes", "1", "false", "off", "no", "0" };
+	static const char *const words[] = {"true", "on", "yes", "1", "false", "off", "no", "0"};
 	const char *text = config_get(config, key);
 
 	*value = normal;
@@ -370,7 +401,8 @@ int config_number(const struct config *config, const char *key, unsigned normal,
 	errno = 0;
 	unsigned long number = strtoul(text, &end, 10);
 
-	if (!isdigit((unsigned char)text[0]) || *end != '\0' || errno || number < low || number > high)
+	if (!isdigit((unsigned char)text[0]) || *end != '\0' || errno || number < low ||
+		number > high)
 		return config_bad(config, key, error, "use a number from %u to %u", low, high);
 	*value = (unsigned)number;
 	return 0;

@@ -7,13 +7,13 @@
 
 #include <errno.h>
 
-#define CR0_PE (1ull << 0)
-#define CR0_ET (1ull << 4)
-#define CR0_NE (1ull << 5)
-#define CR0_PG (1ull << 31)
-#define CR4_PAE (1ull << 5)
-#define EFER_LME (1ull << 8)
-#define EFER_LMA (1ull << 10)
+#define CR0_PE		(1ull << 0)
+#define CR0_ET		(1ull << 4)
+#define CR0_NE		(1ull << 5)
+#define CR0_PG		(1ull << 31)
+#define CR4_PAE		(1ull << 5)
+#define EFER_LME	(1ull << 8)
+#define EFER_LMA	(1ull << 10)
 #define RFLAGS_RESERVED 2ull
 
 /* Access rights as in struct seg_desc. */
@@ -55,7 +55,8 @@ static int set_segments(struct vm *vm, int vcpu, const struct seg *segs, size_t 
 		struct seg_desc desc = segs[i].desc;
 
 		error = vmmdev_set_seg_desc(vm, vcpu, segs[i].name, &desc);
-		if (!error && segs[i].name != VM_REG_GUEST_GDTR && segs[i].name != VM_REG_GUEST_IDTR)
+		if (!error && segs[i].name != VM_REG_GUEST_GDTR &&
+			segs[i].name != VM_REG_GUEST_IDTR)
 			error = vmmdev_set_register(vm, vcpu, segs[i].name, segs[i].selector);
 	}
 	return error;
@@ -63,34 +64,35 @@ static int set_segments(struct vm *vm, int vcpu, const struct seg *segs, size_t 
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
-/* Protected and long mode: flat segments from the loader's GDT, and no IDT: a fault is a triple fault. */
+/* Protected and long mode: flat segments from the loader's GDT, and no IDT: a fault is a triple
+ * fault. */
 static int load_flat(struct vm *vm, int vcpu, const struct boot_entry *e)
 {
 	bool is_long = e->mode == BOOT_LONG;
 	uint32_t code = ACCESS_CODE | ACCESS_G | (is_long ? ACCESS_L : ACCESS_DB);
-	struct seg_desc data = { .limit = ~0u, .access = ACCESS_DATA | ACCESS_G | ACCESS_DB };
+	struct seg_desc data = {.limit = ~0u, .access = ACCESS_DATA | ACCESS_G | ACCESS_DB};
 	const struct seg segs[] = {
-		{ VM_REG_GUEST_CS, BOOT_CS, { .limit = ~0u, .access = code } },
-		{ VM_REG_GUEST_DS, BOOT_DS, data },
-		{ VM_REG_GUEST_ES, BOOT_DS, data },
-		{ VM_REG_GUEST_FS, BOOT_DS, data },
-		{ VM_REG_GUEST_GS, BOOT_DS, data },
-		{ VM_REG_GUEST_SS, BOOT_DS, data },
-		{ VM_REG_GUEST_TR, BOOT_TR, { .limit = 0x67, .access = ACCESS_TSS } },
-		{ VM_REG_GUEST_GDTR, 0, { .base = e->gdt, .limit = BOOT_GDT_SIZE - 1 } },
-		{ VM_REG_GUEST_IDTR, 0, { .base = 0, .limit = 0 } },
+		{VM_REG_GUEST_CS, BOOT_CS, {.limit = ~0u, .access = code}},
+		{VM_REG_GUEST_DS, BOOT_DS, data},
+		{VM_REG_GUEST_ES, BOOT_DS, data},
+		{VM_REG_GUEST_FS, BOOT_DS, data},
+		{VM_REG_GUEST_GS, BOOT_DS, data},
+		{VM_REG_GUEST_SS, BOOT_DS, data},
+		{VM_REG_GUEST_TR, BOOT_TR, {.limit = 0x67, .access = ACCESS_TSS}},
+		{VM_REG_GUEST_GDTR, 0, {.base = e->gdt, .limit = BOOT_GDT_SIZE - 1}},
+		{VM_REG_GUEST_IDTR, 0, {.base = 0, .limit = 0}},
 	};
 	/* EFER before CR0: paging with LME clear would be PAE paging. */
 	const struct reg regs[] = {
-		{ VM_REG_GUEST_CR3, e->cr3 },
-		{ VM_REG_GUEST_CR4, is_long ? CR4_PAE : 0 },
-		{ VM_REG_GUEST_EFER, is_long ? EFER_LME | EFER_LMA : 0 },
-		{ VM_REG_GUEST_CR0, CR0_PE | CR0_ET | CR0_NE | (is_long ? CR0_PG : 0) },
-		{ VM_REG_GUEST_RBX, e->rbx },
-		{ VM_REG_GUEST_RSI, e->rsi },
-		{ VM_REG_GUEST_RDX, 0 },
-		{ VM_REG_GUEST_RSP, e->rsp },
-		{ VM_REG_GUEST_RFLAGS, RFLAGS_RESERVED },
+		{VM_REG_GUEST_CR3, e->cr3},
+		{VM_REG_GUEST_CR4, is_long ? CR4_PAE : 0},
+		{VM_REG_GUEST_EFER, is_long ? EFER_LME | EFER_LMA : 0},
+		{VM_REG_GUEST_CR0, CR0_PE | CR0_ET | CR0_NE | (is_long ? CR0_PG : 0)},
+		{VM_REG_GUEST_RBX, e->rbx},
+		{VM_REG_GUEST_RSI, e->rsi},
+		{VM_REG_GUEST_RDX, 0},
+		{VM_REG_GUEST_RSP, e->rsp},
+		{VM_REG_GUEST_RFLAGS, RFLAGS_RESERVED},
 	};
 	int error = set_registers(vm, vcpu, regs, COUNT(regs));
 
@@ -99,9 +101,9 @@ static int load_flat(struct vm *vm, int vcpu, const struct boot_entry *e)
 
 static int load_real(struct vm *vm, int vcpu, uint16_t cs, uint64_t rsp)
 {
-	const struct seg code = { VM_REG_GUEST_CS, cs,
-		{ .base = (uint64_t)cs << 4, .limit = 0xffff, .access = ACCESS_DATA } };
-	const struct reg sp = { VM_REG_GUEST_RSP, rsp };
+	const struct seg code = {VM_REG_GUEST_CS, cs,
+		{.base = (uint64_t)cs << 4, .limit = 0xffff, .access = ACCESS_DATA}};
+	const struct reg sp = {VM_REG_GUEST_RSP, rsp};
 	int error = set_segments(vm, vcpu, &code, 1);
 
 	return error ? error : set_registers(vm, vcpu, &sp, 1);

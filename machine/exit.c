@@ -55,8 +55,9 @@ static enum exit_next finish_port(
 	}
 	if (access->unclaimed && v->machine->settings.strict_io) {
 		machine_fail(v->machine, EIO,
-			"vcpu %d: the guest used port %#x, which nothing answers, at rip %#llx (-e)", v->id,
-			access->port, (unsigned long long)exit->rip);
+			"vcpu %d: the guest used port %#x, which nothing answers, at rip %#llx "
+			"(-e)",
+			v->id, access->port, (unsigned long long)exit->rip);
 		return EXIT_ABORT;
 	}
 	return EXIT_CONTINUE;
@@ -64,7 +65,7 @@ static enum exit_next finish_port(
 
 static enum exit_next handle_inout(struct machine_vcpu *v, struct vm_exit *exit)
 {
-	struct port_access access = { .v = v };
+	struct port_access access = {.v = v};
 	int error = vmmdev_emulate_inout(vm_of(v), v->id, exit, serve_port, &access);
 
 	return finish_port(v, exit, &access, error);
@@ -72,7 +73,7 @@ static enum exit_next handle_inout(struct machine_vcpu *v, struct vm_exit *exit)
 
 static enum exit_next handle_inout_str(struct machine_vcpu *v, struct vm_exit *exit)
 {
-	struct port_access access = { .v = v };
+	struct port_access access = {.v = v};
 	int error = vmmdev_emulate_inout_str(vm_of(v), v->id, exit, serve_port, &access);
 
 	return finish_port(v, exit, &access, error);
@@ -107,8 +108,9 @@ static enum exit_next handle_inst_emul(struct machine_vcpu *v, struct vm_exit *e
 
 	if (!error)
 		return EXIT_CONTINUE;
-	machine_fail(v->machine, error, "vcpu %d: cannot emulate the instruction at rip %#llx on address %#llx: %s",
-		v->id, (unsigned long long)rip, (unsigned long long)gpa, strerror(error));
+	machine_fail(v->machine, error,
+		"vcpu %d: cannot emulate the instruction at rip %#llx on address %#llx: %s", v->id,
+		(unsigned long long)rip, (unsigned long long)gpa, strerror(error));
 	return EXIT_ABORT;
 }
 
@@ -116,7 +118,7 @@ static enum exit_next handle_inst_emul(struct machine_vcpu *v, struct vm_exit *e
 
 static enum exit_next refuse_msr(struct machine_vcpu *v, const char *how, uint32_t msr)
 {
-	struct vm_exception gp = { .cpuid = v->id, .vector = 13, .error_code_valid = 1 };
+	struct vm_exception gp = {.cpuid = v->id, .vector = 13, .error_code_valid = 1};
 	int error = vmmdev_inject_exception(vm_of(v), &gp);
 
 	log_debug(v->machine->guest.log, "msr", "%s of unknown MSR %#x: #GP", how, msr);
@@ -153,8 +155,8 @@ static enum exit_next handle_spinup_ap(struct machine_vcpu *v, struct vm_exit *e
 {
 	int id = exit->u.spinup_ap.vcpu;
 	int error = id > 0 && (unsigned)id < v->machine->settings.ncpus
-		? vcpu_start_ap(v->machine, id, exit->u.spinup_ap.rip)
-		: 0; /* an APIC id that no processor has: nobody hears the IPI */
+			    ? vcpu_start_ap(v->machine, id, exit->u.spinup_ap.rip)
+			    : 0; /* an APIC id that no processor has: nobody hears the IPI */
 
 	if (!error)
 		return EXIT_CONTINUE;
@@ -183,8 +185,9 @@ static enum exit_next handle_suspended(struct machine_vcpu *v, struct vm_exit *e
 
 static enum exit_next handle_vmx(struct machine_vcpu *v, struct vm_exit *exit)
 {
-	machine_fail(v->machine, EIO, "vcpu %d: the backend gave up at rip %#llx (reason %#x, %#llx)",
-		v->id, (unsigned long long)exit->rip, exit->u.vmx.exit_reason,
+	machine_fail(v->machine, EIO,
+		"vcpu %d: the backend gave up at rip %#llx (reason %#x, %#llx)", v->id,
+		(unsigned long long)exit->rip, exit->u.vmx.exit_reason,
 		(unsigned long long)exit->u.vmx.exit_qualification);
 	return EXIT_ABORT;
 }
@@ -204,7 +207,8 @@ static enum exit_next run_again(struct machine_vcpu *v, struct vm_exit *exit)
 }
 
 /* By exit code. The core finishes HLT, PAGING, RENDEZVOUS and IOAPIC_EOI itself. */
-static enum exit_next (*const handlers[VM_EXITCODE_MAX])(struct machine_vcpu *, struct vm_exit *) = {
+static enum exit_next (*const handlers[VM_EXITCODE_MAX])(
+	struct machine_vcpu *, struct vm_exit *) = {
 	[VM_EXITCODE_INOUT] = handle_inout,
 	[VM_EXITCODE_VMX] = handle_vmx,
 	[VM_EXITCODE_BOGUS] = run_again,

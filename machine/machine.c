@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Copyright (c) 2026, the hyve authors */
-/* The PC, assembled: VM, memory, kernel, firmware tables, devices; run; and taken apart in reverse. */
+/*
+ * The PC, assembled: VM, memory, kernel, firmware tables, devices; run; and taken apart in reverse.
+ */
 #include "machine/assembly.h"
 
 #include <errno.h>
@@ -52,17 +54,21 @@ void machine_power_button(struct machine *m)
 
 /* ---- VM and memory ---- */
 
-static int choose_backend(const struct settings *s, const struct vmm_ops **ops, struct machine_error *error)
+static int choose_backend(
+	const struct settings *s, const struct vmm_ops **ops, struct machine_error *error)
 {
 	char why[160] = "";
 
 	if (!s->backend || strcmp(s->backend, "auto") == 0) {
 		*ops = backend_auto();
-		return *ops ? 0 : machine_error(error, ENXIO, "no backend works here; see hyve --preflight");
+		return *ops ? 0
+			    : machine_error(
+				      error, ENXIO, "no backend works here; see hyve --preflight");
 	}
 	*ops = backend_find(s->backend);
 	if (!*ops)
-		return machine_error(error, EINVAL, "unknown backend \"%.40s\"; see hyve --preflight", s->backend);
+		return machine_error(error, EINVAL,
+			"unknown backend \"%.40s\"; see hyve --preflight", s->backend);
 	int code = (*ops)->probe(why, sizeof(why));
 
 	if (code)
@@ -99,12 +105,14 @@ static int create_memory(struct machine *m, struct machine_error *error)
 	if (!code && ram->high_size > 0)
 		code = vmmdev_map_memory(m->vm, PC_HIGHMEM_BASE, ram->high_size);
 	if (code)
-		return machine_error(error, code, "cannot get %llu MiB of memory: %s; ask for less with -m",
+		return machine_error(error, code,
+			"cannot get %llu MiB of memory: %s; ask for less with -m",
 			(unsigned long long)(size >> 20), strerror(code));
 	ram->low = vmmdev_map_gpa(m->vm, 0, ram->low_size);
 	if (ram->high_size > 0)
 		ram->high = vmmdev_map_gpa(m->vm, PC_HIGHMEM_BASE, ram->high_size);
-	/* Guest memory stays out of core files unless wanted; a kernel that cannot is no reason to stop. */
+	/* Guest memory stays out of core files unless wanted; a kernel that cannot is no reason to
+	 * stop. */
 	int advice = m->settings.guest_in_core ? MADV_DODUMP : MADV_DONTDUMP;
 
 	madvise(ram->low, ram->low_size, advice);
@@ -135,8 +143,7 @@ static void plan_devices(struct machine *m)
 		for (size_t j = 0; j < model->nunits && m->ndevices < MACHINE_DEVICES_MAX; j++)
 			if (unit_is_wanted(m->config, &model->units[j]))
 				m->devices[m->ndevices++] = (struct machine_device){
-					.model = model, .unit = &model->units[j]
-				};
+					.model = model, .unit = &model->units[j]};
 	}
 }
 
@@ -155,8 +162,8 @@ static const char *device_option(const void *arg, const char *key)
 	return config_get(source->config, path);
 }
 
-static bool resource_range(
-	const struct machine_device *d, const struct device_resource *res, struct guest_range *range)
+static bool resource_range(const struct machine_device *d, const struct device_resource *res,
+	struct guest_range *range)
 {
 	*range = (struct guest_range){
 		.space = res->kind == DEVICE_RES_MEMORY ? GUEST_MEMORY : GUEST_PORTS,
@@ -183,7 +190,7 @@ static int claim_resources(struct machine *m, struct machine_device *d)
 
 static int create_device(struct machine *m, struct machine_device *d, struct machine_error *error)
 {
-	struct option_source source = { .config = m->config, .prefix = d->unit->config };
+	struct option_source source = {.config = m->config, .prefix = d->unit->config};
 	char why[200] = "";
 	const struct device_args args = {
 		.guest = &m->guest,
@@ -263,7 +270,7 @@ static int load_kernel(struct machine *m, struct machine_error *error)
 static int write_firmware(struct machine *m, struct machine_error *error)
 {
 	const struct device_unit *units[MACHINE_DEVICES_MAX];
-	struct firmware_facts facts = { .ncpus = m->settings.ncpus, .units = units };
+	struct firmware_facts facts = {.ncpus = m->settings.ncpus, .units = units};
 	uint64_t rsdp;
 	int code = vmmdev_hpet_capabilities(m->vm, &facts.hpet_capabilities);
 
@@ -294,7 +301,8 @@ static int set_log_levels(struct machine *m, struct machine_error *error)
 	for (size_t i = 0; config_at(m->config, i, &key, &value); i++) {
 		if (strncmp(key, "log.", 4) != 0)
 			continue;
-		if (!log_level_parse(value, &level) || log_set_level(m->guest.log, key + 4, level) != 0)
+		if (!log_level_parse(value, &level) ||
+			log_set_level(m->guest.log, key + 4, level) != 0)
 			return config_bad(m->config, key, error, "use err, warn, info or debug");
 	}
 	return 0;
@@ -314,8 +322,8 @@ static int create_base(struct machine *m, struct machine_error *error)
 }
 
 /*
- * In an order that finds the user's mistakes before anything is touched: the terminal goes into raw mode
- * when the devices are made, last.
+ * In an order that finds the user's mistakes before anything is touched: the terminal goes into raw
+ * mode when the devices are made, last.
  */
 static int assemble(struct machine *m, struct machine_error *error)
 {
@@ -345,7 +353,7 @@ int machine_create(const struct config *config, struct machine **out, struct mac
 	pthread_mutex_init(&m->lock, NULL);
 	pthread_cond_init(&m->changed, NULL);
 	for (int i = 0; i < VM_MAXCPU; i++)
-		m->vcpus[i] = (struct machine_vcpu){ .machine = m, .id = i };
+		m->vcpus[i] = (struct machine_vcpu){.machine = m, .id = i};
 	int code = settings_read(config, &m->settings, error);
 
 	if (!code)

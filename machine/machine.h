@@ -30,11 +30,14 @@ void config_destroy(struct config *config);
 /* Later settings win. EINVAL: no well-formed key; ENOMEM. Both strings are copied. */
 int config_set(struct config *config, const char *key, const char *value) VMM_MUST_CHECK;
 /* "key=value". EINVAL, with a line in *error. */
-int config_parse(struct config *config, const char *text, struct machine_error *error)
-	VMM_MUST_CHECK;
+int config_parse(
+	struct config *config, const char *text, struct machine_error *error) VMM_MUST_CHECK;
 /* Settings of a file, one a line, # for comments. */
-int config_load(struct config *config, const char *path, struct machine_error *error) VMM_MUST_CHECK;
-/* Does hyve know this key? Unknown ones in files are bhyve's business, on the command line a typo. */
+int config_load(
+	struct config *config, const char *path, struct machine_error *error) VMM_MUST_CHECK;
+/*
+ * Does hyve know this key? Unknown ones in files are bhyve's business, on the command line a typo.
+ */
 bool config_is_known(const char *key);
 /* Expands %(key) and %% in all values; to be called once, when all is set. */
 int config_expand(struct config *config, struct machine_error *error) VMM_MUST_CHECK;
@@ -52,7 +55,9 @@ int config_bad(const struct config *config, const char *key, struct machine_erro
 /* The index-th setting in order of keys; false past the end. */
 bool config_at(const struct config *config, size_t index, const char **key, const char **value);
 
-/* A size as bhyve's -m takes it: a plain number below 1 MiB counts megabytes; K, M, G, T. EINVAL. */
+/*
+ * A size as bhyve's -m takes it: a plain number below 1 MiB counts megabytes; K, M, G, T. EINVAL.
+ */
 int memory_size_parse(const char *text, uint64_t *bytes) VMM_MUST_CHECK;
 
 /* ---- The machine ---- */
@@ -60,14 +65,14 @@ int memory_size_parse(const char *text, uint64_t *bytes) VMM_MUST_CHECK;
 struct machine;
 
 /*
- * Builds the PC that the configuration describes, its kernel loaded, ready to run.  0, or an errno and a
- * line in *error; then nothing is left behind.  The configuration stays the caller's.
+ * Builds the PC that the configuration describes, its kernel loaded, ready to run.  0, or an errno
+ * and a line in *error; then nothing is left behind.  The configuration stays the caller's.
  */
-int machine_create(const struct config *config, struct machine **machine, struct machine_error *error)
-	VMM_MUST_CHECK;
+int machine_create(const struct config *config, struct machine **machine,
+	struct machine_error *error) VMM_MUST_CHECK;
 /* Runs until the guest ends. 0: *how says why; else an errno and a line in *error. Once. */
-int machine_run(struct machine *machine, enum vm_suspend_how *how, struct machine_error *error)
-	VMM_MUST_CHECK;
+int machine_run(struct machine *machine, enum vm_suspend_how *how,
+	struct machine_error *error) VMM_MUST_CHECK;
 /* Frees all; terminals are restored. NULL is allowed. Not while machine_run runs. */
 void machine_destroy(struct machine *machine);
 

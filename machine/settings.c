@@ -18,14 +18,16 @@ static int read_memory(const struct config *config, struct settings *s, struct m
 	if (memory_size_parse(text ? text : "256M", &s->memory) != 0)
 		return config_bad(config, "memory.size", error, "write it like 512M or 2G");
 	if (s->memory < MEMORY_MIN || s->memory % PAGE != 0)
-		return config_bad(config, "memory.size", error, "use a multiple of 4 KiB, at least 1M");
+		return config_bad(
+			config, "memory.size", error, "use a multiple of 4 KiB, at least 1M");
 	if (s->memory > host)
 		return config_bad(config, "memory.size", error, "this host has %llu MiB; use less",
 			(unsigned long long)(host >> 20));
 	return 0;
 }
 
-static int read_topology(const struct config *config, struct settings *s, struct machine_error *error)
+static int read_topology(
+	const struct config *config, struct settings *s, struct machine_error *error)
 {
 	unsigned sockets, cores, threads;
 	int code = config_number(config, "cpus", 1, 1, VM_MAXCPU, &s->ncpus, error);
@@ -43,8 +45,8 @@ static int read_topology(const struct config *config, struct settings *s, struct
 		sockets = s->ncpus / (cores * threads);
 	if (sockets * cores * threads != s->ncpus)
 		return machine_error(error, EINVAL,
-			"-c: %u sockets of %u cores of %u threads are not %u cpus", sockets, cores, threads,
-			s->ncpus);
+			"-c: %u sockets of %u cores of %u threads are not %u cpus", sockets, cores,
+			threads, s->ncpus);
 	return 0;
 }
 
@@ -56,20 +58,21 @@ static int read_flags(const struct config *config, struct settings *s, struct ma
 		bool normal;
 		bool *value;
 	} flags[] = {
-		{ "acpi_tables", true, &s->acpi },
-		{ "x86.mptable", true, &s->mptable },
-		{ "x86.x2apic", false, &s->x2apic },
-		{ "x86.strictio", false, &s->strict_io },
-		{ "x86.strictmsr", true, &s->strict_msr },
-		{ "x86.vmexit_on_pause", false, &s->exit_on_pause },
+		{"acpi_tables", true, &s->acpi},
+		{"x86.mptable", true, &s->mptable},
+		{"x86.x2apic", false, &s->x2apic},
+		{"x86.strictio", false, &s->strict_io},
+		{"x86.strictmsr", true, &s->strict_msr},
+		{"x86.vmexit_on_pause", false, &s->exit_on_pause},
 		/* HLT always leaves the guest here: only its spelling is checked. */
-		{ "x86.vmexit_on_hlt", true, &hlt },
-		{ "rtc.use_localtime", true, &s->localtime },
-		{ "memory.guest_in_core", false, &s->guest_in_core },
+		{"x86.vmexit_on_hlt", true, &hlt},
+		{"rtc.use_localtime", true, &s->localtime},
+		{"memory.guest_in_core", false, &s->guest_in_core},
 	};
 
 	for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]); i++) {
-		int code = config_bool(config, flags[i].key, flags[i].normal, flags[i].value, error);
+		int code =
+			config_bool(config, flags[i].key, flags[i].normal, flags[i].value, error);
 
 		if (code)
 			return code;
@@ -77,7 +80,8 @@ static int read_flags(const struct config *config, struct settings *s, struct ma
 	return 0;
 }
 
-static int read_what_to_boot(const struct config *config, struct settings *s, struct machine_error *error)
+static int read_what_to_boot(
+	const struct config *config, struct settings *s, struct machine_error *error)
 {
 	s->kernel = config_get(config, "kernel.path");
 	s->initrd = config_get(config, "kernel.initrd");
@@ -98,10 +102,12 @@ static int read_name(const struct config *config, struct settings *s, struct mac
 {
 	s->name = config_get(config, "name");
 	if (!s->name || !*s->name)
-		return machine_error(error, EINVAL, "the machine needs a name, as the last argument");
+		return machine_error(
+			error, EINVAL, "the machine needs a name, as the last argument");
 	if (strlen(s->name) >= VM_MAX_NAMELEN)
-		return machine_error(error, EINVAL, "the name \"%.40s\" is too long; use at most %d bytes",
-			s->name, VM_MAX_NAMELEN - 1);
+		return machine_error(error, EINVAL,
+			"the name \"%.40s\" is too long; use at most %d bytes", s->name,
+			VM_MAX_NAMELEN - 1);
 	return 0;
 }
 

@@ -8,8 +8,8 @@
 #include <string.h>
 
 /*
- * A vcpu that is being reset by another one's startup IPI waits here; it goes on where that one says.
- * Its registers are changed only while it waits or is about to.
+ * A vcpu that is being reset by another one's startup IPI waits here; it goes on where that one
+ * says. Its registers are changed only while it waits or is about to.
  */
 static void take_new_rip(struct machine_vcpu *v, uint64_t *rip)
 {
@@ -27,7 +27,7 @@ static void take_new_rip(struct machine_vcpu *v, uint64_t *rip)
 
 static void run_until_suspended(struct machine_vcpu *v)
 {
-	struct vm_run run = { .cpuid = v->id };
+	struct vm_run run = {.cpuid = v->id};
 	enum exit_next next = EXIT_RESTART;
 	bool failed = false;
 
@@ -46,8 +46,8 @@ static void run_until_suspended(struct machine_vcpu *v)
 				run.rip += (uint64_t)run.vm_exit.inst_length;
 		}
 		/*
-		 * After a failure the VM is suspended, which completes only when all vcpus have come
-		 * to vm_run: so once more.
+		 * After a failure the VM is suspended, which completes only when all vcpus have
+		 * come to vm_run: so once more.
 		 */
 		if (next == EXIT_ABORT && failed)
 			break;

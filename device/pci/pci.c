@@ -7,7 +7,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 
-#define CONFIG_ENABLE 0x80000000u
+#define CONFIG_ENABLE	0x80000000u
 #define CONFIG_WRITABLE 0x80fffffcu /* the rest of CF8 reads as zero (PCI 3.0, 3.2.2.3.2) */
 
 struct pci_root {
@@ -47,8 +47,8 @@ int pci_root_add(struct pci_root *root, unsigned slot, unsigned func, struct pci
 	return 0;
 }
 
-static struct pci_function *find(struct pci_root *root, unsigned bus, unsigned devfn, unsigned reg,
-	unsigned size)
+static struct pci_function *find(
+	struct pci_root *root, unsigned bus, unsigned devfn, unsigned reg, unsigned size)
 {
 	/* A conventional function decodes no extended registers. */
 	if (bus != 0 || reg + size > PCI_CONFIG_SIZE)
@@ -120,7 +120,8 @@ static uint64_t data_read(void *arg, uint64_t offset, unsigned size)
 
 	if (!(a & CONFIG_ENABLE))
 		return device_all_ones(size);
-	return pci_config_read(arg, a >> 16 & 0xff, a >> 8 & 0xff, (a & 0xfc) + (unsigned)offset, size);
+	return pci_config_read(
+		arg, a >> 16 & 0xff, a >> 8 & 0xff, (a & 0xfc) + (unsigned)offset, size);
 }
 
 static void data_write(void *arg, uint64_t offset, unsigned size, uint64_t value)
@@ -132,14 +133,15 @@ static void data_write(void *arg, uint64_t offset, unsigned size, uint64_t value
 			size, (uint32_t)value);
 }
 
-const struct guest_io pci_address_io = { .width = 4, .read = address_read, .write = address_write };
-const struct guest_io pci_data_io = { .width = 4, .read = data_read, .write = data_write };
+const struct guest_io pci_address_io = {.width = 4, .read = address_read, .write = address_write};
+const struct guest_io pci_data_io = {.width = 4, .read = data_read, .write = data_write};
 
 /* ---- ECAM: bus 27:20, device and function 19:12, register 11:0 (PCIe 7.2.2) ---- */
 
 static uint64_t ecam_read(void *arg, uint64_t offset, unsigned size)
 {
-	return pci_config_read(arg, (unsigned)(offset >> 20), offset >> 12 & 0xff, offset & 0xfff, size);
+	return pci_config_read(
+		arg, (unsigned)(offset >> 20), offset >> 12 & 0xff, offset & 0xfff, size);
 }
 
 static void ecam_write(void *arg, uint64_t offset, unsigned size, uint64_t value)
@@ -148,4 +150,4 @@ static void ecam_write(void *arg, uint64_t offset, unsigned size, uint64_t value
 		(uint32_t)value);
 }
 
-const struct guest_io pci_ecam_io = { .width = 4, .read = ecam_read, .write = ecam_write };
+const struct guest_io pci_ecam_io = {.width = 4, .read = ecam_read, .write = ecam_write};

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Copyright (c) 2026, the hyve authors */
 /*
- * The PCI root: configuration mechanism #1 at CF8/CFC and the memory-mapped one (ECAM), both over one
- * array of functions.  For device/pci and its tests.
+ * The PCI root: configuration mechanism #1 at CF8/CFC and the memory-mapped one (ECAM), both over
+ * one array of functions.  For device/pci and its tests.
  */
 #ifndef DEVICE_PCI_PCI_H
 #define DEVICE_PCI_PCI_H
@@ -34,7 +34,8 @@ struct pci_root;
 int pci_root_create(struct pci_root **root);
 void pci_root_destroy(struct pci_root *root);
 /* Puts a function from malloc on bus 0, the root's from then on. EEXIST. Before the guest runs. */
-int pci_root_add(struct pci_root *root, unsigned slot, unsigned func, struct pci_function *function);
+int pci_root_add(
+	struct pci_root *root, unsigned slot, unsigned func, struct pci_function *function);
 
 /* One access of 1, 2 or 4 aligned bytes; what is not there reads all ones. Any thread. */
 uint32_t pci_config_read(

@@ -32,8 +32,9 @@ static int option_id(const struct device_args *args, const char *key, unsigned n
 	unsigned long value = strtoul(text, &end, 0);
 
 	if (*text == '\0' || *end != '\0' || value > 0xffff) {
-		snprintf(args->why, args->why_size, "%s.%s=%s: give an id of 16 bits, such as 0x1275",
-			args->unit->config, key, text);
+		snprintf(args->why, args->why_size,
+			"%s.%s=%s: give an id of 16 bits, such as 0x1275", args->unit->config, key,
+			text);
 		return EINVAL;
 	}
 	*id = (unsigned)value;
@@ -86,11 +87,12 @@ static const struct device_unit root_units[] = {
 	{
 		.name = "pci0",
 		.config = "pci.0.0.0.pcireg",
-		.res = {
-			{ DEVICE_RES_PORTS, PC_PCI_CONF_ADDR, 4, &pci_address_io, true },
-			{ DEVICE_RES_PORTS, PC_PCI_CONF_DATA, 4, &pci_data_io, true },
-			{ DEVICE_RES_MEMORY, PC_ECAM_BASE, PC_ECAM_SIZE, &pci_ecam_io, true },
-		},
+		.res =
+			{
+				{DEVICE_RES_PORTS, PC_PCI_CONF_ADDR, 4, &pci_address_io, true},
+				{DEVICE_RES_PORTS, PC_PCI_CONF_DATA, 4, &pci_data_io, true},
+				{DEVICE_RES_MEMORY, PC_ECAM_BASE, PC_ECAM_SIZE, &pci_ecam_io, true},
+			},
 	},
 };
 

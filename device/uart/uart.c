@@ -12,7 +12,7 @@ static bool line_due(const struct uart *u)
 
 static unsigned trigger_level(const struct uart *u)
 {
-	static const uint8_t levels[4] = { 1, 4, 8, 14 };
+	static const uint8_t levels[4] = {1, 4, 8, 14};
 
 	return (u->fcr & UART_FCR_ENABLE) ? levels[u->fcr >> 6] : 1;
 }
@@ -41,11 +41,11 @@ static const struct {
 	uint8_t ier, iir;
 	bool (*due)(const struct uart *u);
 } sources[] = {
-	{ UART_IER_LINE, UART_IIR_LINE, line_due },
-	{ UART_IER_RDA, UART_IIR_RDA, data_due },
-	{ UART_IER_RDA, UART_IIR_TIMEOUT, timeout_due },
-	{ UART_IER_THRE, UART_IIR_THRE, thre_due },
-	{ UART_IER_MODEM, UART_IIR_MODEM, modem_due },
+	{UART_IER_LINE, UART_IIR_LINE, line_due},
+	{UART_IER_RDA, UART_IIR_RDA, data_due},
+	{UART_IER_RDA, UART_IIR_TIMEOUT, timeout_due},
+	{UART_IER_THRE, UART_IIR_THRE, thre_due},
+	{UART_IER_MODEM, UART_IIR_MODEM, modem_due},
 };
 
 static uint8_t pending_source(const struct uart *u)
@@ -84,13 +84,15 @@ static void rx_receive(struct uart *u, uint8_t byte, uint8_t errors)
 {
 	if (u->rx_count >= rx_size(u)) {
 		u->errors |= UART_LSR_OE;
-		/* Without FIFO the holding register is overwritten, with it the newcomer is lost. */
+		/*
+		 * Without FIFO the holding register is overwritten, with it the newcomer is lost.
+		 */
 		if (!(u->fcr & UART_FCR_ENABLE))
 			u->rx[u->rx_head].byte = byte;
 		return;
 	}
 	u->rx[(u->rx_head + u->rx_count++) % UART_FIFO_SIZE] =
-		(struct uart_char){ .byte = byte, .errors = errors };
+		(struct uart_char){.byte = byte, .errors = errors};
 	u->timeout_pending = false;
 	if (u->rx_count == 1)
 		rx_reveal(u);
@@ -195,9 +197,9 @@ static uint8_t modem_inputs(const struct uart *u)
 	if (!(u->mcr & UART_MCR_LOOP))
 		return UART_MSR_CTS | UART_MSR_DSR | UART_MSR_DCD;
 	return (uint8_t)(((u->mcr & UART_MCR_RTS) ? UART_MSR_CTS : 0) |
-		((u->mcr & UART_MCR_DTR) ? UART_MSR_DSR : 0) |
-		((u->mcr & UART_MCR_OUT1) ? UART_MSR_RI : 0) |
-		((u->mcr & UART_MCR_OUT2) ? UART_MSR_DCD : 0));
+			 ((u->mcr & UART_MCR_DTR) ? UART_MSR_DSR : 0) |
+			 ((u->mcr & UART_MCR_OUT1) ? UART_MSR_RI : 0) |
+			 ((u->mcr & UART_MCR_OUT2) ? UART_MSR_DCD : 0));
 }
 
 static void modem_update(struct uart *u)
@@ -333,7 +335,7 @@ void uart_write(struct uart *u, unsigned reg, uint8_t value)
 	case UART_SCR:
 		u->scr = value;
 		break;
-	/* LSR is for factory tests only, MSR read-only. */
+		/* LSR is for factory tests only, MSR read-only. */
 	}
 }
 

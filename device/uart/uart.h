@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Copyright (c) 2026, the hyve authors */
 /*
- * The 16550A as a pure state machine: no lock, no host, no guest.  The glue in uart_model.c moves bytes and
- * watches the interrupt.  Register layout: National Semiconductor PC16550D data sheet.
+ * The 16550A as a pure state machine: no lock, no host, no guest.  The glue in uart_model.c moves
+ * bytes and watches the interrupt.  Register layout: National Semiconductor PC16550D data sheet.
  */
 #ifndef DEVICE_UART_UART_H
 #define DEVICE_UART_UART_H
@@ -30,23 +30,49 @@ enum {
 };
 
 enum {
-	UART_IER_RDA = 0x01, UART_IER_THRE = 0x02, UART_IER_LINE = 0x04, UART_IER_MODEM = 0x08,
+	UART_IER_RDA = 0x01,
+	UART_IER_THRE = 0x02,
+	UART_IER_LINE = 0x04,
+	UART_IER_MODEM = 0x08,
 
-	UART_IIR_NONE = 0x01, UART_IIR_MODEM = 0x00, UART_IIR_THRE = 0x02, UART_IIR_RDA = 0x04,
-	UART_IIR_LINE = 0x06, UART_IIR_TIMEOUT = 0x0c, UART_IIR_FIFO = 0xc0,
+	UART_IIR_NONE = 0x01,
+	UART_IIR_MODEM = 0x00,
+	UART_IIR_THRE = 0x02,
+	UART_IIR_RDA = 0x04,
+	UART_IIR_LINE = 0x06,
+	UART_IIR_TIMEOUT = 0x0c,
+	UART_IIR_FIFO = 0xc0,
 
-	UART_FCR_ENABLE = 0x01, UART_FCR_RX_RESET = 0x02, UART_FCR_TX_RESET = 0x04,
+	UART_FCR_ENABLE = 0x01,
+	UART_FCR_RX_RESET = 0x02,
+	UART_FCR_TX_RESET = 0x04,
 
-	UART_LCR_BREAK = 0x40, UART_LCR_DLAB = 0x80,
+	UART_LCR_BREAK = 0x40,
+	UART_LCR_DLAB = 0x80,
 
-	UART_MCR_DTR = 0x01, UART_MCR_RTS = 0x02, UART_MCR_OUT1 = 0x04, UART_MCR_OUT2 = 0x08,
+	UART_MCR_DTR = 0x01,
+	UART_MCR_RTS = 0x02,
+	UART_MCR_OUT1 = 0x04,
+	UART_MCR_OUT2 = 0x08,
 	UART_MCR_LOOP = 0x10,
 
-	UART_LSR_DR = 0x01, UART_LSR_OE = 0x02, UART_LSR_PE = 0x04, UART_LSR_FE = 0x08,
-	UART_LSR_BI = 0x10, UART_LSR_THRE = 0x20, UART_LSR_TEMT = 0x40, UART_LSR_FIFO_ERROR = 0x80,
+	UART_LSR_DR = 0x01,
+	UART_LSR_OE = 0x02,
+	UART_LSR_PE = 0x04,
+	UART_LSR_FE = 0x08,
+	UART_LSR_BI = 0x10,
+	UART_LSR_THRE = 0x20,
+	UART_LSR_TEMT = 0x40,
+	UART_LSR_FIFO_ERROR = 0x80,
 
-	UART_MSR_DCTS = 0x01, UART_MSR_DDSR = 0x02, UART_MSR_TERI = 0x04, UART_MSR_DDCD = 0x08,
-	UART_MSR_CTS = 0x10, UART_MSR_DSR = 0x20, UART_MSR_RI = 0x40, UART_MSR_DCD = 0x80,
+	UART_MSR_DCTS = 0x01,
+	UART_MSR_DDSR = 0x02,
+	UART_MSR_TERI = 0x04,
+	UART_MSR_DDCD = 0x08,
+	UART_MSR_CTS = 0x10,
+	UART_MSR_DSR = 0x20,
+	UART_MSR_RI = 0x40,
+	UART_MSR_DCD = 0x80,
 };
 
 /* A received character and the LSR errors that came with it. */

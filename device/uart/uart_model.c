@@ -2,7 +2,8 @@
 /* Copyright (c) 2026, the hyve authors */
 /*
  * COM1 to COM4: the chip's state machine between the guest's ports and a terminal.
- * Locks: uart->lock is held when calling the terminal; the terminal calls us with no lock of its own.
+ * Locks: uart->lock is held when calling the terminal; the terminal calls us with no lock of its
+ * own.
  */
 #include <pthread.h>
 #include <stdio.h>
@@ -29,13 +30,17 @@ struct uart_model {
 	bool timeout_set;
 };
 
-/* After any change: bytes to the terminal, the level to the interrupt line. Caller holds the lock. */
+/*
+ * After any change: bytes to the terminal, the level to the interrupt line. Caller holds the lock.
+ */
 static void model_settle(struct uart_model *m)
 {
 	uint8_t byte;
 
 	while (m->uart.tx_count > 0) {
-		/* No room: THRE stays 0, the guest waits as for a slow line, and the vcpu does not. */
+		/*
+		 * No room: THRE stays 0, the guest waits as for a slow line, and the vcpu does not.
+		 */
 		if (m->tty && tty_write(m->tty, &m->uart.tx[m->uart.tx_head], 1) == 0)
 			break;
 		uart_tx_take(&m->uart, &byte);
@@ -164,7 +169,8 @@ static void model_destroy(void *dev)
 	free(m);
 }
 
-/* The terminal may call back before tty_open returns: the lock keeps it waiting until m->tty is set. */
+/* The terminal may call back before tty_open returns: the lock keeps it waiting until m->tty is
+ * set. */
 static int model_connect(struct uart_model *m, const struct device_args *args)
 {
 	const char *path = args->option(args->config, "path");
@@ -214,14 +220,15 @@ static int model_create(const struct device_args *args, void **dev)
 	return 0;
 }
 
-static const struct guest_io uart_io = { .width = 1, .read = port_read, .write = port_write };
+static const struct guest_io uart_io = {.width = 1, .read = port_read, .write = port_write};
 
 #define COM(n, port, line)                                                                         \
 	{                                                                                          \
 		.name = "com" #n, .config = "lpc.com" #n, .required = "path",                      \
-		.acpi_hid = "PNP0501", .res = {                                                    \
-			{ DEVICE_RES_PORTS, port, 8, &uart_io, false },                            \
-			{ DEVICE_RES_IRQ, line, 1, NULL, false },                                  \
+		.acpi_hid = "PNP0501",                                                             \
+		.res = {                                                                           \
+			{DEVICE_RES_PORTS, port, 8, &uart_io, false},                              \
+			{DEVICE_RES_IRQ, line, 1, NULL, false},                                    \
 		},                                                                                 \
 	}
 

@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 /* The list: a new kind of kernel is its file, and a line here. */
-static const struct boot_loader *const loaders[] = { &boot_linux, &boot_elf };
+static const struct boot_loader *const loaders[] = {&boot_linux, &boot_elf};
 
 enum { KERNEL_MAX = 1 << 30 };
 
@@ -71,7 +71,7 @@ int image_read(struct image *image, const char *path, size_t limit, struct machi
 
 	if (code)
 		return code;
-	*image = (struct image){ .path = path, .size = size };
+	*image = (struct image){.path = path, .size = size};
 	if (size == 0 || size > limit)
 		code = machine_error(error, EINVAL, "%.150s is %s", path,
 			size ? "too large for a kernel" : "empty");
@@ -105,12 +105,14 @@ int boot_read_initrd(struct boot *boot, uint64_t low, uint64_t high, uint64_t *g
 		return code;
 	if (high < low || *size > high - low || ((high - *size) & ~0xfffull) < low)
 		code = machine_error(boot->error, ENOSPC,
-			"initrd %.100s (%llu KiB) does not fit into memory beside the kernel; give more "
+			"initrd %.100s (%llu KiB) does not fit into memory beside the kernel; give "
+			"more "
 			"with -m",
 			path, (unsigned long long)(*size >> 10));
 	if (!code && *size > 0) {
 		*gpa = (high - *size) & ~0xfffull;
-		code = file_read(fd, path, ram_at(boot->request->ram, *gpa, *size), *size, boot->error);
+		code = file_read(
+			fd, path, ram_at(boot->request->ram, *gpa, *size), *size, boot->error);
 	}
 	close(fd);
 	return code;
@@ -181,17 +183,19 @@ static int load_kernel(struct boot *boot)
 	for (size_t i = 0; i < sizeof(loaders) / sizeof(loaders[0]); i++)
 		if (loaders[i]->matches(&boot->kernel))
 			return loaders[i]->load(boot);
-	return boot_bad_kernel(boot, "is no kernel: neither a Linux bzImage (vmlinuz) nor an ELF file");
+	return boot_bad_kernel(
+		boot, "is no kernel: neither a Linux bzImage (vmlinuz) nor an ELF file");
 }
 
-int boot_load(const struct boot_request *request, struct boot_entry *entry,
-	struct machine_error *error)
+int boot_load(
+	const struct boot_request *request, struct boot_entry *entry, struct machine_error *error)
 {
-	struct boot boot = { .request = request, .error = error };
+	struct boot boot = {.request = request, .error = error};
 	const char *path = request->kernel ? request->kernel : request->image;
 
 	if (request->ram->low_size < 2 * BOOT_KERNEL_MIN)
-		return machine_error(error, EINVAL, "a kernel needs at least 2 MiB of memory; give more with -m");
+		return machine_error(error, EINVAL,
+			"a kernel needs at least 2 MiB of memory; give more with -m");
 	int code = image_read(&boot.kernel, path, KERNEL_MAX, error);
 
 	if (code)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Copyright (c) 2026, the hyve authors */
 /*
- * Boot loaders: they put a kernel (or a raw image) into guest RAM and say in which state the first vcpu
- * starts it.  For machine/ and its tests.
+ * Boot loaders: they put a kernel (or a raw image) into guest RAM and say in which state the first
+ * vcpu starts it.  For machine/ and its tests.
  */
 #ifndef MACHINE_BOOT_BOOT_H
 #define MACHINE_BOOT_BOOT_H
@@ -87,7 +87,8 @@ int boot_raw(struct boot *boot);
 
 /* ---- What loaders share ---- */
 
-/* GDT with BOOT_CS and BOOT_DS for the mode, and for BOOT_LONG page tables for the first 4 GiB, 1:1. */
+/* GDT with BOOT_CS and BOOT_DS for the mode, and for BOOT_LONG page tables for the first 4 GiB,
+ * 1:1. */
 void boot_write_descriptors(struct boot *boot);
 int boot_write_cmdline(struct boot *boot, size_t limit);
 /*
@@ -95,7 +96,8 @@ int boot_write_cmdline(struct boot *boot, size_t limit);
  */
 int boot_read_initrd(struct boot *boot, uint64_t low, uint64_t high, uint64_t *gpa, uint64_t *size);
 /* "KERNEL: ..." into *error. */
-int boot_bad_kernel(struct boot *boot, const char *format, ...) __attribute__((format(printf, 2, 3)));
+int boot_bad_kernel(struct boot *boot, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
 
 /* ELF, both classes; also the vmlinux inside a bzImage. */
 struct elf_segment {
@@ -115,7 +117,9 @@ struct elf {
 
 /* EINVAL: no x86 ELF, or cut short. All segments lie inside `size`. */
 int elf_parse(const uint8_t *bytes, size_t size, struct elf *elf);
-/* Copies PT_LOADs; *end: the gpa behind the highest. ENOSPC: outside RAM or below BOOT_KERNEL_MIN. */
+/*
+ * Copies PT_LOADs; *end: the gpa behind the highest. ENOSPC: outside RAM or below BOOT_KERNEL_MIN.
+ */
 int elf_load(const struct ram *ram, const uint8_t *bytes, const struct elf *elf, uint64_t *end);
 /* The entry point of the PVH note; 0: there is none. */
 uint64_t elf_pvh_entry(const uint8_t *bytes, const struct elf *elf);
@@ -125,8 +129,9 @@ int linux_write_params(struct boot *boot, const uint8_t *header, size_t header_s
 	uint64_t initrd, uint64_t initrd_size);
 
 /*
- * Unpacks a kernel's payload: a gzip, xz, lzma, lz4 or zstd stream, then its unpacked size in 4 bytes.
- * *out is malloc'ed.  ENOTSUP: another format; EILSEQ: damaged; E2BIG: over `limit` bytes; ENOMEM.
+ * Unpacks a kernel's payload: a gzip, xz, lzma, lz4 or zstd stream, then its unpacked size in 4
+ * bytes. *out is malloc'ed.  ENOTSUP: another format; EILSEQ: damaged; E2BIG: over `limit` bytes;
+ * ENOMEM.
  */
 int boot_unpack(const uint8_t *bytes, size_t size, size_t limit, uint8_t **out, size_t *out_size);
 

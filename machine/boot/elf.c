@@ -33,12 +33,11 @@ static int parse64(const uint8_t *bytes, size_t size, struct elf *elf)
 		!in_file(size, e.e_phoff, (uint64_t)e.e_phnum * sizeof(p)))
 		return EINVAL;
 	*elf = (struct elf){
-		.is64 = true, .machine = e.e_machine, .entry = e.e_entry, .nsegments = e.e_phnum
-	};
+		.is64 = true, .machine = e.e_machine, .entry = e.e_entry, .nsegments = e.e_phnum};
 	for (unsigned i = 0; i < e.e_phnum; i++) {
 		memcpy(&p, bytes + e.e_phoff + i * sizeof(p), sizeof(p));
-		elf->segments[i] = (struct elf_segment){ p.p_type, p.p_offset, p.p_paddr, p.p_filesz,
-			p.p_memsz };
+		elf->segments[i] = (struct elf_segment){
+			p.p_type, p.p_offset, p.p_paddr, p.p_filesz, p.p_memsz};
 	}
 	return 0;
 }
@@ -54,11 +53,11 @@ static int parse32(const uint8_t *bytes, size_t size, struct elf *elf)
 	if (e.e_phentsize != sizeof(p) || e.e_phnum > ELF_SEGMENTS_MAX ||
 		!in_file(size, e.e_phoff, (uint64_t)e.e_phnum * sizeof(p)))
 		return EINVAL;
-	*elf = (struct elf){ .machine = e.e_machine, .entry = e.e_entry, .nsegments = e.e_phnum };
+	*elf = (struct elf){.machine = e.e_machine, .entry = e.e_entry, .nsegments = e.e_phnum};
 	for (unsigned i = 0; i < e.e_phnum; i++) {
 		memcpy(&p, bytes + e.e_phoff + i * sizeof(p), sizeof(p));
-		elf->segments[i] = (struct elf_segment){ p.p_type, p.p_offset, p.p_paddr, p.p_filesz,
-			p.p_memsz };
+		elf->segments[i] = (struct elf_segment){
+			p.p_type, p.p_offset, p.p_paddr, p.p_filesz, p.p_memsz};
 	}
 	return 0;
 }
@@ -67,7 +66,8 @@ int elf_parse(const uint8_t *bytes, size_t size, struct elf *elf)
 {
 	int error = EINVAL;
 
-	if (size < EI_NIDENT || memcmp(bytes, ELFMAG, SELFMAG) != 0 || bytes[EI_DATA] != ELFDATA2LSB)
+	if (size < EI_NIDENT || memcmp(bytes, ELFMAG, SELFMAG) != 0 ||
+		bytes[EI_DATA] != ELFDATA2LSB)
 		return EINVAL;
 	if (bytes[EI_CLASS] == ELFCLASS64)
 		error = parse64(bytes, size, elf);
@@ -120,7 +120,8 @@ static uint64_t note_entry(const uint8_t *notes, uint64_t size)
 		if (next > size)
 			return 0;
 		if (n.n_type == XEN_ELFNOTE_PHYS32_ENTRY && n.n_namesz == 4 &&
-			memcmp(notes + name, "Xen", 4) == 0 && (n.n_descsz == 4 || n.n_descsz == 8)) {
+			memcmp(notes + name, "Xen", 4) == 0 &&
+			(n.n_descsz == 4 || n.n_descsz == 8)) {
 			uint64_t entry = 0;
 
 			memcpy(&entry, notes + desc, n.n_descsz);
@@ -137,7 +138,8 @@ uint64_t elf_pvh_entry(const uint8_t *bytes, const struct elf *elf)
 
 	for (unsigned i = 0; i < elf->nsegments && !entry; i++)
 		if (elf->segments[i].type == PT_NOTE)
-			entry = note_entry(bytes + elf->segments[i].offset, elf->segments[i].file_size);
+			entry = note_entry(
+				bytes + elf->segments[i].offset, elf->segments[i].file_size);
 	return entry;
 }
 
@@ -185,9 +187,9 @@ static void write_start_info(struct boot *boot, uint64_t initrd, uint64_t initrd
 		.memmap = BOOT_PVH_INFO + offsetof(struct pvh_block, memmap),
 		.memmap_entries = n,
 	};
-	block->module = (struct hvm_module){ .paddr = initrd, .size = initrd_size };
+	block->module = (struct hvm_module){.paddr = initrd, .size = initrd_size};
 	for (unsigned i = 0; i < n; i++)
-		block->memmap[i] = (struct hvm_memmap){ map[i].address, map[i].size, map[i].type, 0 };
+		block->memmap[i] = (struct hvm_memmap){map[i].address, map[i].size, map[i].type, 0};
 }
 
 static int load(struct boot *boot)
@@ -203,8 +205,9 @@ static int load(struct boot *boot)
 	if (!pvh && !elf.is64)
 		return boot_bad_kernel(boot, "is a 32-bit ELF without a PVH entry; use a bzImage");
 	if (elf_load(ram, boot->kernel.bytes, &elf, &end))
-		return boot_bad_kernel(boot, "does not fit: it must lie between 1 MiB and the end of "
-					     "memory; give more with -m");
+		return boot_bad_kernel(boot,
+			"does not fit: it must lie between 1 MiB and the end of "
+			"memory; give more with -m");
 	int error = boot_write_cmdline(boot, BOOT_CMDLINE_MAX);
 
 	if (!error)
@@ -231,4 +234,4 @@ static bool matches(const struct image *kernel)
 	return kernel->size >= SELFMAG && memcmp(kernel->bytes, ELFMAG, SELFMAG) == 0;
 }
 
-const struct boot_loader boot_elf = { .name = "elf", .matches = matches, .load = load };
+const struct boot_loader boot_elf = {.name = "elf", .matches = matches, .load = load};

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Copyright (c) 2026, the hyve authors */
 /*
- * Linux's bzImage (Documentation/arch/x86/boot.rst).  It holds the real kernel, vmlinux, as a compressed
- * ELF file behind an unpacker.  Unpacking on the host saves the guest some hundred million
- * instructions, and we enter vmlinux as its own unpacker would: long mode, the first 4 GiB mapped
- * 1:1, boot_params in RSI.  Without relocation the kernel stays at its link address: no KASLR.
- * Whatever looks unusual goes the documented way, through the unpacker in the file.
+ * Linux's bzImage (Documentation/arch/x86/boot.rst).  It holds the real kernel, vmlinux, as a
+ * compressed ELF file behind an unpacker.  Unpacking on the host saves the guest some hundred
+ * million instructions, and we enter vmlinux as its own unpacker would: long mode, the first 4 GiB
+ * mapped 1:1, boot_params in RSI.  Without relocation the kernel stays at its link address: no
+ * KASLR. Whatever looks unusual goes the documented way, through the unpacker in the file.
  */
 #include "machine/boot/boot.h"
 
@@ -71,8 +71,8 @@ static void put(uint8_t *p, uint64_t value, unsigned bytes)
 /* What a header says, with what older protocols leave out filled in. */
 struct bzimage {
 	unsigned version;
-	size_t header_size;  /* of the part copied into boot_params */
-	size_t kernel_at;    /* file offset of the protected-mode part */
+	size_t header_size; /* of the part copied into boot_params */
+	size_t kernel_at;   /* file offset of the protected-mode part */
 	size_t payload_at, payload_size;
 	uint64_t load_address, memory_size;
 	uint64_t initrd_max; /* the last byte's address may not exceed it */
@@ -91,7 +91,8 @@ static int parse(struct boot *boot, struct bzimage *bz)
 	if (bz->kernel_at >= k->size || k->size < HDR_END_MAX)
 		return boot_bad_kernel(boot, "is cut short; copy it again");
 	if (bz->version < 0x206 || !(h[HDR_LOADFLAGS] & LOADED_HIGH))
-		return boot_bad_kernel(boot, "is older than Linux 2.6.22 (boot protocol %u.%02u); use a newer one",
+		return boot_bad_kernel(boot,
+			"is older than Linux 2.6.22 (boot protocol %u.%02u); use a newer one",
 			bz->version >> 8, bz->version & 0xff);
 	bz->header_size = HDR_MAGIC + h[HDR_JUMP_LEN] - HDR_START;
 	if (bz->header_size > HDR_END_MAX - HDR_START)
@@ -105,7 +106,7 @@ static int parse(struct boot *boot, struct bzimage *bz)
 		bz->memory_size = get(h + HDR_INIT_SIZE, 4);
 		if (h[HDR_RELOCATABLE])
 			bz->load_address = get(h + HDR_PREF_ADDRESS, 4) |
-				(uint64_t)get(h + HDR_PREF_ADDRESS + 4, 4) << 32;
+					   (uint64_t)get(h + HDR_PREF_ADDRESS + 4, 4) << 32;
 	}
 	if (bz->version >= 0x208) {
 		bz->payload_at = bz->kernel_at + get(h + HDR_PAYLOAD_OFFSET, 4);
@@ -172,7 +173,8 @@ static int load_unpacked(struct boot *boot, const struct bzimage *bz)
 
 	if (!bz->entry64 || bz->payload_size == 0)
 		return ENOTSUP;
-	if (bz->payload_at > boot->kernel.size || bz->payload_size > boot->kernel.size - bz->payload_at)
+	if (bz->payload_at > boot->kernel.size ||
+		bz->payload_size > boot->kernel.size - bz->payload_at)
 		return EILSEQ;
 	int error = boot_unpack(boot->kernel.bytes + bz->payload_at, bz->payload_size, UNPACKED_MAX,
 		&vmlinux, &size);
@@ -214,7 +216,8 @@ static int load_kernel(struct boot *boot, const struct bzimage *bz)
 	int error = load_unpacked(boot, bz);
 
 	if (error == EILSEQ)
-		return boot_bad_kernel(boot, "is damaged: its payload does not unpack; copy it again");
+		return boot_bad_kernel(
+			boot, "is damaged: its payload does not unpack; copy it again");
 	if (error)
 		load_packed(boot, bz);
 	return 0;
@@ -224,7 +227,7 @@ static int load(struct boot *boot)
 {
 	const struct ram *ram = boot->request->ram;
 	uint64_t initrd, initrd_size;
-	struct bzimage bz = { 0 };
+	struct bzimage bz = {0};
 	int error = parse(boot, &bz);
 
 	if (!error)
@@ -232,14 +235,15 @@ static int load(struct boot *boot)
 	if (!error)
 		error = boot_write_cmdline(boot, bz.cmdline_max);
 	if (!error) {
-		uint64_t high = bz.initrd_max + 1 < ram->low_size ? bz.initrd_max + 1 : ram->low_size;
+		uint64_t high =
+			bz.initrd_max + 1 < ram->low_size ? bz.initrd_max + 1 : ram->low_size;
 
 		error = boot_read_initrd(
 			boot, bz.load_address + bz.memory_size, high, &initrd, &initrd_size);
 	}
 	if (!error)
-		error = linux_write_params(boot, boot->kernel.bytes + HDR_START, bz.header_size, initrd,
-			initrd_size);
+		error = linux_write_params(
+			boot, boot->kernel.bytes + HDR_START, bz.header_size, initrd, initrd_size);
 	boot->entry.rsi = BOOT_PARAMS;
 	if (!error)
 		boot_write_descriptors(boot);
@@ -249,7 +253,7 @@ static int load(struct boot *boot)
 static bool matches(const struct image *kernel)
 {
 	return kernel->size > HDR_VERSION + 2 && get(kernel->bytes + HDR_BOOT_FLAG, 2) == 0xaa55 &&
-		memcmp(kernel->bytes + HDR_MAGIC, "HdrS", 4) == 0;
+	       memcmp(kernel->bytes + HDR_MAGIC, "HdrS", 4) == 0;
 }
 
-const struct boot_loader boot_linux = { .name = "linux", .matches = matches, .load = load };
+const struct boot_loader boot_linux = {.name = "linux", .matches = matches, .load = load};

@@ -19,8 +19,8 @@ enum {
 
 static bool is_boot_sector(const struct image *image)
 {
-	return image->size >= SECTOR_SIZE && image->size <= SECTOR_IMAGE_MAX && image->bytes[510] == 0x55 &&
-		image->bytes[511] == 0xaa;
+	return image->size >= SECTOR_SIZE && image->size <= SECTOR_IMAGE_MAX &&
+	       image->bytes[510] == 0x55 && image->bytes[511] == 0xaa;
 }
 
 static int load_rom(struct boot *boot)
@@ -33,7 +33,8 @@ static int load_rom(struct boot *boot)
 	if (!to)
 		return boot_bad_kernel(boot, "finds no place below 4 GiB; give at most 3G with -m");
 	memcpy(to, rom->bytes, rom->size);
-	memcpy(ram_at(r->ram, ROM_SHADOW_END - shadow, shadow), rom->bytes + rom->size - shadow, shadow);
+	memcpy(ram_at(r->ram, ROM_SHADOW_END - shadow, shadow), rom->bytes + rom->size - shadow,
+		shadow);
 	boot->entry.mode = BOOT_RESET;
 	return 0;
 }
@@ -43,7 +44,8 @@ int boot_raw(struct boot *boot)
 	const struct image *image = &boot->kernel;
 
 	if (is_boot_sector(image)) {
-		memcpy(ram_at(boot->request->ram, BOOT_SECTOR, image->size), image->bytes, image->size);
+		memcpy(ram_at(boot->request->ram, BOOT_SECTOR, image->size), image->bytes,
+			image->size);
 		boot->entry.mode = BOOT_REAL;
 		boot->entry.rip = BOOT_SECTOR;
 		boot->entry.rsp = BOOT_SECTOR;

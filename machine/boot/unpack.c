@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Copyright (c) 2026, the hyve authors */
 /*
- * The compressors that Linux is packed with.  Each reads one stream and fills a buffer of the size that the
- * payload claims; one byte more or less and the payload is damaged.
+ * The compressors that Linux is packed with.  Each reads one stream and fills a buffer of the size
+ * that the payload claims; one byte more or less and the payload is damaged.
  */
 #include "machine/boot/boot.h"
 
@@ -83,7 +83,9 @@ static uint32_t get32(const uint8_t *p)
 	return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
 }
 
-/* lz4's legacy frame: a magic, then blocks of at most 8 MiB unpacked, each behind its packed size. */
+/*
+ * lz4's legacy frame: a magic, then blocks of at most 8 MiB unpacked, each behind its packed size.
+ */
 static int unpack_lz4(const struct stream *s)
 {
 	enum { MAGIC_SIZE = 4, BLOCK_MAX = 8 << 20 };
@@ -112,8 +114,8 @@ static int unpack_lz4(const struct stream *s)
 static int unpack_zstd(const struct stream *s)
 {
 	ZSTD_DStream *z = ZSTD_createDStream();
-	ZSTD_inBuffer in = { .src = s->in, .size = s->in_size };
-	ZSTD_outBuffer out = { .dst = s->out, .size = s->out_size };
+	ZSTD_inBuffer in = {.src = s->in, .size = s->in_size};
+	ZSTD_outBuffer out = {.dst = s->out, .size = s->out_size};
 	size_t left, before;
 
 	if (!z)
@@ -131,14 +133,15 @@ enum { SIZE_FIELD = 4, MAGIC_MAX = 6 };
 static const struct {
 	uint8_t magic[MAGIC_MAX];
 	uint8_t magic_size;
-	uint8_t behind; /* bytes of the size field behind the stream; gzip's lie in its own trailer */
+	uint8_t behind; /* bytes of the size field behind the stream; gzip's lie in its own trailer
+			 */
 	int (*unpack)(const struct stream *s);
 } formats[] = {
-	{ { 0x1f, 0x8b }, 2, 0, unpack_gzip },
-	{ { 0xfd, '7', 'z', 'X', 'Z', 0x00 }, 6, SIZE_FIELD, unpack_xz },
-	{ { 0x5d, 0x00, 0x00 }, 3, SIZE_FIELD, unpack_lzma },
-	{ { 0x02, 0x21, 0x4c, 0x18 }, 4, SIZE_FIELD, unpack_lz4 },
-	{ { 0x28, 0xb5, 0x2f, 0xfd }, 4, SIZE_FIELD, unpack_zstd },
+	{{0x1f, 0x8b}, 2, 0, unpack_gzip},
+	{{0xfd, '7', 'z', 'X', 'Z', 0x00}, 6, SIZE_FIELD, unpack_xz},
+	{{0x5d, 0x00, 0x00}, 3, SIZE_FIELD, unpack_lzma},
+	{{0x02, 0x21, 0x4c, 0x18}, 4, SIZE_FIELD, unpack_lz4},
+	{{0x28, 0xb5, 0x2f, 0xfd}, 4, SIZE_FIELD, unpack_zstd},
 };
 
 int boot_unpack(const uint8_t *bytes, size_t size, size_t limit, uint8_t **out, size_t *out_size)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Copyright (c) 2026, the hyve authors */
 /*
- * The ACPI tables.  Laid out one behind the other from FW_ACPI_BASE: RSDP, FACS, DSDT, then the tables
- * that the XSDT lists, then the XSDT.
+ * The ACPI tables.  Laid out one behind the other from FW_ACPI_BASE: RSDP, FACS, DSDT, then the
+ * tables that the XSDT lists, then the XSDT.
  */
 #include "machine/firmware/firmware.h"
 
@@ -41,7 +41,8 @@ struct fadt {
 	uint32_t smi_cmd;
 	uint8_t acpi_enable, acpi_disable, s4bios_req, pstate_cnt;
 	uint32_t pm1a_evt, pm1b_evt, pm1a_cnt, pm1b_cnt, pm2_cnt, pm_tmr, gpe0, gpe1;
-	uint8_t pm1_evt_len, pm1_cnt_len, pm2_cnt_len, pm_tmr_len, gpe0_len, gpe1_len, gpe1_base, cst_cnt;
+	uint8_t pm1_evt_len, pm1_cnt_len, pm2_cnt_len, pm_tmr_len, gpe0_len, gpe1_len, gpe1_base,
+		cst_cnt;
 	uint16_t c2_latency, c3_latency, flush_size, flush_stride;
 	uint8_t duty_offset, duty_width, day_alarm, month_alarm, century;
 	uint16_t boot_arch;
@@ -52,7 +53,8 @@ struct fadt {
 	uint16_t arm_boot;
 	uint8_t minor_version;
 	uint64_t x_firmware_ctrl, x_dsdt;
-	struct gas x_pm1a_evt, x_pm1b_evt, x_pm1a_cnt, x_pm1b_cnt, x_pm2_cnt, x_pm_tmr, x_gpe0, x_gpe1;
+	struct gas x_pm1a_evt, x_pm1b_evt, x_pm1a_cnt, x_pm1b_cnt, x_pm2_cnt, x_pm_tmr, x_gpe0,
+		x_gpe1;
 	struct gas sleep_control, sleep_status;
 } __attribute__((packed));
 
@@ -119,7 +121,8 @@ static void finish(struct sdt_header *h, const char *signature, uint8_t revision
 }
 
 /* Completes a table and lists it in the XSDT. */
-static void publish(struct acpi *acpi, void *table, const char *signature, uint8_t revision, size_t len)
+static void publish(
+	struct acpi *acpi, void *table, const char *signature, uint8_t revision, size_t len)
 {
 	finish(table, signature, revision, len);
 	acpi->tables[acpi->ntables++] = gpa_of(acpi, table);
@@ -131,7 +134,9 @@ static struct gas port_gas(uint16_t port, uint8_t bits)
 	return (struct gas){
 		.space = GAS_PORT,
 		.bit_width = bits,
-		.access_size = bits == 8 ? 1 : bits == 16 ? 2 : 3,
+		.access_size = bits == 8    ? 1
+			       : bits == 16 ? 2
+					    : 3,
 		.address = port,
 	};
 }
@@ -191,7 +196,7 @@ static void build_fadt(struct acpi *acpi, uint64_t facs, uint64_t dsdt)
 		.century = VRTC_CENTURY,
 		.boot_arch = BOOT_ARCH_LEGACY | BOOT_ARCH_NO_VGA,
 		.flags = FADT_WBINVD | FADT_PROC_C1 | FADT_SLP_BUTTON | FADT_FIX_RTC |
-			FADT_TMR_VAL_EXT | FADT_RESET_REG,
+			 FADT_TMR_VAL_EXT | FADT_RESET_REG,
 		.reset_reg = port_gas(PC_RESET_PORT, 8),
 		.reset_value = RESET_CF9,
 		.x_dsdt = dsdt,
@@ -233,24 +238,33 @@ struct madt_lapic_nmi {
 } __attribute__((packed));
 
 enum {
-	MADT_LAPIC = 0, MADT_IOAPIC = 1, MADT_OVERRIDE = 2, MADT_LAPIC_NMI = 4,
+	MADT_LAPIC = 0,
+	MADT_IOAPIC = 1,
+	MADT_OVERRIDE = 2,
+	MADT_LAPIC_NMI = 4,
 	MADT_PCAT_COMPAT = 1, /* the two 8259s are there as well */
 	MADT_ENABLED = 1,
-	MADT_ACTIVE_LOW = 3, MADT_LEVEL = 3 << 2,
+	MADT_ACTIVE_LOW = 3,
+	MADT_LEVEL = 3 << 2,
 };
 
 static void build_madt(struct acpi *acpi, const struct firmware_facts *facts)
 {
 	const struct madt_ioapic ioapic = {
-		.type = MADT_IOAPIC, .length = sizeof(ioapic), .address = PC_IOAPIC_BASE,
+		.type = MADT_IOAPIC,
+		.length = sizeof(ioapic),
+		.address = PC_IOAPIC_BASE,
 	};
 	const struct madt_override overrides[] = {
-		{ MADT_OVERRIDE, sizeof(overrides[0]), 0, PC_PIT_IRQ, PC_PIT_IOAPIC_PIN, 0 },
-		{ MADT_OVERRIDE, sizeof(overrides[0]), 0, PC_SCI_IRQ, PC_SCI_IRQ,
-			MADT_ACTIVE_LOW | MADT_LEVEL },
+		{MADT_OVERRIDE, sizeof(overrides[0]), 0, PC_PIT_IRQ, PC_PIT_IOAPIC_PIN, 0},
+		{MADT_OVERRIDE, sizeof(overrides[0]), 0, PC_SCI_IRQ, PC_SCI_IRQ,
+			MADT_ACTIVE_LOW | MADT_LEVEL},
 	};
 	const struct madt_lapic_nmi nmi = {
-		.type = MADT_LAPIC_NMI, .length = sizeof(nmi), .acpi_uid = 0xff, .lint = 1,
+		.type = MADT_LAPIC_NMI,
+		.length = sizeof(nmi),
+		.acpi_uid = 0xff,
+		.lint = 1,
 	};
 	size_t cpus = facts->ncpus * sizeof(struct madt_lapic);
 	size_t len = sizeof(struct madt) + cpus + sizeof(ioapic) + sizeof(overrides) + sizeof(nmi);
@@ -264,8 +278,7 @@ static void build_madt(struct acpi *acpi, const struct firmware_facts *facts)
 
 	for (unsigned i = 0; i < facts->ncpus; i++)
 		*cpu++ = (struct madt_lapic){
-			MADT_LAPIC, sizeof(*cpu), (uint8_t)i, (uint8_t)i, MADT_ENABLED
-		};
+			MADT_LAPIC, sizeof(*cpu), (uint8_t)i, (uint8_t)i, MADT_ENABLED};
 	uint8_t *p = (uint8_t *)cpu;
 
 	memcpy(p, &ioapic, sizeof(ioapic));
@@ -294,7 +307,7 @@ static void build_hpet(struct acpi *acpi, const struct firmware_facts *facts)
 	if (!h)
 		return;
 	h->block_id = facts->hpet_capabilities;
-	h->base = (struct gas){ .space = GAS_MEMORY, .address = PC_HPET_BASE };
+	h->base = (struct gas){.space = GAS_MEMORY, .address = PC_HPET_BASE};
 	publish(acpi, h, "HPET", 1, sizeof(*h));
 }
 
@@ -354,7 +367,7 @@ static void fill_rsdp(struct rsdp *r, uint64_t xsdt)
 
 int acpi_write(const struct ram *ram, const struct firmware_facts *facts, uint64_t *rsdp)
 {
-	struct acpi acpi = { .base = ram_at(ram, FW_ACPI_BASE, FW_ACPI_SIZE) };
+	struct acpi acpi = {.base = ram_at(ram, FW_ACPI_BASE, FW_ACPI_SIZE)};
 
 	if (!acpi.base)
 		return ENOSPC;

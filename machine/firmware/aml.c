@@ -53,7 +53,7 @@ static void aml_number(struct aml *a, uint64_t value, unsigned bytes)
 
 static void name_segment(struct aml *a, const char *text, size_t len)
 {
-	char segment[4] = { '_', '_', '_', '_' };
+	char segment[4] = {'_', '_', '_', '_'};
 
 	assert(len >= 1 && len <= 4);
 	memcpy(segment, text, len);
@@ -158,10 +158,10 @@ void aml_integer(struct aml *a, uint64_t value)
 		uint64_t max;
 		uint8_t prefix, bytes;
 	} forms[] = {
-		{ 0xff, AML_BYTE_PREFIX, 1 },
-		{ 0xffff, AML_WORD_PREFIX, 2 },
-		{ 0xffffffff, AML_DWORD_PREFIX, 4 },
-		{ UINT64_MAX, AML_QWORD_PREFIX, 8 },
+		{0xff, AML_BYTE_PREFIX, 1},
+		{0xffff, AML_WORD_PREFIX, 2},
+		{0xffffffff, AML_DWORD_PREFIX, 4},
+		{UINT64_MAX, AML_QWORD_PREFIX, 8},
 	};
 	unsigned i = 0;
 
@@ -221,7 +221,7 @@ void aml_resources(struct aml *a)
 
 void aml_resources_end(struct aml *a)
 {
-	static const uint8_t end_tag[] = { 0x79, 0x00 }; /* checksum 0: not used */
+	static const uint8_t end_tag[] = {0x79, 0x00}; /* checksum 0: not used */
 
 	aml_bytes(a, end_tag, sizeof(end_tag));
 	size_t size = a->len - a->buffer_size - 2;
@@ -260,9 +260,11 @@ void aml_res_memory(struct aml *a, uint32_t base, uint32_t len)
 
 enum { WINDOW_MEMORY, WINDOW_IO, WINDOW_BUS };
 
-/* An address space descriptor whose numbers have `bytes` bytes: both ends fixed, positive decode. */
-static void res_window(
-	struct aml *a, uint8_t tag, unsigned bytes, uint8_t type, uint8_t flags, uint32_t first, uint32_t last)
+/*
+ * An address space descriptor whose numbers have `bytes` bytes: both ends fixed, positive decode.
+ */
+static void res_window(struct aml *a, uint8_t tag, unsigned bytes, uint8_t type, uint8_t flags,
+	uint32_t first, uint32_t last)
 {
 	aml_byte(a, tag);
 	aml_number(a, 3 + 5 * bytes, 2);
@@ -283,7 +285,8 @@ void aml_res_window_bus(struct aml *a, uint16_t first, uint16_t last)
 
 void aml_res_window_io(struct aml *a, uint16_t first, uint16_t last)
 {
-	res_window(a, 0x88, 2, WINDOW_IO, 3, first, last); /* 3: the whole range, not ISA's part of it */
+	res_window(a, 0x88, 2, WINDOW_IO, 3, first,
+		last); /* 3: the whole range, not ISA's part of it */
 }
 
 void aml_res_window_memory(struct aml *a, uint32_t first, uint32_t last)

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Copyright (c) 2026, the hyve authors */
 /*
- * Writes ACPI machine language (ACPI 6.4, chapter 20): just what describing a PC takes.  Objects are
- * opened and closed; closing fills in the length.  Running out of room is remembered, not fatal.
+ * Writes ACPI machine language (ACPI 6.4, chapter 20): just what describing a PC takes.  Objects
+ * are opened and closed; closing fills in the length.  Running out of room is remembered, not
+ * fatal.
  */
 #ifndef MACHINE_FIRMWARE_AML_H
 #define MACHINE_FIRMWARE_AML_H

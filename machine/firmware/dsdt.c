@@ -21,12 +21,13 @@ static const struct core_device {
 	int irq; /* -1: none */
 	uint32_t memory, memory_size;
 } core_devices[] = {
-	{ "PIC", "PNP0000", { { PC_PIC1_PORT, 2 }, { PC_PIC2_PORT, 2 }, { PC_ELCR_PORT, 2 } }, 2, 0, 0 },
-	{ "TIMR", "PNP0100", { { PC_PIT_PORT, 4 } }, PC_PIT_IRQ, 0, 0 },
-	{ "RTC", "PNP0B00", { { PC_RTC_INDEX, 2 } }, PC_RTC_IRQ, 0, 0 },
-	{ "HPET", "PNP0103", { { 0, 0 } }, -1, PC_HPET_BASE, PC_HPET_SIZE },
-	/* The configuration space has to be reserved by a motherboard device (PCI firmware 3.2, 4.1.2). */
-	{ "MB", "PNP0C02", { { PC_POST_PORT, 1 }, { PC_PORT92, 1 } }, -1, PC_ECAM_BASE, PC_ECAM_SIZE },
+	{"PIC", "PNP0000", {{PC_PIC1_PORT, 2}, {PC_PIC2_PORT, 2}, {PC_ELCR_PORT, 2}}, 2, 0, 0},
+	{"TIMR", "PNP0100", {{PC_PIT_PORT, 4}}, PC_PIT_IRQ, 0, 0},
+	{"RTC", "PNP0B00", {{PC_RTC_INDEX, 2}}, PC_RTC_IRQ, 0, 0},
+	{"HPET", "PNP0103", {{0, 0}}, -1, PC_HPET_BASE, PC_HPET_SIZE},
+	/* The configuration space has to be reserved by a motherboard device (PCI
+	   firmware 3.2, 4.1.2). */
+	{"MB", "PNP0C02", {{PC_POST_PORT, 1}, {PC_PORT92, 1}}, -1, PC_ECAM_BASE, PC_ECAM_SIZE},
 };
 
 static void core_device(struct aml *a, const struct core_device *d)

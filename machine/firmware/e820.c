@@ -21,13 +21,13 @@ unsigned e820_fill(const struct ram *ram, struct e820_entry map[E820_MAX])
 {
 	unsigned n = 0;
 
-	map[n++] = (struct e820_entry){ 0, FW_EBDA_BASE, E820_RAM };
-	map[n++] = (struct e820_entry){ FW_EBDA_BASE, FW_BIOS_END - FW_EBDA_BASE, E820_RESERVED };
+	map[n++] = (struct e820_entry){0, FW_EBDA_BASE, E820_RAM};
+	map[n++] = (struct e820_entry){FW_EBDA_BASE, FW_BIOS_END - FW_EBDA_BASE, E820_RESERVED};
 	if (ram->low_size > FW_BIOS_END)
-		map[n++] = (struct e820_entry){ FW_BIOS_END, ram->low_size - FW_BIOS_END, E820_RAM };
-	map[n++] = (struct e820_entry){ PC_ECAM_BASE, PC_ECAM_SIZE, E820_RESERVED };
+		map[n++] = (struct e820_entry){FW_BIOS_END, ram->low_size - FW_BIOS_END, E820_RAM};
+	map[n++] = (struct e820_entry){PC_ECAM_BASE, PC_ECAM_SIZE, E820_RESERVED};
 	if (ram->high_size > 0)
-		map[n++] = (struct e820_entry){ PC_HIGHMEM_BASE, ram->high_size, E820_RAM };
+		map[n++] = (struct e820_entry){PC_HIGHMEM_BASE, ram->high_size, E820_RAM};
 	return n;
 }
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Copyright (c) 2026, the hyve authors */
 /*
- * What a BIOS would leave in memory: ACPI tables, the MP table, the BIOS data area and the memory map.
- * For machine/ and its tests.
+ * What a BIOS would leave in memory: ACPI tables, the MP table, the BIOS data area and the memory
+ * map. For machine/ and its tests.
  */
 #ifndef MACHINE_FIRMWARE_FIRMWARE_H
 #define MACHINE_FIRMWARE_FIRMWARE_H

@@ -49,18 +49,29 @@ struct mp_interrupt {
 } __attribute__((packed));
 
 enum {
-	MP_PROCESSOR, MP_BUS, MP_IOAPIC, MP_IO_INTERRUPT, MP_LOCAL_INTERRUPT,
+	MP_PROCESSOR,
+	MP_BUS,
+	MP_IOAPIC,
+	MP_IO_INTERRUPT,
+	MP_LOCAL_INTERRUPT,
 
-	MP_ENABLED = 1, MP_BOOT_PROCESSOR = 2,
-	MP_INT = 0, MP_NMI = 1, MP_EXTINT = 3,
-	MP_ACTIVE_LOW = 3, MP_LEVEL = 3 << 2,
+	MP_ENABLED = 1,
+	MP_BOOT_PROCESSOR = 2,
+	MP_INT = 0,
+	MP_NMI = 1,
+	MP_EXTINT = 3,
+	MP_ACTIVE_LOW = 3,
+	MP_LEVEL = 3 << 2,
 
-	BUS_PCI = 0, BUS_ISA = 1,
+	BUS_PCI = 0,
+	BUS_ISA = 1,
 	ALL_LAPICS = 0xff,
-	LAPIC_VERSION = 0x10, IOAPIC_VERSION = 0x11,
+	LAPIC_VERSION = 0x10,
+	IOAPIC_VERSION = 0x11,
 
 	/* Family 6; on-chip FPU, CX8 and APIC: only what readers of the table check. */
-	CPU_SIGNATURE = 6 << 8, CPU_FEATURES = 1 << 0 | 1 << 8 | 1 << 9,
+	CPU_SIGNATURE = 6 << 8,
+	CPU_FEATURES = 1 << 0 | 1 << 8 | 1 << 9,
 };
 
 struct mp_writer {
@@ -94,12 +105,11 @@ static void add_processors(struct mp_writer *w, unsigned ncpus)
 static void add_buses(struct mp_writer *w, unsigned ioapic_id)
 {
 	static const struct mp_bus buses[] = {
-		{ MP_BUS, BUS_PCI, { 'P', 'C', 'I', ' ', ' ', ' ' } },
-		{ MP_BUS, BUS_ISA, { 'I', 'S', 'A', ' ', ' ', ' ' } },
+		{MP_BUS, BUS_PCI, {'P', 'C', 'I', ' ', ' ', ' '}},
+		{MP_BUS, BUS_ISA, {'I', 'S', 'A', ' ', ' ', ' '}},
 	};
 	const struct mp_ioapic ioapic = {
-		MP_IOAPIC, (uint8_t)ioapic_id, IOAPIC_VERSION, MP_ENABLED, PC_IOAPIC_BASE
-	};
+		MP_IOAPIC, (uint8_t)ioapic_id, IOAPIC_VERSION, MP_ENABLED, PC_IOAPIC_BASE};
 
 	add(w, &buses[0], sizeof(buses[0]));
 	add(w, &buses[1], sizeof(buses[1]));
@@ -118,7 +128,9 @@ static void add_isa_lines(struct mp_writer *w, unsigned ioapic_id)
 			.bus = BUS_ISA,
 			.source = cascade ? 0 : (uint8_t)line,
 			.apic = (uint8_t)ioapic_id,
-			.pin = cascade ? 0 : line == PC_PIT_IRQ ? PC_PIT_IOAPIC_PIN : (uint8_t)line,
+			.pin = cascade		    ? 0
+			       : line == PC_PIT_IRQ ? PC_PIT_IOAPIC_PIN
+						    : (uint8_t)line,
 		};
 
 		add(w, &entry, sizeof(entry));
@@ -128,8 +140,8 @@ static void add_isa_lines(struct mp_writer *w, unsigned ioapic_id)
 static void add_local_lines(struct mp_writer *w)
 {
 	static const struct mp_interrupt lines[] = {
-		{ MP_LOCAL_INTERRUPT, MP_EXTINT, 0, BUS_ISA, 0, ALL_LAPICS, 0 },
-		{ MP_LOCAL_INTERRUPT, MP_NMI, 0, BUS_ISA, 0, ALL_LAPICS, 1 },
+		{MP_LOCAL_INTERRUPT, MP_EXTINT, 0, BUS_ISA, 0, ALL_LAPICS, 0},
+		{MP_LOCAL_INTERRUPT, MP_NMI, 0, BUS_ISA, 0, ALL_LAPICS, 1},
 	};
 
 	add(w, &lines[0], sizeof(lines[0]));
@@ -144,7 +156,7 @@ int mptable_write(const struct ram *ram, const struct firmware_facts *facts)
 		return ENOSPC;
 	struct mp_pointer *pointer = (struct mp_pointer *)base;
 	struct mp_table *table = (struct mp_table *)(pointer + 1);
-	struct mp_writer w = { .at = (uint8_t *)(table + 1) };
+	struct mp_writer w = {.at = (uint8_t *)(table + 1)};
 
 	add_processors(&w, facts->ncpus);
 	add_buses(&w, facts->ncpus);

@@ -33,7 +33,7 @@ static int teardown(void **state)
 /* Reads "hyve" and the words of `line`. */
 static enum options_wish read_line(const char *line)
 {
-	char copy[512], *rest = copy, *argv[32] = { "hyve" };
+	char copy[512], *rest = copy, *argv[32] = {"hyve"};
 	int argc = 1;
 
 	strcpy(copy, line);
@@ -54,7 +54,8 @@ static void assert_setting(const char *key, const char *value)
 static void a_whole_line(void **state)
 {
 	(void)state;
-	assert_int_equal(read_line("-c 2 -m 512M --kernel vmlinuz --initrd initrd.gz --append console=ttyS0 demo"),
+	assert_int_equal(read_line("-c 2 -m 512M --kernel vmlinuz --initrd initrd.gz --append "
+				   "console=ttyS0 demo"),
 		OPTIONS_RUN);
 	assert_setting("cpus", "2");
 	assert_setting("memory.size", "512M");
@@ -70,17 +71,23 @@ static void flags(void **state)
 	static const struct {
 		const char *line, *key, *value;
 	} cases[] = {
-		{ "-H vm", "x86.vmexit_on_hlt", "true" },   { "-P vm", "x86.vmexit_on_pause", "true" },
-		{ "-e vm", "x86.strictio", "true" },	    { "-w vm", "x86.strictmsr", "false" },
-		{ "-u vm", "rtc.use_localtime", "false" },  { "-x vm", "x86.x2apic", "true" },
-		{ "-a vm", "x86.x2apic", "false" },	    { "-Y vm", "x86.mptable", "false" },
-		{ "-A vm", "acpi_tables", "true" },	    { "-C vm", "memory.guest_in_core", "true" },
-		{ "--backend soft vm", "backend", "soft" }, { "-HPew vm", "x86.strictio", "true" },
-		{ "-U 01234567-89ab-cdef-0123-456789ABCDEF vm", "uuid",
-			"01234567-89ab-cdef-0123-456789ABCDEF" },
-		{ "-o x86.x2apic=true vm", "x86.x2apic", "true" },
-		{ "-x -o x86.x2apic=no vm", "x86.x2apic", "no" },
-		{ "-AI vm", "acpi_tables", "true" },
+		{"-H vm", "x86.vmexit_on_hlt", "true"},
+		{"-P vm", "x86.vmexit_on_pause", "true"},
+		{"-e vm", "x86.strictio", "true"},
+		{"-w vm", "x86.strictmsr", "false"},
+		{"-u vm", "rtc.use_localtime", "false"},
+		{"-x vm", "x86.x2apic", "true"},
+		{"-a vm", "x86.x2apic", "false"},
+		{"-Y vm", "x86.mptable", "false"},
+		{"-A vm", "acpi_tables", "true"},
+		{"-C vm", "memory.guest_in_core", "true"},
+		{"--backend soft vm", "backend", "soft"},
+		{"-HPew vm", "x86.strictio", "true"},
+		{"-U 01234567-89ab-cdef-0123-456789ABCDEF vm", "uuid",
+			"01234567-89ab-cdef-0123-456789ABCDEF"},
+		{"-o x86.x2apic=true vm", "x86.x2apic", "true"},
+		{"-x -o x86.x2apic=no vm", "x86.x2apic", "no"},
+		{"-AI vm", "acpi_tables", "true"},
 	};
 
 	(void)state;
@@ -131,7 +138,8 @@ static void other_wishes(void **state)
 static void variables_expand_after_all_options(void **state)
 {
 	(void)state;
-	assert_int_equal(read_line("-l com1,file=/tmp/%(name).log --append %%(x) box"), OPTIONS_RUN);
+	assert_int_equal(
+		read_line("-l com1,file=/tmp/%(name).log --append %%(x) box"), OPTIONS_RUN);
 	assert_setting("lpc.com1.path", "file=/tmp/box.log");
 	assert_setting("kernel.cmdline", "%(x)");
 	assert_int_equal(read_line("--append %(typo) box"), OPTIONS_BAD);
@@ -143,16 +151,24 @@ static void mistakes_name_their_option(void **state)
 	static const struct {
 		const char *line, *word;
 	} cases[] = {
-		{ "-c", "-c" }, { "--kernel", "--kernel" }, { "-Z vm", "-Z" }, { "--nope vm", "--nope" },
-		{ "-o cpu=2 vm", "cpu" }, { "-U 123 vm", "-U" }, { "one two", "two" }, { "-k /nonexistent vm", "/nonexistent" },
-		{ "-o a/b=1 vm", "a/b" }, { "--kern=x -z vm", "-z" },
+		{"-c", "-c"},
+		{"--kernel", "--kernel"},
+		{"-Z vm", "-Z"},
+		{"--nope vm", "--nope"},
+		{"-o cpu=2 vm", "cpu"},
+		{"-U 123 vm", "-U"},
+		{"one two", "two"},
+		{"-k /nonexistent vm", "/nonexistent"},
+		{"-o a/b=1 vm", "a/b"},
+		{"--kern=x -z vm", "-z"},
 	};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		assert_int_equal(read_line(cases[i].line), OPTIONS_BAD);
 		if (!strstr(error.text, cases[i].word))
-			fail_msg("\"%s\": \"%s\" does not say %s", cases[i].line, error.text, cases[i].word);
+			fail_msg("\"%s\": \"%s\" does not say %s", cases[i].line, error.text,
+				cases[i].word);
 		assert_null(strchr(error.text, '\n'));
 	}
 }
@@ -162,8 +178,13 @@ static void mistakes_name_their_option(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(a_whole_line), T(flags), T(topologies), T(serial_lines), T(other_wishes),
-		T(variables_expand_after_all_options), T(mistakes_name_their_option),
+		T(a_whole_line),
+		T(flags),
+		T(topologies),
+		T(serial_lines),
+		T(other_wishes),
+		T(variables_expand_after_all_options),
+		T(mistakes_name_their_option),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -107,7 +107,8 @@ static const char *option(const void *config, const char *key)
 	return NULL;
 }
 
-void fake_create(struct fake_guest *g, const struct device_model *model, const char *name, int expected)
+void fake_create(
+	struct fake_guest *g, const struct device_model *model, const char *name, int expected)
 {
 	g->guest.ops = &fake_ops;
 	g->ended = -1;
@@ -137,7 +138,8 @@ void fake_destroy(struct fake_guest *g)
 static const struct device_resource *resource(struct fake_guest *g, uint64_t port, unsigned size)
 {
 	for (const struct device_resource *r = g->unit->res; r->kind != DEVICE_RES_NONE; r++)
-		if (r->kind != DEVICE_RES_IRQ && port >= r->base && port + size <= r->base + r->size) {
+		if (r->kind != DEVICE_RES_IRQ && port >= r->base &&
+			port + size <= r->base + r->size) {
 			assert_true(size <= r->io->width);
 			return r;
 		}

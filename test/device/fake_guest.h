@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Copyright (c) 2026, the hyve authors */
 /*
- * A machine for one device model: lines and ends are recorded, timers fire when the test says so, and a
- * port access reaches the model through its own resources.
+ * A machine for one device model: lines and ends are recorded, timers fire when the test says so,
+ * and a port access reaches the model through its own resources.
  */
 #ifndef TEST_DEVICE_FAKE_GUEST_H
 #define TEST_DEVICE_FAKE_GUEST_H
@@ -18,8 +18,8 @@ struct fake_guest {
 	bool line[16];
 	unsigned raised[16]; /* how often each went up */
 	bool level[16];
-	bool unbalanced; /* an assert of an asserted line, or the opposite */
-	int ended;	 /* enum guest_end, -1: no */
+	bool unbalanced;	   /* an assert of an asserted line, or the opposite */
+	int ended;		   /* enum guest_end, -1: no */
 	struct guest_timer *timer; /* the one timer there is */
 	struct fake_option options[4];
 
@@ -30,7 +30,8 @@ struct fake_guest {
 };
 
 /* Builds `model` as its unit called `name`; asserts that it works unless `expected` is an errno. */
-void fake_create(struct fake_guest *g, const struct device_model *model, const char *name, int expected);
+void fake_create(
+	struct fake_guest *g, const struct device_model *model, const char *name, int expected);
 void fake_destroy(struct fake_guest *g);
 
 /* A port access by its absolute number. */

@@ -24,7 +24,7 @@ static uint32_t config(struct fake_guest *g, uint32_t address, unsigned offset, 
 
 static void pci_host_bridge_answers(void **state)
 {
-	struct fake_guest g = { 0 };
+	struct fake_guest g = {0};
 
 	(void)state;
 	fake_create(&g, &device_pci_root, "pci0", 0);
@@ -40,7 +40,7 @@ static void pci_host_bridge_answers(void **state)
 
 static void pci_bus_is_otherwise_empty(void **state)
 {
-	struct fake_guest g = { 0 };
+	struct fake_guest g = {0};
 
 	(void)state;
 	fake_create(&g, &device_pci_root, "pci0", 0);
@@ -48,14 +48,15 @@ static void pci_bus_is_otherwise_empty(void **state)
 		assert_int_equal(config(&g, ENABLE | bdf << 8, 0, 4), 0xffffffff);
 		assert_int_equal(fake_in(&g, PC_ECAM_BASE + ((uint64_t)bdf << 12), 4), 0xffffffff);
 	}
-	assert_int_equal(fake_in(&g, PC_ECAM_BASE + 0x100, 4), 0xffffffff); /* no extended registers */
+	assert_int_equal(
+		fake_in(&g, PC_ECAM_BASE + 0x100, 4), 0xffffffff); /* no extended registers */
 	assert_int_equal(fake_in(&g, PC_ECAM_BASE + 0xfe, 4), 0xffffffff);
 	fake_destroy(&g);
 }
 
 static void pci_writes_reach_only_writable_bits(void **state)
 {
-	struct fake_guest g = { 0 };
+	struct fake_guest g = {0};
 
 	(void)state;
 	fake_create(&g, &device_pci_root, "pci0", 0);
@@ -71,7 +72,7 @@ static void pci_writes_reach_only_writable_bits(void **state)
 
 static void pci_address_is_for_dwords(void **state)
 {
-	struct fake_guest g = { 0 };
+	struct fake_guest g = {0};
 
 	(void)state;
 	fake_create(&g, &device_pci_root, "pci0", 0);
@@ -86,8 +87,8 @@ static void pci_address_is_for_dwords(void **state)
 
 static void pci_ids_come_from_the_configuration(void **state)
 {
-	struct fake_guest g = { .options = { { "vendor", "0x8086" }, { "device", "4663" } } };
-	struct fake_guest bad = { .options = { { "vendor", "0x12345" } } };
+	struct fake_guest g = {.options = {{"vendor", "0x8086"}, {"device", "4663"}}};
+	struct fake_guest bad = {.options = {{"vendor", "0x12345"}}};
 
 	(void)state;
 	fake_create(&g, &device_pci_root, "pci0", 0);
@@ -103,7 +104,7 @@ enum { PWRBTN = 1 << 8, SCI_EN = 1 };
 
 static void soft_off_powers_off(void **state)
 {
-	struct fake_guest g = { 0 };
+	struct fake_guest g = {0};
 
 	(void)state;
 	fake_create(&g, &device_acpi_pm, "acpi", 0);
@@ -119,7 +120,7 @@ static void soft_off_powers_off(void **state)
 
 static void soft_off_by_bytes(void **state)
 {
-	struct fake_guest g = { 0 };
+	struct fake_guest g = {0};
 
 	(void)state;
 	fake_create(&g, &device_acpi_pm, "acpi", 0);
@@ -130,7 +131,7 @@ static void soft_off_by_bytes(void **state)
 
 static void power_button_raises_sci(void **state)
 {
-	struct fake_guest g = { 0 };
+	struct fake_guest g = {0};
 
 	(void)state;
 	fake_create(&g, &device_acpi_pm, "acpi", 0);
@@ -153,7 +154,7 @@ static void power_button_raises_sci(void **state)
 
 static void sci_needs_acpi_mode(void **state)
 {
-	struct fake_guest g = { 0 };
+	struct fake_guest g = {0};
 
 	(void)state;
 	fake_create(&g, &device_acpi_pm, "acpi", 0);
@@ -173,7 +174,7 @@ static void sci_needs_acpi_mode(void **state)
 
 static void cf9_resets_on_the_rising_edge(void **state)
 {
-	struct fake_guest g = { 0 };
+	struct fake_guest g = {0};
 
 	(void)state;
 	fake_create(&g, &device_reset, "reset", 0);
@@ -190,7 +191,7 @@ static void cf9_resets_on_the_rising_edge(void **state)
 
 static void keyboard_controller_only_resets(void **state)
 {
-	struct fake_guest g = { 0 };
+	struct fake_guest g = {0};
 
 	(void)state;
 	fake_create(&g, &device_reset, "reset", 0);
@@ -205,7 +206,7 @@ static void keyboard_controller_only_resets(void **state)
 
 static void port92_resets_and_keeps_a20(void **state)
 {
-	struct fake_guest g = { 0 };
+	struct fake_guest g = {0};
 
 	(void)state;
 	fake_create(&g, &device_reset, "reset", 0);
@@ -220,7 +221,7 @@ static void port92_resets_and_keeps_a20(void **state)
 
 static void post_keeps_the_code(void **state)
 {
-	struct fake_guest g = { 0 };
+	struct fake_guest g = {0};
 
 	(void)state;
 	fake_create(&g, &device_post, "post", 0);
@@ -242,11 +243,14 @@ static void resources_are_complete_and_apart(void **state)
 			assert_non_null(u->config);
 			assert_true(u->res[0].kind != DEVICE_RES_NONE);
 			assert_true(!u->acpi_hid || strlen(u->acpi_hid) == 7);
-			for (const struct device_resource *r = u->res; r->kind != DEVICE_RES_NONE; r++) {
+			for (const struct device_resource *r = u->res; r->kind != DEVICE_RES_NONE;
+				r++) {
 				assert_true(r->size > 0);
 				assert_true(r->kind != DEVICE_RES_IRQ || (!r->io && r->base < 16));
-				assert_true(r->kind != DEVICE_RES_PORTS || r->base + r->size <= 0x10000);
-				assert_true(r->kind == DEVICE_RES_IRQ || (r->io->read && r->io->write));
+				assert_true(r->kind != DEVICE_RES_PORTS ||
+					    r->base + r->size <= 0x10000);
+				assert_true(
+					r->kind == DEVICE_RES_IRQ || (r->io->read && r->io->write));
 			}
 		}
 	}

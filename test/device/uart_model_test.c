@@ -38,7 +38,7 @@ static void out(struct fake_guest *g, unsigned reg, unsigned value)
 
 static void without_a_terminal_output_is_lost(void **state)
 {
-	struct fake_guest g = { 0 };
+	struct fake_guest g = {0};
 
 	(void)state;
 	fake_create(&g, &device_uart, "com1", 0);
@@ -56,7 +56,7 @@ static void without_a_terminal_output_is_lost(void **state)
 
 static void every_byte_raises_an_edge(void **state)
 {
-	struct fake_guest g = { 0 };
+	struct fake_guest g = {0};
 
 	(void)state;
 	fake_create(&g, &device_uart, "com2", 0);
@@ -85,7 +85,7 @@ static void shared_lines(void **state)
 
 static void the_line_carries_bytes(void **state)
 {
-	struct fake_guest g = { .options = { { "path", "pty" } } };
+	struct fake_guest g = {.options = {{"path", "pty"}}};
 	char name[64], buf[64];
 	uint64_t delay;
 
@@ -145,7 +145,7 @@ static void the_line_carries_bytes(void **state)
 /* Nobody reads the terminal: the guest sees a busy transmitter, and the vcpu's thread goes on. */
 static void a_full_terminal_holds_the_guest_back(void **state)
 {
-	struct fake_guest g = { .options = { { "path", "pty" } } };
+	struct fake_guest g = {.options = {{"path", "pty"}}};
 	unsigned sent = 0;
 
 	(void)state;
@@ -167,7 +167,7 @@ static void a_full_terminal_holds_the_guest_back(void **state)
 
 static void a_wrong_path_says_why(void **state)
 {
-	struct fake_guest g = { .options = { { "path", "nowhere" } } };
+	struct fake_guest g = {.options = {{"path", "nowhere"}}};
 
 	(void)state;
 	assert_int_equal(event_loop_create(&g.guest.loop), 0);

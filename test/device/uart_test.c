@@ -158,7 +158,7 @@ static void fcr_clears_fifos(void **state)
 
 static void trigger_levels(void **state)
 {
-	static const unsigned levels[] = { 1, 4, 8, 14 };
+	static const unsigned levels[] = {1, 4, 8, 14};
 
 	(void)state;
 	for (unsigned t = 0; t < 4; t++) {
@@ -279,8 +279,9 @@ static void priorities(void **state)
 	put(UART_MCR, UART_MCR_LOOP);
 	put(UART_MCR, UART_MCR_OUT2); /* out of loopback: all inputs change */
 	uart_rx_break(&u);
-	static const unsigned order[] = { UART_IIR_LINE, UART_IIR_RDA, UART_IIR_THRE, UART_IIR_MODEM };
-	static const unsigned clear[] = { UART_LSR, UART_RBR, UART_SCR, UART_MSR };
+	static const unsigned order[] = {
+		UART_IIR_LINE, UART_IIR_RDA, UART_IIR_THRE, UART_IIR_MODEM};
+	static const unsigned clear[] = {UART_LSR, UART_RBR, UART_SCR, UART_MSR};
 
 	for (unsigned i = 0; i < 4; i++) {
 		assert_true(uart_irq(&u));
@@ -312,7 +313,8 @@ static void loopback_bytes(void **state)
 	put(UART_MCR, UART_MCR_LOOP);
 	put(UART_THR, 0x5a);
 	assert_false(uart_tx_take(&u, &byte));
-	assert_int_equal(get(UART_LSR) & (UART_LSR_DR | UART_LSR_THRE), UART_LSR_DR | UART_LSR_THRE);
+	assert_int_equal(
+		get(UART_LSR) & (UART_LSR_DR | UART_LSR_THRE), UART_LSR_DR | UART_LSR_THRE);
 	assert_int_equal(get(UART_RBR), 0x5a);
 	assert_int_equal(uart_rx_room(&u), 0);
 	uart_rx_put(&u, 'x'); /* the line is cut */
@@ -326,10 +328,10 @@ static void loopback_modem_lines(void **state)
 	static const struct {
 		unsigned mcr, msr;
 	} pairs[] = {
-		{ UART_MCR_DTR, UART_MSR_DSR },
-		{ UART_MCR_RTS, UART_MSR_CTS },
-		{ UART_MCR_OUT1, UART_MSR_RI },
-		{ UART_MCR_OUT2, UART_MSR_DCD },
+		{UART_MCR_DTR, UART_MSR_DSR},
+		{UART_MCR_RTS, UART_MSR_CTS},
+		{UART_MCR_OUT1, UART_MSR_RI},
+		{UART_MCR_OUT2, UART_MSR_DCD},
 	};
 
 	(void)state;

@@ -64,7 +64,7 @@ static void on_readable(void *arg, uint32_t events)
 
 static void source_is_called_when_readable(void **state)
 {
-	struct seen seen = { 0 };
+	struct seen seen = {0};
 	int fds[2];
 
 	sem_init(&seen.sem, 0, 0);
@@ -97,7 +97,7 @@ static void remove_self(void *arg, uint32_t events)
 
 static void source_may_remove_itself(void **state)
 {
-	struct seen seen = { 0 };
+	struct seen seen = {0};
 	int fds[2];
 
 	sem_init(&seen.sem, 0, 0);
@@ -126,7 +126,7 @@ static void slow(void *arg, uint32_t events)
 
 static void removal_waits_for_the_callback(void **state)
 {
-	struct seen seen = { 0 };
+	struct seen seen = {0};
 	int fds[2];
 
 	sem_init(&seen.sem, 0, 0);
@@ -162,7 +162,7 @@ static void on_timer(void *arg)
 static void timer_fires_once(void **state)
 {
 	struct event_timer *timer;
-	struct seen seen = { 0 };
+	struct seen seen = {0};
 
 	sem_init(&seen.sem, 0, 0);
 	assert_int_equal(event_timer_create(*state, on_timer, &seen, &timer), 0);
@@ -179,7 +179,7 @@ static void timer_fires_once(void **state)
 static void stopped_timer_is_silent(void **state)
 {
 	struct event_timer *timer;
-	struct seen seen = { 0 };
+	struct seen seen = {0};
 
 	sem_init(&seen.sem, 0, 0);
 	assert_int_equal(event_timer_create(*state, on_timer, &seen, &timer), 0);
@@ -203,8 +203,8 @@ static void on_signal(void *arg, int signo)
 
 static void signals_arrive(void **state)
 {
-	static const int list[] = { SIGUSR1, SIGUSR2, 0 };
-	struct seen seen = { 0 };
+	static const int list[] = {SIGUSR1, SIGUSR2, 0};
+	struct seen seen = {0};
 
 	sem_init(&seen.sem, 0, 0);
 	assert_int_equal(event_signals_add(*state, list, on_signal, &seen, &seen.source), 0);

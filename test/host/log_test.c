@@ -86,7 +86,8 @@ static void a_chatty_room_is_cut_short(void **state)
 		log_warn(sink->log, "uart", "again");
 	for (p = text(sink); *p; p++)
 		lines += *p == '\n';
-	/* A second may have begun meanwhile, with its own 20 and the line that counts the lost ones. */
+	/* A second may have begun meanwhile, with its own 20 and the line that counts the lost
+	 * ones. */
 	assert_in_range(lines, 20, 41);
 }
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Copyright (c) 2026, the hyve authors */
 /*
- * Terminals: what goes in comes out, nothing blocks, and a terminal in raw mode is restored whichever way
- * the process ends.
+ * Terminals: what goes in comes out, nothing blocks, and a terminal in raw mode is restored
+ * whichever way the process ends.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -69,9 +69,9 @@ static void user_quit(void *arg)
 
 static struct tty_user callbacks(struct user *u)
 {
-	*u = (struct user){ .room = sizeof(u->got) };
+	*u = (struct user){.room = sizeof(u->got)};
 	pthread_mutex_init(&u->lock, NULL);
-	return (struct tty_user){ user_room, user_input, user_writable, user_quit, u };
+	return (struct tty_user){user_room, user_input, user_writable, user_quit, u};
 }
 
 /* Polls for up to ten seconds. */
@@ -223,7 +223,11 @@ static void file_gets_the_output(void **state)
 static void bad_specs_say_why(void **state)
 {
 	static const char *const specs[] = {
-		"nonsense", "file=/nonexistent/dir/x", "/dev/nonexistent", "/dev/null", "stdio2",
+		"nonsense",
+		"file=/nonexistent/dir/x",
+		"/dev/nonexistent",
+		"/dev/null",
+		"stdio2",
 	};
 	struct event_loop *loop = new_loop();
 	struct user u;
@@ -333,7 +337,15 @@ static void exit_without_close_restores(void **state)
 static void death_by_signal_restores(void **state)
 {
 	static const int signals[] = {
-		SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGSEGV, SIGABRT, SIGBUS, SIGFPE, SIGKILL,
+		SIGTERM,
+		SIGINT,
+		SIGHUP,
+		SIGQUIT,
+		SIGSEGV,
+		SIGABRT,
+		SIGBUS,
+		SIGFPE,
+		SIGKILL,
 	};
 
 	(void)state;
@@ -353,7 +365,7 @@ struct swapped {
 
 static struct swapped swap_stdio(int in, int out)
 {
-	struct swapped old = { fcntl(0, F_DUPFD_CLOEXEC, 100), fcntl(1, F_DUPFD_CLOEXEC, 100) };
+	struct swapped old = {fcntl(0, F_DUPFD_CLOEXEC, 100), fcntl(1, F_DUPFD_CLOEXEC, 100)};
 
 	fflush(stdout);
 	dup2(in, 0);

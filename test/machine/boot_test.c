@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Copyright (c) 2026, the hyve authors */
 /*
- * Boot loaders on files made here: where things land, in which state the guest starts, and what a bad file
- * gets told.
+ * Boot loaders on files made here: where things land, in which state the guest starts, and what a
+ * bad file gets told.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -38,14 +38,13 @@ static int setup(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
 
-	f->ram = (struct ram){ .low = calloc(1, LOW), .low_size = LOW };
+	f->ram = (struct ram){.low = calloc(1, LOW), .low_size = LOW};
 	strcpy(f->kernel, "/tmp/hyve-kernel-XXXXXX");
 	strcpy(f->initrd, "/tmp/hyve-initrd-XXXXXX");
 	close(mkstemp(f->kernel));
 	close(mkstemp(f->initrd));
 	f->request = (struct boot_request){
-		.ram = &f->ram, .kernel = f->kernel, .cmdline = "console=ttyS0", .rsdp = 0xf2400
-	};
+		.ram = &f->ram, .kernel = f->kernel, .cmdline = "console=ttyS0", .rsdp = 0xf2400};
 	*state = f;
 	return 0;
 }
@@ -112,16 +111,24 @@ struct piece {
 
 static size_t make_elf64(uint8_t *to, uint64_t entry, const struct piece *pieces, unsigned n)
 {
-	Elf64_Ehdr e = { .e_type = ET_EXEC, .e_machine = EM_X86_64, .e_version = 1, .e_entry = entry,
-		.e_phoff = sizeof(e), .e_ehsize = sizeof(e), .e_phentsize = sizeof(Elf64_Phdr),
-		.e_phnum = (uint16_t)n };
+	Elf64_Ehdr e = {.e_type = ET_EXEC,
+		.e_machine = EM_X86_64,
+		.e_version = 1,
+		.e_entry = entry,
+		.e_phoff = sizeof(e),
+		.e_ehsize = sizeof(e),
+		.e_phentsize = sizeof(Elf64_Phdr),
+		.e_phnum = (uint16_t)n};
 	size_t end = sizeof(e) + n * sizeof(Elf64_Phdr);
 
 	memcpy(e.e_ident, "\177ELF\002\001\001", 7);
 	memcpy(to, &e, sizeof(e));
 	for (unsigned i = 0; i < n; i++) {
-		Elf64_Phdr p = { .p_type = pieces[i].type, .p_offset = end, .p_paddr = pieces[i].paddr,
-			.p_filesz = pieces[i].len, .p_memsz = pieces[i].memsz };
+		Elf64_Phdr p = {.p_type = pieces[i].type,
+			.p_offset = end,
+			.p_paddr = pieces[i].paddr,
+			.p_filesz = pieces[i].len,
+			.p_memsz = pieces[i].memsz};
 
 		memcpy(to + sizeof(e) + i * sizeof(p), &p, sizeof(p));
 		memcpy(to + end, pieces[i].bytes, pieces[i].len);
@@ -132,17 +139,24 @@ static size_t make_elf64(uint8_t *to, uint64_t entry, const struct piece *pieces
 
 static size_t make_elf32(uint8_t *to, uint32_t entry, const struct piece *pieces, unsigned n)
 {
-	Elf32_Ehdr e = { .e_type = ET_EXEC, .e_machine = EM_386, .e_version = 1, .e_entry = entry,
-		.e_phoff = sizeof(e), .e_ehsize = sizeof(e), .e_phentsize = sizeof(Elf32_Phdr),
-		.e_phnum = (uint16_t)n };
+	Elf32_Ehdr e = {.e_type = ET_EXEC,
+		.e_machine = EM_386,
+		.e_version = 1,
+		.e_entry = entry,
+		.e_phoff = sizeof(e),
+		.e_ehsize = sizeof(e),
+		.e_phentsize = sizeof(Elf32_Phdr),
+		.e_phnum = (uint16_t)n};
 	size_t end = sizeof(e) + n * sizeof(Elf32_Phdr);
 
 	memcpy(e.e_ident, "\177ELF\001\001\001", 7);
 	memcpy(to, &e, sizeof(e));
 	for (unsigned i = 0; i < n; i++) {
-		Elf32_Phdr p = { .p_type = pieces[i].type, .p_offset = (uint32_t)end,
-			.p_paddr = (uint32_t)pieces[i].paddr, .p_filesz = (uint32_t)pieces[i].len,
-			.p_memsz = (uint32_t)pieces[i].memsz };
+		Elf32_Phdr p = {.p_type = pieces[i].type,
+			.p_offset = (uint32_t)end,
+			.p_paddr = (uint32_t)pieces[i].paddr,
+			.p_filesz = (uint32_t)pieces[i].len,
+			.p_memsz = (uint32_t)pieces[i].memsz};
 
 		memcpy(to + sizeof(e) + i * sizeof(p), &p, sizeof(p));
 		memcpy(to + end, pieces[i].bytes, pieces[i].len);
@@ -153,11 +167,12 @@ static size_t make_elf32(uint8_t *to, uint32_t entry, const struct piece *pieces
 
 static const char code[] = "the kernel's code";
 /* Another vendor's note with a name that needs padding, then Xen's. */
-static const uint32_t pvh_notes[] = { 6, 2, 1, 0x4c494e55, 0x58, 0x7777, 4, 4, 18, 0x006e6558, 0x1000020 };
+static const uint32_t pvh_notes[] = {
+	6, 2, 1, 0x4c494e55, 0x58, 0x7777, 4, 4, 18, 0x006e6558, 0x1000020};
 
 static const struct piece linux_pieces[] = {
-	{ PT_LOAD, 0x1000000, 0x100000, code, sizeof(code) },
-	{ PT_NOTE, 0, sizeof(pvh_notes), pvh_notes, sizeof(pvh_notes) },
+	{PT_LOAD, 0x1000000, 0x100000, code, sizeof(code)},
+	{PT_NOTE, 0, sizeof(pvh_notes), pvh_notes, sizeof(pvh_notes)},
 };
 
 static void pvh_starts_in_protected_mode(void **state)
@@ -199,8 +214,8 @@ static void pvh_starts_in_protected_mode(void **state)
 static void elf32_with_pvh(void **state)
 {
 	static const struct piece pieces[] = {
-		{ PT_LOAD, 0x100000, sizeof(code), code, sizeof(code) },
-		{ PT_NOTE, 0, sizeof(pvh_notes), pvh_notes, sizeof(pvh_notes) },
+		{PT_LOAD, 0x100000, sizeof(code), code, sizeof(code)},
+		{PT_NOTE, 0, sizeof(pvh_notes), pvh_notes, sizeof(pvh_notes)},
 	};
 	struct fixture *f = *state;
 
@@ -229,7 +244,9 @@ static void plain_vmlinux_starts_in_long_mode(void **state)
 	assert_int_equal(params[0x1e8], 4);
 }
 
-/* What the processor would find, by its own rules: every address of the first 4 GiB maps to itself. */
+/*
+ * What the processor would find, by its own rules: every address of the first 4 GiB maps to itself.
+ */
 static void page_tables_map_one_to_one(void **state)
 {
 	struct fixture *f = *state;
@@ -251,17 +268,18 @@ static void page_tables_map_one_to_one(void **state)
 
 static void elf_outside_memory(void **state)
 {
-	static const uint64_t places[] = { 0, 0x7000, 0xff000, LOW, LOW - 8, 0xfffff000, 1ull << 32, ~0xfffull };
+	static const uint64_t places[] = {
+		0, 0x7000, 0xff000, LOW, LOW - 8, 0xfffff000, 1ull << 32, ~0xfffull};
 	struct fixture *f = *state;
 
 	for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
-		struct piece p = { PT_LOAD, places[i], 4096, code, sizeof(code) };
+		struct piece p = {PT_LOAD, places[i], 4096, code, sizeof(code)};
 
 		f->size = make_elf64(f->file, places[i], &p, 1);
 		assert_int_equal(load(f), EINVAL);
 		assert_non_null(strstr(f->error.text, f->kernel));
 	}
-	struct piece huge = { PT_LOAD, 0x100000, ~0ull, code, sizeof(code) };
+	struct piece huge = {PT_LOAD, 0x100000, ~0ull, code, sizeof(code)};
 
 	f->size = make_elf64(f->file, 0x100000, &huge, 1);
 	assert_int_equal(load(f), EINVAL);
@@ -308,8 +326,10 @@ enum { SETUP_SECTS = 3, KERNEL_AT = 4 * 512, PAYLOAD = 0x300 };
 static void make_bzimage(struct fixture *f, const uint8_t *vmlinux, size_t vmlinux_size)
 {
 	uint8_t *h = f->file;
-	z_stream z = { .next_in = (uint8_t *)vmlinux, .avail_in = (uInt)vmlinux_size,
-		.next_out = f->file + KERNEL_AT + PAYLOAD, .avail_out = 100000 };
+	z_stream z = {.next_in = (uint8_t *)vmlinux,
+		.avail_in = (uInt)vmlinux_size,
+		.next_out = f->file + KERNEL_AT + PAYLOAD,
+		.avail_out = 100000};
 
 	memset(f->file, 0, KERNEL_AT + PAYLOAD);
 	assert_int_equal(deflateInit2(&z, 6, Z_DEFLATED, 31, 8, Z_DEFAULT_STRATEGY), Z_OK);
@@ -381,7 +401,7 @@ static void assert_packed_entry(struct fixture *f)
 static void unusual_payloads_are_left_to_the_guest(void **state)
 {
 	static uint8_t vmlinux[100000];
-	struct piece elsewhere = { PT_LOAD, 0x2000000, 0x1000, code, sizeof(code) };
+	struct piece elsewhere = {PT_LOAD, 0x2000000, 0x1000, code, sizeof(code)};
 	struct fixture *f = *state;
 
 	make_bzimage(f, (const uint8_t *)"no ELF", 6);
@@ -390,7 +410,8 @@ static void unusual_payloads_are_left_to_the_guest(void **state)
 	make_bzimage(f, vmlinux, make_elf64(vmlinux, 0x2000000, &elsewhere, 1)); /* not its place */
 	assert_int_equal(load(f), 0);
 	assert_packed_entry(f);
-	make_bzimage(f, vmlinux, make_elf64(vmlinux, 0x5000000, linux_pieces, 1)); /* entry outside */
+	make_bzimage(
+		f, vmlinux, make_elf64(vmlinux, 0x5000000, linux_pieces, 1)); /* entry outside */
 	assert_int_equal(load(f), 0);
 	assert_packed_entry(f);
 	make_bzimage(f, vmlinux, make_elf32(vmlinux, 0x1000000, linux_pieces, 1));
@@ -521,7 +542,8 @@ static void long_command_lines(void **state)
 
 static void files_that_are_no_kernels(void **state)
 {
-	static const char *const paths[] = { "/nonexistent/vmlinuz", "/tmp", "/dev/null", "/dev/zero" };
+	static const char *const paths[] = {
+		"/nonexistent/vmlinuz", "/tmp", "/dev/null", "/dev/zero"};
 	struct fixture *f = *state;
 
 	for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
@@ -592,12 +614,24 @@ static void rom(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(pvh_starts_in_protected_mode), T(elf32_with_pvh), T(plain_vmlinux_starts_in_long_mode),
-		T(page_tables_map_one_to_one), T(elf_outside_memory), T(elf_cut_short), T(elf_damaged),
-		T(bzimage_is_unpacked_here), T(unusual_payloads_are_left_to_the_guest),
-		T(a_32_bit_kernel_starts_in_protected_mode), T(damaged_bzimages_are_told), T(headers_that_lie),
-		T(memory_too_small), T(initrd_that_does_not_fit), T(long_command_lines),
-		T(files_that_are_no_kernels), T(boot_sector), T(rom),
+		T(pvh_starts_in_protected_mode),
+		T(elf32_with_pvh),
+		T(plain_vmlinux_starts_in_long_mode),
+		T(page_tables_map_one_to_one),
+		T(elf_outside_memory),
+		T(elf_cut_short),
+		T(elf_damaged),
+		T(bzimage_is_unpacked_here),
+		T(unusual_payloads_are_left_to_the_guest),
+		T(a_32_bit_kernel_starts_in_protected_mode),
+		T(damaged_bzimages_are_told),
+		T(headers_that_lie),
+		T(memory_too_small),
+		T(initrd_that_does_not_fit),
+		T(long_command_lines),
+		T(files_that_are_no_kernels),
+		T(boot_sector),
+		T(rom),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -41,9 +41,9 @@ static void dummy_write(void *arg, uint64_t offset, unsigned size, uint64_t valu
 	d->last_value = value;
 }
 
-static const struct guest_io io1 = { 1, dummy_read, dummy_write };
-static const struct guest_io io4 = { 4, dummy_read, dummy_write };
-static const struct guest_io io8 = { 8, dummy_read, dummy_write };
+static const struct guest_io io1 = {1, dummy_read, dummy_write};
+static const struct guest_io io4 = {4, dummy_read, dummy_write};
+static const struct guest_io io8 = {8, dummy_read, dummy_write};
 
 static struct dummy wide, narrow;
 
@@ -51,10 +51,10 @@ static int setup(void **state)
 {
 	struct bus *bus;
 	const struct guest_range ranges[] = {
-		{ GUEST_PORTS, 0xcf8, 4, &io4, &wide },
-		{ GUEST_PORTS, 0xcf9, 1, &io1, &narrow },
-		{ GUEST_PORTS, 0x3f8, 8, &io1, &wide },
-		{ GUEST_MEMORY, 0xfffffffffffff000, 0x1000, &io8, &wide },
+		{GUEST_PORTS, 0xcf8, 4, &io4, &wide},
+		{GUEST_PORTS, 0xcf9, 1, &io1, &narrow},
+		{GUEST_PORTS, 0x3f8, 8, &io1, &wide},
+		{GUEST_MEMORY, 0xfffffffffffff000, 0x1000, &io8, &wide},
 	};
 
 	memset(&wide, 0, sizeof(wide));
@@ -78,7 +78,7 @@ static void nobody_is_all_ones(void **state)
 	static const struct {
 		unsigned size;
 		uint64_t ones;
-	} sizes[] = { { 1, 0xff }, { 2, 0xffff }, { 4, 0xffffffff }, { 8, ~0ull } };
+	} sizes[] = {{1, 0xff}, {2, 0xffff}, {4, 0xffffffff}, {8, ~0ull}};
 	uint64_t value;
 
 	for (size_t i = 0; i < 4; i++) {
@@ -141,7 +141,7 @@ static void the_last_byte_of_all(void **state)
 
 static void unclaimed_is_gone(void **state)
 {
-	const struct guest_range range = { GUEST_PORTS, 0xcf9, 1, &io1, &narrow };
+	const struct guest_range range = {GUEST_PORTS, 0xcf9, 1, &io1, &narrow};
 
 	bus_unclaim(*state, &range);
 	assert_true(bus_write(*state, GUEST_PORTS, 0xcf9, 1, 6));
@@ -154,8 +154,12 @@ static void unclaimed_is_gone(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(nobody_is_all_ones), T(the_narrowest_whole_claim_wins), T(wide_accesses_are_cut),
-		T(an_access_across_the_edge_is_cut_into_bytes), T(the_last_byte_of_all), T(unclaimed_is_gone),
+		T(nobody_is_all_ones),
+		T(the_narrowest_whole_claim_wins),
+		T(wide_accesses_are_cut),
+		T(an_access_across_the_edge_is_cut_into_bytes),
+		T(the_last_byte_of_all),
+		T(unclaimed_is_gone),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

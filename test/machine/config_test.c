@@ -64,7 +64,7 @@ static void many_settings_stay_in_order(void **state)
 
 static void bad_keys_are_refused(void **state)
 {
-	static const char *const keys[] = { "", ".", ".a", "a.", "a b", "a/b", "a=b", "\xff" };
+	static const char *const keys[] = {"", ".", ".a", "a.", "a b", "a/b", "a=b", "\xff"};
 
 	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
 		assert_int_equal(config_set(*state, keys[i], "x"), EINVAL);
@@ -85,7 +85,8 @@ static void parse_splits_at_the_first_equals(void **state)
 
 static void load_reads_a_file(void **state)
 {
-	static const char text[] = "# comment\n\n  cpus=2  \nname=from a file\r\nkernel.cmdline=a=b # c\n";
+	static const char text[] =
+		"# comment\n\n  cpus=2  \nname=from a file\r\nkernel.cmdline=a=b # c\n";
 	char path[] = "/tmp/hyve-config-XXXXXX";
 	struct config *c = *state;
 	struct machine_error e;
@@ -131,12 +132,12 @@ static void variables_expand(void **state)
 
 static void expansion_errors(void **state)
 {
-	static const char *const values[] = { "%(b", "%(nothing)", "%(a)", "x%(a)y" };
+	static const char *const values[] = {"%(b", "%(nothing)", "%(a)", "x%(a)y"};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(values) / sizeof(values[0]); i++) {
 		struct config *c;
-		struct machine_error e = { "" };
+		struct machine_error e = {""};
 
 		assert_int_equal(config_create(&c), 0);
 		set(c, "a", values[i]);
@@ -157,7 +158,8 @@ static void expansion_is_bounded(void **state)
 	set(c, "v0", "xxxxxxxxxxxxxxxx");
 	for (unsigned i = 1; i < 15; i++) {
 		snprintf(key, sizeof(key), "v%u", i);
-		snprintf(value, sizeof(value), "%%(v%u)%%(v%u)%%(v%u)%%(v%u)", i - 1, i - 1, i - 1, i - 1);
+		snprintf(value, sizeof(value), "%%(v%u)%%(v%u)%%(v%u)%%(v%u)", i - 1, i - 1, i - 1,
+			i - 1);
 		set(c, key, value);
 	}
 	assert_int_equal(config_expand(c, &e), E2BIG);
@@ -165,8 +167,8 @@ static void expansion_is_bounded(void **state)
 
 static void booleans(void **state)
 {
-	static const char *const yes[] = { "true", "on", "yes", "1", "TRUE" };
-	static const char *const no[] = { "false", "off", "no", "0", "No" };
+	static const char *const yes[] = {"true", "on", "yes", "1", "TRUE"};
+	static const char *const no[] = {"false", "off", "no", "0", "No"};
 	struct config *c = *state;
 	struct machine_error e;
 	bool value;
@@ -188,7 +190,8 @@ static void booleans(void **state)
 
 static void numbers(void **state)
 {
-	static const char *const bad[] = { "", "0", "17", "-1", " 4", "4 ", "x", "99999999999999999999" };
+	static const char *const bad[] = {
+		"", "0", "17", "-1", " 4", "4 ", "x", "99999999999999999999"};
 	struct config *c = *state;
 	struct machine_error e;
 	unsigned value;
@@ -209,13 +212,19 @@ static void memory_sizes(void **state)
 		const char *text;
 		uint64_t bytes;
 	} good[] = {
-		{ "512", 512ull << 20 },     { "512M", 512ull << 20 },	 { "512m", 512ull << 20 },
-		{ "2G", 2ull << 30 },	     { "2gb", 2ull << 30 },	 { "1T", 1ull << 40 },
-		{ "4096K", 4ull << 20 },     { "1048575", 1048575ull << 20 },
-		{ "1048576", 1048576 },	     { "0", 0 },
+		{"512", 512ull << 20},
+		{"512M", 512ull << 20},
+		{"512m", 512ull << 20},
+		{"2G", 2ull << 30},
+		{"2gb", 2ull << 30},
+		{"1T", 1ull << 40},
+		{"4096K", 4ull << 20},
+		{"1048575", 1048575ull << 20},
+		{"1048576", 1048576},
+		{"0", 0},
 	};
-	static const char *const bad[] = { "", "M", "-1", "1x", "1MM", "1M1", "99999999999999999999", "99999999999T",
-		" 1", "0x10" };
+	static const char *const bad[] = {"", "M", "-1", "1x", "1MM", "1M1", "99999999999999999999",
+		"99999999999T", " 1", "0x10"};
 	uint64_t bytes;
 
 	(void)state;
@@ -232,10 +241,18 @@ static void memory_sizes(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(later_settings_win), T(many_settings_stay_in_order), T(bad_keys_are_refused),
-		T(parse_splits_at_the_first_equals), T(load_reads_a_file), T(known_keys),
-		T(variables_expand), T(expansion_errors), T(expansion_is_bounded), T(booleans),
-		T(numbers), T(memory_sizes),
+		T(later_settings_win),
+		T(many_settings_stay_in_order),
+		T(bad_keys_are_refused),
+		T(parse_splits_at_the_first_equals),
+		T(load_reads_a_file),
+		T(known_keys),
+		T(variables_expand),
+		T(expansion_errors),
+		T(expansion_is_bounded),
+		T(booleans),
+		T(numbers),
+		T(memory_sizes),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

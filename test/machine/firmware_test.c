@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Copyright (c) 2026, the hyve authors */
 /*
- * The tables as a guest finds them: every checksum, every pointer, and the DSDT as Intel's disassembler
- * reads it.
+ * The tables as a guest finds them: every checksum, every pointer, and the DSDT as Intel's
+ * disassembler reads it.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -34,13 +34,12 @@ static int setup(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
 
-	f->ram = (struct ram){ .low = calloc(1, LOW), .low_size = LOW };
+	f->ram = (struct ram){.low = calloc(1, LOW), .low_size = LOW};
 	for (size_t i = 0; i < device_uart.nunits; i++)
 		f->units[i] = &device_uart.units[i];
 	f->units[4] = &device_pci_root.units[0];
 	f->facts = (struct firmware_facts){
-		.ncpus = 4, .hpet_capabilities = 0x80868701, .units = f->units, .nunits = 5
-	};
+		.ncpus = 4, .hpet_capabilities = 0x80868701, .units = f->units, .nunits = 5};
 	*state = f;
 	return 0;
 }
@@ -105,7 +104,7 @@ static void rsdp_is_where_guests_look(void **state)
 
 static void all_tables_check(void **state)
 {
-	static const char *const names[] = { "FACP", "APIC", "HPET", "MCFG" };
+	static const char *const names[] = {"FACP", "APIC", "HPET", "MCFG"};
 	struct fixture *f = *state;
 	uint64_t rsdp = write_acpi(f);
 
@@ -145,7 +144,7 @@ static void madt_lists_the_processors(void **state)
 {
 	struct fixture *f = *state;
 	const uint8_t *madt = find_table(f, write_acpi(f), "APIC");
-	unsigned counts[5] = { 0 };
+	unsigned counts[5] = {0};
 
 	assert_int_equal(get(madt + 36, 4), PC_LAPIC_BASE);
 	for (uint64_t at = 44; at < get(madt + 4, 4); at += madt[at + 1]) {
@@ -186,9 +185,9 @@ static void the_largest_machine_fits(void **state)
 /* What iasl makes of the DSDT; skipped where there is no iasl. */
 static void iasl_reads_the_dsdt(void **state)
 {
-	static const char *const wanted[] = { "Device (PCI0)", "Device (COM1)", "Device (COM4)", "Device (HPET)",
-		"_S5", "Device (CP03)", "Name (_PRT", "EisaId (\"PNP0A03\")", "0x03F8",
-		"WordBusNumber", "DWordMemory", "Memory32Fixed" };
+	static const char *const wanted[] = {"Device (PCI0)", "Device (COM1)", "Device (COM4)",
+		"Device (HPET)", "_S5", "Device (CP03)", "Name (_PRT", "EisaId (\"PNP0A03\")",
+		"0x03F8", "WordBusNumber", "DWordMemory", "Memory32Fixed"};
 	char dir[] = "/tmp/hyve-acpi-XXXXXX", command[200], path[64];
 	struct fixture *f = *state;
 	const uint8_t *fadt = find_table(f, write_acpi(f), "FACP");
@@ -204,8 +203,10 @@ static void iasl_reads_the_dsdt(void **state)
 	assert_int_equal(fwrite(dsdt, 1, get(dsdt + 4, 4), out), get(dsdt + 4, 4));
 	fclose(out);
 	/* Disassemble, then compile what came out: both must be content. */
-	snprintf(command, sizeof(command), "cd %s && iasl -d dsdt.aml >log 2>&1 && iasl dsdt.dsl >>log 2>&1 && "
-		"! grep -q 'Error  ' log", dir);
+	snprintf(command, sizeof(command),
+		"cd %s && iasl -d dsdt.aml >log 2>&1 && iasl dsdt.dsl >>log 2>&1 && "
+		"! grep -q 'Error  ' log",
+		dir);
 	assert_int_equal(system(command), 0);
 	snprintf(path, sizeof(path), "%s/dsdt.dsl", dir);
 	FILE *in = fopen(path, "r");
@@ -226,10 +227,10 @@ static void aml_lengths(void **state)
 
 	(void)state;
 	/* One, two and three bytes of length, on both sides of their limits. */
-	static const size_t contents[] = { 0, 56, 57, 58, 59, 4086, 4087, 4088, 4089, 4090, 70000 };
+	static const size_t contents[] = {0, 56, 57, 58, 59, 4086, 4087, 4088, 4089, 4090, 70000};
 
 	for (size_t i = 0; i < sizeof(contents) / sizeof(contents[0]); i++) {
-		struct aml aml = { .bytes = bytes, .size = sizeof(bytes) };
+		struct aml aml = {.bytes = bytes, .size = sizeof(bytes)};
 
 		aml_scope(&aml, "\\_SB");
 		for (size_t n = 0; n < contents[i]; n++)
@@ -237,7 +238,8 @@ static void aml_lengths(void **state)
 		aml_close(&aml);
 		assert_false(aml.overflow);
 		unsigned follow = bytes[1] >> 6;
-		size_t length = follow ? (bytes[1] & 0x0fu) | get(bytes + 2, follow) << 4 : bytes[1];
+		size_t length =
+			follow ? (bytes[1] & 0x0fu) | get(bytes + 2, follow) << 4 : bytes[1];
 
 		assert_int_equal(length, aml.len - 1);
 		assert_int_equal(follow, length < 0x40 ? 0 : length < 0x1000 ? 1 : 2);
@@ -251,7 +253,7 @@ static void aml_runs_out_of_room(void **state)
 	(void)state;
 	for (size_t size = 0; size < 200; size++) {
 		uint8_t *bytes = malloc(size ? size : 1);
-		struct aml aml = { .bytes = bytes, .size = size };
+		struct aml aml = {.bytes = bytes, .size = size};
 
 		aml_device(&aml, "PCI0");
 		aml_name(&aml, "_CRS");
@@ -268,10 +270,11 @@ static void aml_runs_out_of_room(void **state)
 
 static void aml_integers_and_ids(void **state)
 {
-	static const uint8_t expected[] = { 0x00, 0x01, 0x0a, 0x02, 0x0a, 0xff, 0x0b, 0x00, 0x01, 0x0c, 0x00, 0x00,
-		0x01, 0x00, 0x0e, 0, 0, 0, 0, 1, 0, 0, 0, 0x0c, 0x41, 0xd0, 0x0a, 0x03 };
+	static const uint8_t expected[] = {0x00, 0x01, 0x0a, 0x02, 0x0a, 0xff, 0x0b, 0x00, 0x01,
+		0x0c, 0x00, 0x00, 0x01, 0x00, 0x0e, 0, 0, 0, 0, 1, 0, 0, 0, 0x0c, 0x41, 0xd0, 0x0a,
+		0x03};
 	uint8_t bytes[64];
-	struct aml aml = { .bytes = bytes, .size = sizeof(bytes) };
+	struct aml aml = {.bytes = bytes, .size = sizeof(bytes)};
 
 	(void)state;
 	aml_integer(&aml, 0);
@@ -288,9 +291,9 @@ static void aml_integers_and_ids(void **state)
 
 static void mptable_checks(void **state)
 {
-	static const uint8_t sizes[] = { 20, 8, 8, 8, 8 };
+	static const uint8_t sizes[] = {20, 8, 8, 8, 8};
 	struct fixture *f = *state;
-	unsigned counts[5] = { 0 }, entries = 0;
+	unsigned counts[5] = {0}, entries = 0;
 
 	assert_int_equal(mptable_write(&f->ram, &f->facts), 0);
 	const uint8_t *p = ram_at(&f->ram, FW_MPTABLE_BASE, FW_MPTABLE_SIZE);
@@ -315,12 +318,12 @@ static void mptable_checks(void **state)
 
 static void e820_is_sorted_and_apart(void **state)
 {
-	static const uint64_t lows[] = { 2 << 20, LOW, 1ull << 30, PC_LOWMEM_LIMIT };
+	static const uint64_t lows[] = {2 << 20, LOW, 1ull << 30, PC_LOWMEM_LIMIT};
 
 	(void)state;
 	for (size_t i = 0; i < 4; i++) {
 		for (int high = 0; high < 2; high++) {
-			struct ram ram = { .low_size = lows[i], .high_size = high ? 5ull << 30 : 0 };
+			struct ram ram = {.low_size = lows[i], .high_size = high ? 5ull << 30 : 0};
 			struct e820_entry map[E820_MAX];
 			unsigned n = e820_fill(&ram, map);
 			uint64_t end = 0, usable = 0;
@@ -353,7 +356,7 @@ static void ram_at_keeps_to_ram(void **state)
 {
 	struct fixture *f = *state;
 	uint8_t high[16];
-	struct ram ram = { f->ram.low, LOW, high, sizeof(high) };
+	struct ram ram = {f->ram.low, LOW, high, sizeof(high)};
 
 	assert_ptr_equal(ram_at(&ram, 0, LOW), ram.low);
 	assert_null(ram_at(&ram, 0, LOW + 1));
@@ -370,10 +373,19 @@ static void ram_at_keeps_to_ram(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(rsdp_is_where_guests_look), T(all_tables_check), T(fadt_names_our_ports),
-		T(madt_lists_the_processors), T(no_room_is_an_error), T(the_largest_machine_fits),
-		T(iasl_reads_the_dsdt), T(aml_lengths), T(aml_runs_out_of_room), T(aml_integers_and_ids),
-		T(mptable_checks), T(e820_is_sorted_and_apart), T(bda_names_the_serial_ports),
+		T(rsdp_is_where_guests_look),
+		T(all_tables_check),
+		T(fadt_names_our_ports),
+		T(madt_lists_the_processors),
+		T(no_room_is_an_error),
+		T(the_largest_machine_fits),
+		T(iasl_reads_the_dsdt),
+		T(aml_lengths),
+		T(aml_runs_out_of_room),
+		T(aml_integers_and_ids),
+		T(mptable_checks),
+		T(e820_is_sorted_and_apart),
+		T(bda_names_the_serial_ports),
 		T(ram_at_keeps_to_ram),
 	};
 

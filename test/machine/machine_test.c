@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Copyright (c) 2026, the hyve authors */
 /*
- * Whole machines with guests of a few bytes: each way to end, each kind of exit, several at once, and
- * nothing left behind.
+ * Whole machines with guests of a few bytes: each way to end, each kind of exit, several at once,
+ * and nothing left behind.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -175,12 +175,14 @@ static void string_input_of_nothing_is_ones(void **state)
 	assert_ends(*state, VM_SUSPEND_POWEROFF);
 }
 
-/* IVT 13 := 7c30h; mov ecx, 12345678h; rdmsr; or edx, eax; jnz reset; power off. At 7c30h: reset. */
+/*
+ * IVT 13 := 7c30h; mov ecx, 12345678h; rdmsr; or edx, eax; jnz reset; power off. At 7c30h: reset.
+ */
 static void rdmsr_sector(struct fixture *f)
 {
 	static const char code[] = "\xc7\x06\x34\x00\x30\x7c\xc7\x06\x36\x00\x00\x00"
 				   "\x66\xb9\x78\x56\x34\x12\x0f\x32\x66\x09\xc2\x75\x17" POWEROFF;
-	char whole[0x36] = { 0 };
+	char whole[0x36] = {0};
 
 	memcpy(whole, code, sizeof(code));
 	memcpy(whole + 0x30, RESET, 6);
@@ -202,7 +204,8 @@ static void unknown_msr_is_zero_when_told_so(void **state)
 
 static void unclaimed_ports_are_ignored(void **state)
 {
-	SECTOR(*state, "\xe6\x10\xe4\x10\x3c\xff\x74\x06" RESET POWEROFF); /* out; in; cmp al, 0ffh */
+	SECTOR(*state,
+		"\xe6\x10\xe4\x10\x3c\xff\x74\x06" RESET POWEROFF); /* out; in; cmp al, 0ffh */
 	assert_ends(*state, VM_SUSPEND_POWEROFF);
 }
 
@@ -227,7 +230,8 @@ static void rom_starts_at_its_end(void **state)
 	memcpy(f->bytes + 0xfff0, "\xea\x00\x00\x00\xf0", 5); /* jmp f000:0000 */
 	write_image(f, sizeof(f->bytes));
 	assert_ends(f, VM_SUSPEND_POWEROFF);
-	memcpy(f->bytes + 0xfff0, "\xe9\x0d\x00", 3); /* jmp near, still at the top of 4 GiB: wraps to 0 */
+	memcpy(f->bytes + 0xfff0, "\xe9\x0d\x00",
+		3); /* jmp near, still at the top of 4 GiB: wraps to 0 */
 	write_image(f, sizeof(f->bytes));
 	assert_ends(f, VM_SUSPEND_POWEROFF);
 }
@@ -248,12 +252,13 @@ static void *stop_later(void *arg)
 
 static void a_guest_that_never_exits_can_be_stopped(void **state)
 {
-	static const char *const loops[] = { "\xeb\xfe", "\xfb\xf4\xeb\xfc" }; /* jmp $; sti, hlt, again */
+	static const char *const loops[] = {
+		"\xeb\xfe", "\xfb\xf4\xeb\xfc"}; /* jmp $; sti, hlt, again */
 	struct fixture *f = *state;
 
 	for (int i = 0; i < 2; i++) {
 		enum vm_suspend_how how;
-		struct stopper s = { .delay_us = 30000 };
+		struct stopper s = {.delay_us = 30000};
 		pthread_t thread;
 
 		boot_sector(f, loops[i], strlen(loops[i]), "");
@@ -286,18 +291,18 @@ static void an_ap_starts(void **state)
 {
 	/*
 	 * The local APIC lies above what real mode reaches: so in "unreal" mode.
-	 *	cli; lgdt [7c80h]; mov eax, cr0; or al, 1; mov cr0, eax; mov bx, 8; mov ds, bx; dec al (and
-	 *	al, 0feh); mov cr0, eax
-	 *	mov dword [0fee00310h], 01000000h; mov dword [0fee00300h], 4500h
-	 *	mov dword [0fee00300h], 4608h; hlt
+	 *	cli; lgdt [7c80h]; mov eax, cr0; or al, 1; mov cr0, eax; mov bx, 8; mov ds, bx; dec
+	 *al (and al, 0feh); mov cr0, eax mov dword [0fee00310h], 01000000h; mov dword [0fee00300h],
+	 *4500h mov dword [0fee00300h], 4608h; hlt
 	 */
-	static const char code[] = "\xfa\x0f\x01\x16\x80\x7c\x0f\x20\xc0\x0c\x01\x0f\x22\xc0\xbb\x08\x00\x8e\xdb"
-				   "\x24\xfe\x0f\x22\xc0"
-				   "\x67\x66\xc7\x05\x10\x03\xe0\xfe\x00\x00\x00\x01"
-				   "\x67\x66\xc7\x05\x00\x03\xe0\xfe\x00\x45\x00\x00"
-				   "\x67\x66\xc7\x05\x00\x03\xe0\xfe\x08\x46\x00\x00\xf4\xeb\xfd";
-	static const uint8_t gdt[] = { 15, 0, 0x88, 0x7c, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0, 0,
-		0, 0x93, 0xcf, 0 };
+	static const char code[] =
+		"\xfa\x0f\x01\x16\x80\x7c\x0f\x20\xc0\x0c\x01\x0f\x22\xc0\xbb\x08\x00\x8e\xdb"
+		"\x24\xfe\x0f\x22\xc0"
+		"\x67\x66\xc7\x05\x10\x03\xe0\xfe\x00\x00\x00\x01"
+		"\x67\x66\xc7\x05\x00\x03\xe0\xfe\x00\x45\x00\x00"
+		"\x67\x66\xc7\x05\x00\x03\xe0\xfe\x08\x46\x00\x00\xf4\xeb\xfd";
+	static const uint8_t gdt[] = {15, 0, 0x88, 0x7c, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff,
+		0xff, 0, 0, 0, 0x93, 0xcf, 0};
 	struct fixture *f = *state;
 
 	set(f, "cpus", "2");
@@ -328,7 +333,8 @@ static void several_at_once(void **state)
 	(void)state;
 	for (int i = 0; i < MACHINES; i++) {
 		setup(&states[i]);
-		boot_sector(states[i], "\xbe\x80\x7c\xb9\x05\x00\xba\xf8\x03\xf3\x6e" POWEROFF, 20, "hello");
+		boot_sector(states[i], "\xbe\x80\x7c\xb9\x05\x00\xba\xf8\x03\xf3\x6e" POWEROFF, 20,
+			"hello");
 	}
 	for (int i = 0; i < MACHINES; i++)
 		pthread_create(&threads[i], NULL, run_one, states[i]);
@@ -362,12 +368,22 @@ static void assert_threads(unsigned expected)
 static void failure_leaves_nothing(void **state)
 {
 	static const char *const wrong[][2] = {
-		{ "image.path", "/nonexistent" }, { "lpc.com1.path", "nowhere" }, { "lpc.com2.path", "/dev/null" },
-		{ "cpus", "0" }, { "cpus", "17" }, { "memory.size", "0" },
-		{ "memory.size", "1000T" }, { "backend", "magic" }, { "name", "" }, { "log.uart", "loud" },
-		{ "name", "0123456789012345678901234567890123456789" }, { "pci.0.0.0.pcireg.vendor", "x" },
-		{ "kernel.path", "/nonexistent" }, { "kernel.cmdline", "x" }, { "threads", "3" },
-		{ "acpi_tables", "maybe" },
+		{"image.path", "/nonexistent"},
+		{"lpc.com1.path", "nowhere"},
+		{"lpc.com2.path", "/dev/null"},
+		{"cpus", "0"},
+		{"cpus", "17"},
+		{"memory.size", "0"},
+		{"memory.size", "1000T"},
+		{"backend", "magic"},
+		{"name", ""},
+		{"log.uart", "loud"},
+		{"name", "0123456789012345678901234567890123456789"},
+		{"pci.0.0.0.pcireg.vendor", "x"},
+		{"kernel.path", "/nonexistent"},
+		{"kernel.cmdline", "x"},
+		{"threads", "3"},
+		{"acpi_tables", "maybe"},
 	};
 	struct fixture *f = *state;
 	struct machine *m;
@@ -377,7 +393,9 @@ static void failure_leaves_nothing(void **state)
 	unsigned fds = entries("/proc/self/fd"), threads = entries("/proc/self/task");
 
 	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
-		char *old = config_get(f->config, wrong[i][0]) ? strdup(config_get(f->config, wrong[i][0])) : NULL;
+		char *old = config_get(f->config, wrong[i][0])
+				    ? strdup(config_get(f->config, wrong[i][0]))
+				    : NULL;
 
 		set(f, wrong[i][0], wrong[i][1]);
 		f->error.text[0] = '\0';
@@ -421,12 +439,24 @@ static void backends_are_listed(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(acpi_powers_off), T(keyboard_controller_resets), T(cf9_resets), T(halt_with_interrupts_off),
-		T(triple_fault), T(string_output_reaches_the_file), T(string_input_of_nothing_is_ones),
-		T(unknown_msr_is_gp), T(unknown_msr_is_zero_when_told_so), T(unclaimed_ports_are_ignored),
-		T(strict_io_stops), T(rom_starts_at_its_end), T(a_guest_that_never_exits_can_be_stopped),
-		T(stop_before_run), T(an_ap_starts), cmocka_unit_test(several_at_once),
-		T(failure_leaves_nothing), T(backends_are_listed),
+		T(acpi_powers_off),
+		T(keyboard_controller_resets),
+		T(cf9_resets),
+		T(halt_with_interrupts_off),
+		T(triple_fault),
+		T(string_output_reaches_the_file),
+		T(string_input_of_nothing_is_ones),
+		T(unknown_msr_is_gp),
+		T(unknown_msr_is_zero_when_told_so),
+		T(unclaimed_ports_are_ignored),
+		T(strict_io_stops),
+		T(rom_starts_at_its_end),
+		T(a_guest_that_never_exits_can_be_stopped),
+		T(stop_before_run),
+		T(an_ap_starts),
+		cmocka_unit_test(several_at_once),
+		T(failure_leaves_nothing),
+		T(backends_are_listed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Copyright (c) 2026, the hyve authors */
-/* Each compressor that a kernel may be packed with: whole, cut short, damaged, and lying about its size. */
+/* Each compressor that a kernel may be packed with: whole, cut short, damaged, and lying about its
+ * size. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -24,7 +25,10 @@ static uint8_t *packed;
 
 static size_t pack_gzip(const uint8_t *in, size_t size)
 {
-	z_stream z = { .next_in = (uint8_t *)in, .avail_in = (uInt)size, .next_out = packed, .avail_out = ROOM };
+	z_stream z = {.next_in = (uint8_t *)in,
+		.avail_in = (uInt)size,
+		.next_out = packed,
+		.avail_out = ROOM};
 
 	assert_int_equal(deflateInit2(&z, 6, Z_DEFLATED, 31, 8, Z_DEFAULT_STRATEGY), Z_OK);
 	assert_int_equal(deflate(&z, Z_FINISH), Z_STREAM_END);
@@ -47,11 +51,11 @@ static size_t pack_xz(const uint8_t *in, size_t size)
 
 	assert_false(lzma_lzma_preset(&options, 3));
 	lzma_filter filters[] = {
-		{ LZMA_FILTER_X86, NULL }, { LZMA_FILTER_LZMA2, &options }, { LZMA_VLI_UNKNOWN, NULL }
-	};
+		{LZMA_FILTER_X86, NULL}, {LZMA_FILTER_LZMA2, &options}, {LZMA_VLI_UNKNOWN, NULL}};
 
-	assert_int_equal(
-		lzma_stream_buffer_encode(filters, LZMA_CHECK_CRC32, NULL, in, size, packed, &at, ROOM), 0);
+	assert_int_equal(lzma_stream_buffer_encode(
+				 filters, LZMA_CHECK_CRC32, NULL, in, size, packed, &at, ROOM),
+		0);
 	return with_size(at, size);
 }
 
@@ -82,8 +86,8 @@ static size_t pack_lz4(const uint8_t *in, size_t size)
 	memcpy(packed, "\x02\x21\x4c\x18", 4);
 	for (size_t done = 0; done < size; done += BLOCK) {
 		size_t n = size - done < BLOCK ? size - done : BLOCK;
-		int got = LZ4_compress_default(
-			(const char *)in + done, (char *)packed + at + 4, (int)n, (int)(ROOM - at - 4));
+		int got = LZ4_compress_default((const char *)in + done, (char *)packed + at + 4,
+			(int)n, (int)(ROOM - at - 4));
 
 		assert_true(got > 0);
 		with_size(at, (size_t)got);
@@ -104,7 +108,11 @@ static const struct {
 	const char *name;
 	size_t (*pack)(const uint8_t *in, size_t size);
 } packers[] = {
-	{ "gzip", pack_gzip }, { "xz", pack_xz }, { "lzma", pack_lzma }, { "lz4", pack_lz4 }, { "zstd", pack_zstd },
+	{"gzip", pack_gzip},
+	{"xz", pack_xz},
+	{"lzma", pack_lzma},
+	{"lz4", pack_lz4},
+	{"zstd", pack_zstd},
 };
 
 enum { PACKERS = sizeof(packers) / sizeof(packers[0]) };
@@ -123,7 +131,9 @@ static uint8_t *sample(size_t size)
 	uint8_t *bytes = malloc(size);
 
 	for (size_t i = 0; i < size; i++)
-		bytes[i] = i % 1000 < 300 ? (uint8_t)random32() : i % 7 == 0 ? 0xe8 : (uint8_t)(i / 512);
+		bytes[i] = i % 1000 < 300 ? (uint8_t)random32()
+			   : i % 7 == 0	  ? 0xe8
+					  : (uint8_t)(i / 512);
 	return bytes;
 }
 
@@ -178,7 +188,7 @@ static void cut_short(void **state)
 
 static void wrong_size(void **state)
 {
-	static const int off[] = { -1, 1, 1000, -19999 };
+	static const int off[] = {-1, 1, 1000, -19999};
 	uint8_t *bytes = sample(20000), *out;
 	size_t out_size;
 
@@ -253,8 +263,11 @@ static int teardown(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(all_come_back), cmocka_unit_test(cut_short), cmocka_unit_test(wrong_size),
-		cmocka_unit_test(damaged), cmocka_unit_test(unknown),
+		cmocka_unit_test(all_come_back),
+		cmocka_unit_test(cut_short),
+		cmocka_unit_test(wrong_size),
+		cmocka_unit_test(damaged),
+		cmocka_unit_test(unknown),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);
