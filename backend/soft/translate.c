@@ -364,17 +364,16 @@ struct soft_block *soft_translate(
 	*b = (struct soft_block){ .rip = rip, .gpa = g->gpa, .mode = mode };
 	b->host_mem = b->host = c->used;
 	g->host = c->rx + b->host;
-	if (g->n == 0) {
-		gen_fetch(g);
-		return finish(g, b);
-	}
 	liveness(g);
 	if (g->live[0]) {
 		gen_unpark_flags(g);
 		g->host = emit_here(&g->e);
 		b->host = (uint32_t)(g->host - c->rx);
 	}
-	gen_body(g);
+	if (g->n == 0)
+		gen_fetch(g);
+	else
+		gen_body(g);
 	if (g->failed)
 		return NULL;
 	gen_stubs(g, b);
