@@ -467,6 +467,12 @@ static unsigned site_of(struct soft_vcpu *v, uint64_t site, const uint8_t *ret, 
 	return i;
 }
 
+/* No code stands behind a branch, even one to the next instruction; POPF may have changed the mode. */
+static bool goes_on(const struct x86_insn *insn)
+{
+	return insn->row->class != X86_BRANCH && insn->row->mnem != X86_I_popf;
+}
+
 /* The whole instruction in C: page crossing, MMIO, stores next to code. */
 static const void *execute_site(struct soft_vcpu *v, uint64_t site, const uint8_t *ret)
 {
@@ -475,12 +481,14 @@ static const void *execute_site(struct soft_vcpu *v, uint64_t site, const uint8_
 	struct x86_insn insn;
 	enum x86_result res = x86_fetch(&v->cpu, &insn);
 	uint64_t next = b->rip + b->sites[i + 1].guest;
+	const void *resume = NULL;
 
 	v->stat_executed++;
 	if (res == X86_DONE)
 		res = x86_execute(&v->cpu, &insn);
-	return soft_finish(v, res,
-		v->cpu.rip == next ? v->cache.rx + b->host + b->sites[i + 1].host : NULL);
+	if (res == X86_DONE && v->cpu.rip == next && goes_on(&insn))
+		resume = v->cache.rx + b->host + b->sites[i + 1].host;
+	return soft_finish(v, res, resume);
 }
 
 /* A fault is for C to raise: a misaligned operand or an x87 exception that waits comes before #PF. */
