@@ -195,12 +195,29 @@ static void load_target(struct gen *g, const struct x86_insn *in, unsigned size)
 		emit_mov(&g->e, 8, HOST_S0, host);
 }
 
+/* r12 is no canonical address: CALL faults before it pushes, which is for C. Flags are parked. */
+static void check_canonical(struct gen *g, const struct x86_insn *in)
+{
+	struct gen_stub *s = gen_stub(g, STUB_OP);
+	struct emit *e = &g->e;
+
+	emit_mov(e, 8, HOST_S1, HOST_S0);
+	emit_shift_imm(e, 8, 4, HOST_S1, 16);
+	emit_shift_imm(e, 8, 7, HOST_S1, 16);
+	emit_rr(e, 8, 0x3b, HOST_S1, HOST_S0);
+	s->op = gen_new_op(g, soft_op_execute, in);
+	s->flags_parked = true;
+	s->jump = emit_jcc(e, 5, emit_here(e));
+}
+
 static void gen_indirect(struct gen *g, const struct x86_insn *in, unsigned size)
 {
 	bool call = in->row->mnem == X86_I_call;
 
 	gen_park_flags(g);
 	load_target(g, in, size);
+	if (call && g->is64)
+		check_canonical(g, in);
 	if (call) {
 		emit_store(&g->e, 8, HOST_STATE, STATE(borrow), HOST_S0);
 		push_return(g, size);
