@@ -130,6 +130,7 @@ test:
 		$(call programs,,$(TEST_SRC),$(BUILD)) $(call programs,asan/,$(SAN_TESTS),$(SAN_BUILD))
 sanitized: $(SAN_TESTS:%.c=$(BUILD)/%)
 
+check: export HYVE_DECODE_N ?= 200000
 check:
 	@tools/setup build test
 	@$(SUBMAKE) all $(QUICK_TESTS:%.c=$(BUILD)/%)
