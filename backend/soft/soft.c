@@ -194,6 +194,7 @@ static void *soft_vminit(struct vm *vm, struct pmap *pmap)
 	s->vm = vm;
 	s->tsc_hz = soft_tsc_measure();
 	s->pages = MAX_PAGES;
+	s->cache_size = CODE_CACHE_SIZE;
 	s->page_code = zeroed(s->pages * sizeof(*s->page_code));
 	s->page_writers = zeroed(s->pages * sizeof(*s->page_writers));
 	if (!s->page_code || !s->page_writers)
@@ -220,7 +221,7 @@ static int vcpu_prepare(struct soft_vcpu *v)
 		v->gen = soft_gen_create();
 	if (!v->cpu.exec || !v->gen)
 		return ENOMEM;
-	return v->cache.rw ? 0 : soft_cache_create(v, CODE_CACHE_SIZE);
+	return v->cache.rw ? 0 : soft_cache_create(v, v->soft->cache_size);
 }
 
 /* Once for each thread that runs this vcpu. */

@@ -241,6 +241,8 @@ struct soft_vcpu {
 
 struct soft_vm {
 	struct vm *vm;
+	uint32_t cache_size; /* bytes of code for each vcpu; tests make it small before the first run */
+	bool all_flags;	     /* tests: status flags are exact at every instruction, none is dead */
 	uint64_t tsc_hz;
 	struct soft_vcpu *vcpu[VM_MAXCPU];
 	_Atomic uint16_t *page_code;   /* by guest page number: vcpus with code of that page */

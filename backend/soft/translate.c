@@ -128,7 +128,7 @@ static void liveness(struct gen *g)
 	for (unsigned i = g->n; i-- > 0;) {
 		const struct x86_row *row = g->insn[i].row;
 
-		if (by_c(&g->insn[i]))
+		if (by_c(&g->insn[i]) || g->v->soft->all_flags)
 			live = X86_FL_STATUS; /* C and its exits see all of RFLAGS */
 		else
 			live = (live & ~row->fl_kill) | (row->fl_read & X86_FL_STATUS);

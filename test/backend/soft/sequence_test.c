@@ -1,0 +1,515 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Copyright (c) 2026, the hyve authors */
+/*
+ * Random sequences of instructions, run twice from the same state: translated, and one instruction at a
+ * time by x86_execute() under VM_CAP_MTRAP_EXIT.  Registers, the XSAVE image, memory and every fault on the
+ * way must be the same.  Then once more with what is translated and cached already.
+ *
+ * Not comparable:
+ * - status flags at a fault, unless the faulting instruction reads them: where the block overwrites them
+ *   before anybody reads them, translated code does not keep them.  Both go on with the same.  Nor is what
+ *   a block does with them that has just been rewritten to read them.  A third VM, for which the translator
+ *   keeps all, is held to these, too.
+ * - the x87 instruction and data pointers: they are the host's.
+ * - accessed and dirty bits in the warm run: a cached translation sets none.
+ * A sequence that differs once and never again is one of those in which the host preempted us between the last
+ * use of x87 and a look at its empty registers; it is counted.
+ *
+ * SEQUENCE_S: seconds (20), SEQUENCE_SEED: the first seed, SEQUENCE_ONE=1: only that one.
+ */
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "backend/backend.h"
+#include "test/backend/soft/sequence.h"
+#include "backend/soft/soft.h"
+#include "vmm/vm.h"
+
+#define MAX_EVENTS 12u
+#define MAX_STEPS  6000u
+#define HANG_S	   20u /* without a result: the translator loops */
+
+struct event {
+	uint8_t vector;
+	uint32_t error;
+	uint64_t rip, rflags, cr2;
+	uint16_t readable; /* status flags that are exact */
+};
+
+enum end { END_REACHED, END_EVENTS, END_EXIT, END_STEPS, END_UNFIT };
+
+struct outcome {
+	enum end end;
+	int exitcode;
+	unsigned events, steps;
+	struct event event[MAX_EVENTS];
+	struct x86_cpu cpu;
+	uint8_t ram[WORLD_USED];
+};
+
+struct side {
+	struct vm *vm;
+	uint8_t *ram;
+	bool steps; /* one instruction at a time */
+	bool exact; /* status flags are exact at faults */
+};
+
+struct bench {
+	struct side ref, soft, exact; /* exact: translated with all status flags alive */
+	struct x86_cpu constants;
+	struct world world;
+	struct sequence seq;
+	struct outcome want, got;
+	unsigned long compared, unfit, events, unstable, rewritten;
+	char why[256];
+};
+
+static struct x86_cpu *cpu_of(struct side *s)
+{
+	return s->vm->ops->cpu_get(s->vm->vmi, 0);
+}
+
+static void put_back(struct side *s)
+{
+	s->vm->ops->cpu_put(s->vm->vmi, 0);
+}
+
+static void open_side(struct side *s, bool steps, bool exact)
+{
+	s->vm = world_vm(&vmm_ops_soft, &s->ram);
+	assert_non_null(s->vm);
+	s->steps = steps;
+	s->exact = exact;
+	((struct soft_vm *)s->vm->vmi)->all_flags = exact;
+	assert_int_equal(vm_set_capability(s->vm, 0, VM_CAP_MTRAP_EXIT, steps), 0);
+}
+
+/* Registers as the world has them. */
+static void load_cpu(struct side *s, const struct x86_cpu *from)
+{
+	struct x86_cpu *cpu = cpu_of(s);
+	struct x86_exec *exec = cpu->exec;
+
+	*cpu = *from;
+	cpu->exec = exec;
+	put_back(s);
+}
+
+/* Memory, telling the backend of pages that change only, so that the second run finds its code again. */
+static void load_ram(struct side *s, const uint8_t *from)
+{
+	for (uint32_t gpa = 0; gpa < WORLD_USED; gpa += 4096)
+		if (memcmp(s->ram + gpa, from + gpa, 4096)) {
+			memcpy(s->ram + gpa, from + gpa, 4096);
+			vm_mem_written(s->vm, gpa, 4096);
+		}
+}
+
+static uint64_t end_of(const struct sequence *s)
+{
+	return WORLD_CODE + s->entry + s->len - 2;
+}
+
+static bool has_error(unsigned vector)
+{
+	return vector == X86_DF || (vector >= X86_TS && vector <= X86_PF) || vector == X86_AC;
+}
+
+/* What the instruction at rip reads of the flags; its length, 0 if there is none. */
+static unsigned look(struct x86_cpu *cpu, uint16_t *reads)
+{
+	struct x86_insn insn;
+
+	*reads = 0;
+	if (x86_fetch(cpu, &insn) != X86_DONE)
+		return 0;
+	*reads = insn.row->fl_read & X86_FL_STATUS;
+	return insn.len;
+}
+
+/*
+ * A handler has been reached: notes the event and goes on behind the instruction that faulted.  The flags
+ * come from the reference then.  False: enough of it.
+ */
+static bool take_event(struct side *s, struct outcome *o, const struct outcome *ref, const struct world *w)
+{
+	struct x86_cpu *cpu = cpu_of(s);
+	struct event *e = &o->event[o->events];
+	unsigned size = world_is_64(w->mode) ? 8 : 4, n = 5, len;
+	uint64_t frame[6] = { 0 };
+
+	*e = (struct event){ .vector = (uint8_t)((cpu->rip - WORLD_HANDLER) / 16), .cr2 = cpu->cr2 };
+	n += has_error(e->vector);
+	for (unsigned i = 0; i < n; i++)
+		if (x86_read(cpu, cpu->gpr[X86_RSP] + i * size, &frame[6 - n + i], size, X86_ACC_READ) !=
+			X86_DONE)
+			frame[0] = ~0ull;
+	e->error = (uint32_t)frame[0];
+	e->rip = frame[1];
+	e->rflags = frame[3];
+	for (unsigned i = 0; i < 6; i++)
+		cpu->seg[i] = w->cpu.seg[i];
+	cpu->cpl = w->cpu.cpl;
+	cpu->rip = frame[1];
+	cpu->gpr[X86_RSP] = frame[4];
+	len = look(cpu, &e->readable);
+	cpu->rip += len;
+	cpu->rflags = (frame[3] | 2) & ~(X86_RF_TF | X86_RF_RF);
+	if (ref && o->events < ref->events)
+		cpu->rflags = (cpu->rflags & ~(uint64_t)X86_FL_STATUS) |
+			      (ref->event[o->events].rflags & X86_FL_STATUS);
+	/* The stack of the handlers shows flags, too. */
+	memset(s->ram + 0x8000, 0, 4096);
+	put_back(s);
+	return ++o->events < MAX_EVENTS && len != 0 && e->vector != X86_DB;
+}
+
+/* Before each step of the reference. */
+static bool fit(struct side *s, const struct sequence *seq)
+{
+	struct x86_cpu *cpu = cpu_of(s);
+	struct x86_fault fault = cpu->fault;
+	struct x86_insn insn;
+	bool ok = true;
+
+	if (cpu->rip != end_of(seq) && cpu->rip >> 12 != WORLD_HANDLER >> 12 &&
+		x86_fetch(cpu, &insn) == X86_DONE)
+		ok = sequence_may_run(cpu, &insn);
+	cpu->fault = fault;
+	put_back(s);
+	return ok;
+}
+
+static bool in_handler(struct side *s)
+{
+	const struct x86_cpu *cpu = cpu_of(s);
+	bool in = cpu->cpl == 0 && cpu->rip >> 12 == WORLD_HANDLER >> 12;
+
+	put_back(s);
+	return in;
+}
+
+static void run(struct side *s, struct outcome *o, const struct outcome *ref, const struct bench *b)
+{
+	struct vm_run run = { .cpuid = 0, .rip = WORLD_CODE + b->seq.entry };
+
+	o->end = END_STEPS;
+	o->exitcode = 0;
+	o->events = o->steps = 0;
+	while (o->steps++ < MAX_STEPS) {
+		if (s->steps && !fit(s, &b->seq)) {
+			o->end = END_UNFIT;
+			break;
+		}
+		assert_int_equal(vm_run(s->vm, &run), 0);
+		o->exitcode = (int)run.vm_exit.exitcode;
+		run.rip = run.vm_exit.rip;
+		if (run.vm_exit.exitcode == VM_EXITCODE_MTRAP)
+			continue;
+		if (run.vm_exit.exitcode == VM_EXITCODE_INOUT && run.vm_exit.rip == end_of(&b->seq)) {
+			o->end = END_REACHED;
+			break;
+		}
+		if (run.vm_exit.exitcode != VM_EXITCODE_INOUT || !in_handler(s)) {
+			o->end = END_EXIT;
+			break;
+		}
+		if (!take_event(s, o, ref, &b->world)) {
+			o->end = END_EVENTS;
+			break;
+		}
+		run.rip = cpu_of(s)->rip;
+		put_back(s);
+		if (b->world.cpu.cpl && run.rip == end_of(&b->seq) + 2) {
+			o->end = END_REACHED; /* #GP of the OUT at the end */
+			break;
+		}
+	}
+	o->cpu = *cpu_of(s);
+	put_back(s);
+	memcpy(o->ram, s->ram, WORLD_USED);
+}
+
+/* ---- comparison ---- */
+
+static bool differ(struct bench *b, const char *what, unsigned n, uint64_t want, uint64_t got)
+{
+	if (want == got)
+		return false;
+	snprintf(b->why, sizeof(b->why), "%s %u: 0x%llx, translated 0x%llx", what, n,
+		(unsigned long long)want, (unsigned long long)got);
+	return true;
+}
+
+static bool events_differ(struct bench *b, bool exact)
+{
+	for (unsigned i = 0; i < b->want.events && i < b->got.events; i++) {
+		const struct event *w = &b->want.event[i], *g = &b->got.event[i];
+		uint64_t mask = exact ? ~0ull : ~(uint64_t)X86_FL_STATUS | w->readable;
+
+		if (differ(b, "vector of event", i, w->vector, g->vector) ||
+			differ(b, "rip of event", i, w->rip, g->rip) ||
+			differ(b, "error code of event", i, w->error, g->error) ||
+			differ(b, "CR2 at event", i, w->cr2, g->cr2) ||
+			differ(b, "RFLAGS at event", i, w->rflags & mask, g->rflags & mask))
+			return true;
+	}
+	return differ(b, "events", 0, b->want.events, b->got.events);
+}
+
+/*
+ * A component that XSTATE_BV leaves out is in its initial state; pointers of x87 go.  So do x87 registers
+ * that are all empty: AMD's CPUs take the component for unused then, and any context switch loses them.
+ */
+static void normalize(uint8_t fpu[X86_XSAVE_SIZE])
+{
+	if (!(fpu[512] & 1)) {
+		memset(fpu, 0, 24);
+		fpu[0] = 0x7f;
+		fpu[1] = 3;
+		memset(fpu + 32, 0, 128);
+	}
+	if (!fpu[4])
+		memset(fpu + 32, 0, 128);
+	if (!(fpu[512] & 2))
+		memset(fpu + 160, 0, 256);
+	if (!(fpu[512] & 4))
+		memset(fpu + 576, 0, 256);
+	memset(fpu + 6, 0, 18);
+	memset(fpu + 28, 0, 4);
+	memset(fpu + 416, 0, 96);
+	fpu[512] = 7;
+}
+
+static bool fpu_differs(struct bench *b)
+{
+	normalize(b->want.cpu.fpu);
+	normalize(b->got.cpu.fpu);
+	for (unsigned i = 0; i < X86_XSAVE_SIZE; i += 8) {
+		uint64_t w, g;
+
+		memcpy(&w, b->want.cpu.fpu + i, 8);
+		memcpy(&g, b->got.cpu.fpu + i, 8);
+		if (differ(b, "XSAVE image", i, w, g))
+			return true;
+	}
+	return false;
+}
+
+static bool ram_differs(struct bench *b, bool warm)
+{
+	unsigned i = warm ? WORLD_TABLES : 0;
+
+	if (memcmp(b->want.ram + i, b->got.ram + i, WORLD_USED - i) == 0)
+		return false;
+	while (b->want.ram[i] == b->got.ram[i])
+		i++;
+	return differ(b, "memory at", i, b->want.ram[i], b->got.ram[i]);
+}
+
+static bool outcomes_differ(struct bench *b, bool exact, bool warm)
+{
+	const struct x86_cpu *w = &b->want.cpu, *g = &b->got.cpu;
+	uint64_t flags = b->want.end == END_REACHED ? ~0ull : ~(uint64_t)X86_FL_STATUS;
+
+	if (events_differ(b, exact) || differ(b, "end", 0, b->want.end, b->got.end) ||
+		(w->rip != end_of(&b->seq) && differ(b, "exit code", 0, (unsigned)b->want.exitcode,
+						      (unsigned)b->got.exitcode)) ||
+		differ(b, "RIP", 0, w->rip, g->rip))
+		return true;
+	for (unsigned i = 0; i < 16; i++)
+		if (differ(b, "register", i, w->gpr[i], g->gpr[i]))
+			return true;
+	for (unsigned i = 0; i < 6; i++)
+		if (differ(b, "segment base", i, w->seg[i].base, g->seg[i].base) ||
+			differ(b, "selector", i, w->seg[i].sel, g->seg[i].sel))
+			return true;
+	return differ(b, "RFLAGS", 0, w->rflags & flags, g->rflags & flags) || ram_differs(b, warm) ||
+	       fpu_differs(b);
+}
+
+/* ---- one sequence ---- */
+
+/* Everything as the world has it, nothing cached. */
+static void load(struct side *s, const struct bench *b)
+{
+	load_ram(s, b->world.ram);
+	load_cpu(s, &b->world.cpu);
+	assert_int_equal(vm_set_register(s->vm, 0, VM_REG_GUEST_CR3, b->world.cpu.cr3), 0);
+}
+
+static bool side_differs(struct bench *b, struct side *s)
+{
+	alarm(HANG_S);
+	load(s, b);
+	run(s, &b->got, &b->want, b);
+	if (outcomes_differ(b, s->exact, false))
+		return true;
+	load_ram(s, b->world.ram);
+	load_cpu(s, &b->world.cpu);
+	run(s, &b->got, &b->want, b);
+	alarm(0);
+	return outcomes_differ(b, s->exact, true);
+}
+
+static bool sequence_differs(struct bench *b, bool also_exact)
+{
+	memcpy(b->world.ram + WORLD_CODE_PA + b->seq.entry, b->seq.code, b->seq.len);
+	b->world.cpu.rip = WORLD_CODE + b->seq.entry;
+	load(&b->ref, b);
+	run(&b->ref, &b->want, NULL, b);
+	if (b->want.end == END_UNFIT || b->want.end == END_STEPS)
+		return false;
+	if (memcmp(b->want.ram + WORLD_CODE_PA, b->world.ram + WORLD_CODE_PA, 0x2000)) {
+		b->rewritten++;
+		return side_differs(b, &b->exact);
+	}
+	return side_differs(b, &b->soft) || (also_exact && side_differs(b, &b->exact));
+}
+
+static void show_events(const char *who, const struct outcome *o)
+{
+	for (unsigned i = 0; i < o->events; i++)
+		printf("  %s: vector %u error 0x%x at 0x%llx, RFLAGS 0x%llx\n", who, o->event[i].vector,
+			o->event[i].error, (unsigned long long)o->event[i].rip,
+			(unsigned long long)o->event[i].rflags);
+}
+
+static void show(struct bench *b)
+{
+	unsigned size = world_is_64(b->seq.mode) ? 64 : 32;
+
+	for (unsigned at = 0; at < b->seq.len;) {
+		struct x86_insn insn;
+		enum x86_decode_result res =
+			x86_decode(&insn, b->seq.code + at, b->seq.len - at, size);
+		unsigned n = res == X86_DECODE_OK ? insn.len : 1;
+
+		if (n > 1 || b->seq.code[at] != 0x90) {
+			printf("  %x:", WORLD_CODE + b->seq.entry + at);
+			for (unsigned i = 0; i < n; i++)
+				printf(" %02x", b->seq.code[at + i]);
+			printf("  %s %s\n", res == X86_DECODE_OK ? insn.row->name : "?",
+				res == X86_DECODE_OK ? insn.row->syntax : "");
+		}
+		at += n;
+	}
+	show_events("stepped", &b->want);
+	show_events("translated", &b->got);
+}
+
+/* Pieces that do not matter become NOPs. */
+static void shrink(struct bench *b)
+{
+	struct sequence *s = &b->seq;
+
+	for (unsigned i = s->pieces; i-- > 0;) {
+		struct sequence was = *s;
+
+		memset(s->code + s->piece[i], 0x90, s->piece[i + 1] - s->piece[i]);
+		if (!sequence_differs(b, true))
+			*s = was;
+	}
+	sequence_differs(b, true);
+}
+
+static void make(struct bench *b, uint64_t seed)
+{
+	struct rng rng = { seed };
+	enum world_mode mode = rng_below(&rng, WORLD_MODES);
+
+	world_make(&b->world, mode, &b->constants, &rng);
+	sequence_make(&b->seq, mode, &rng);
+}
+
+static volatile uint64_t now_running;
+
+static void hangs(int sig)
+{
+	char text[64] = "translated code does not end: seed 0x";
+	unsigned n = 37;
+
+	(void)sig;
+	for (int shift = 60; shift >= 0; shift -= 4)
+		text[n++] = "0123456789abcdef"[now_running >> shift & 15];
+	text[n++] = '\n';
+	if (write(2, text, n) < 0)
+		_exit(2);
+	_exit(1);
+}
+
+static bool try_seed(struct bench *b, uint64_t seed)
+{
+	static const char *const name[] = { "64-bit CPL 0", "64-bit CPL 3", "32-bit CPL 1", "32-bit CPL 3" };
+
+	now_running = seed;
+	make(b, seed);
+	if (!sequence_differs(b, seed % 4 == 0)) {
+		if (b->want.end == END_UNFIT || b->want.end == END_STEPS)
+			b->unfit++;
+		else
+			b->compared++;
+		b->events += b->want.events;
+		return true;
+	}
+	if (!sequence_differs(b, true)) {
+		b->unstable++;
+		return true;
+	}
+	shrink(b);
+	printf("seed 0x%llx, %s: %s\n", (unsigned long long)seed, name[b->seq.mode], b->why);
+	show(b);
+	return false;
+}
+
+static uint64_t number(const char *name, uint64_t otherwise)
+{
+	const char *text = getenv(name);
+
+	return text ? strtoull(text, NULL, 0) : otherwise;
+}
+
+static void test_sequences(void **state)
+{
+	struct bench *b = calloc(1, sizeof(*b));
+	uint64_t seed = number("SEQUENCE_SEED", 1), first = seed, keep_going = number("SEQUENCE_ALL", 0);
+	clock_t stop = clock() + (clock_t)number("SEQUENCE_S", 20) * CLOCKS_PER_SEC;
+	unsigned bad = 0;
+
+	(void)state;
+	assert_non_null(b);
+	signal(SIGALRM, hangs);
+	open_side(&b->ref, true, false);
+	open_side(&b->soft, false, false);
+	open_side(&b->exact, false, true);
+	b->constants = *cpu_of(&b->ref);
+	put_back(&b->ref);
+	do {
+		bad += !try_seed(b, seed++);
+	} while ((!bad || (keep_going && bad < keep_going)) && clock() < stop && !number("SEQUENCE_ONE", 0));
+	print_message("seeds 0x%llx..0x%llx: %lu sequences (%lu rewrote code), %lu faults, %lu unfit, "
+		      "%lu unstable, %u differ\n",
+		(unsigned long long)first, (unsigned long long)seed - 1, b->compared, b->rewritten,
+		b->events, b->unfit, b->unstable, bad);
+	assert_int_equal(bad, 0);
+	assert_true(b->compared > 0 || number("SEQUENCE_ONE", 0));
+	vm_destroy(b->ref.vm);
+	vm_destroy(b->soft.vm);
+	vm_destroy(b->exact.vm);
+	free(b);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = { cmocka_unit_test(test_sequences) };
+
+	return cmocka_run_group_tests_name("sequences", tests, NULL, NULL);
+}
