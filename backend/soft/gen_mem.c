@@ -3,30 +3,31 @@
 /* Memory operands: the address, and the inline look-up in the translated-address cache. */
 #include "backend/soft/gen.h"
 
-/* Status flags -> flags16; nothing else changes, the host's flags included. */
+/* Status flags -> flags16. Clobbers r13 and nothing else, the host's flags included. */
 void gen_park_flags(struct gen *g)
 {
 	struct emit *e = &g->e;
 
-	emit_store(e, 8, HOST_STATE, STATE(park), X86_RAX);
+	emit_mov(e, 8, HOST_S1, X86_RAX);
 	emit8(e, 0x9f); /* lahf */
 	emit8(e, 0x0f);
 	emit8(e, 0x90);
 	emit8(e, 0xc0); /* seto al */
 	emit_store(e, 4, HOST_STATE, STATE(flags16), X86_RAX);
-	emit_load(e, 8, X86_RAX, HOST_STATE, STATE(park));
+	emit_mov(e, 8, X86_RAX, HOST_S1);
 }
 
+/* And back. Clobbers r13. */
 void gen_unpark_flags(struct gen *g)
 {
 	struct emit *e = &g->e;
 
-	emit_store(e, 8, HOST_STATE, STATE(park), X86_RAX);
+	emit_mov(e, 8, HOST_S1, X86_RAX);
 	emit_load(e, 4, X86_RAX, HOST_STATE, STATE(flags16));
 	emit8(e, 0x04);
 	emit8(e, 0x7f); /* add al, 127 */
 	emit8(e, 0x9e); /* sahf */
-	emit_load(e, 8, X86_RAX, HOST_STATE, STATE(park));
+	emit_mov(e, 8, X86_RAX, HOST_S1);
 }
 
 bool gen_can_address(const struct gen *g, const struct x86_insn *in)
