@@ -60,6 +60,7 @@ struct side {
 	uint8_t *ram;
 	bool steps; /* one instruction at a time */
 	bool exact; /* status flags are exact at faults */
+	bool shut_down;
 };
 
 struct bench {
@@ -71,6 +72,8 @@ struct bench {
 	unsigned long compared, unfit, events, unstable, rewritten;
 	char why[256];
 };
+
+static volatile uint64_t now_running; /* the seed, for those who cannot be told */
 
 static struct x86_cpu *cpu_of(struct side *s)
 {
@@ -88,6 +91,7 @@ static void open_side(struct side *s, bool steps, bool exact)
 	assert_non_null(s->vm);
 	s->steps = steps;
 	s->exact = exact;
+	s->shut_down = false;
 	((struct soft_vm *)s->vm->vmi)->all_flags = exact;
 	assert_int_equal(vm_set_capability(s->vm, 0, VM_CAP_MTRAP_EXIT, steps), 0);
 }
@@ -162,6 +166,8 @@ static bool take_event(struct side *s, struct outcome *o, const struct outcome *
 	cpu->gpr[X86_RSP] = frame[4];
 	len = look(cpu, &e->readable);
 	cpu->rip += len;
+	if (!world_is_64(w->mode))
+		cpu->rip = (uint32_t)cpu->rip;
 	cpu->rflags = (frame[3] | 2) & ~(X86_RF_TF | X86_RF_RF);
 	if (ref && o->events < ref->events)
 		cpu->rflags = (cpu->rflags & ~(uint64_t)X86_FL_STATUS) |
@@ -200,6 +206,7 @@ static bool in_handler(struct side *s)
 static void run(struct side *s, struct outcome *o, const struct outcome *ref, const struct bench *b)
 {
 	struct vm_run run = { .cpuid = 0, .rip = WORLD_CODE + b->seq.entry };
+	int error;
 
 	o->end = END_STEPS;
 	o->exitcode = 0;
@@ -209,9 +216,13 @@ static void run(struct side *s, struct outcome *o, const struct outcome *ref, co
 			o->end = END_UNFIT;
 			break;
 		}
-		assert_int_equal(vm_run(s->vm, &run), 0);
+		error = vm_run(s->vm, &run);
+		if (error)
+			fail_msg("vm_run: %d at 0x%llx, seed 0x%llx", error,
+				(unsigned long long)cpu_of(s)->rip, (unsigned long long)now_running);
 		o->exitcode = (int)run.vm_exit.exitcode;
 		run.rip = run.vm_exit.rip;
+		s->shut_down |= run.vm_exit.exitcode == VM_EXITCODE_SUSPENDED;
 		if (run.vm_exit.exitcode == VM_EXITCODE_MTRAP)
 			continue;
 		if (run.vm_exit.exitcode == VM_EXITCODE_INOUT && run.vm_exit.rip == end_of(&b->seq)) {
@@ -338,9 +349,13 @@ static bool outcomes_differ(struct bench *b, bool exact, bool warm)
 
 /* ---- one sequence ---- */
 
-/* Everything as the world has it, nothing cached. */
+/* Everything as the world has it, nothing cached.  A triple fault needs a new VM. */
 static void load(struct side *s, const struct bench *b)
 {
+	if (s->shut_down) {
+		vm_destroy(s->vm);
+		open_side(s, s->steps, s->exact);
+	}
 	load_ram(s, b->world.ram);
 	load_cpu(s, &b->world.cpu);
 	assert_int_equal(vm_set_register(s->vm, 0, VM_REG_GUEST_CR3, b->world.cpu.cr3), 0);
@@ -353,6 +368,8 @@ static bool side_differs(struct bench *b, struct side *s)
 	run(s, &b->got, &b->want, b);
 	if (outcomes_differ(b, s->exact, false))
 		return true;
+	if (s->shut_down)
+		return false;
 	load_ram(s, b->world.ram);
 	load_cpu(s, &b->world.cpu);
 	run(s, &b->got, &b->want, b);
@@ -429,8 +446,6 @@ static void make(struct bench *b, uint64_t seed)
 	world_make(&b->world, mode, &b->constants, &rng);
 	sequence_make(&b->seq, mode, &rng);
 }
-
-static volatile uint64_t now_running;
 
 static void hangs(int sig)
 {
