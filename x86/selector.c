@@ -133,6 +133,16 @@ static enum x86_result read_gdt_system(struct x86_cpu *cpu, uint16_t sel, struct
 	return x86_desc_read(cpu, sel, X86_GP, 0, desc);
 }
 
+/* Its base, which has 64 bits in long mode and must be canonical. */
+static enum x86_result read_base(struct x86_cpu *cpu, uint16_t sel, struct x86_desc *desc)
+{
+	enum x86_result res = x86_desc_read_high(cpu, sel, X86_GP, 0, desc);
+
+	if (res == X86_DONE && !x86_canonical(x86_desc_base(desc)))
+		res = x86_raise_error(cpu, X86_GP, x86_sel_error(sel, 0));
+	return res;
+}
+
 enum x86_result x86_sys_lldt(struct x86_cpu *cpu, const struct x86_insn *insn)
 {
 	struct x86_desc desc;
@@ -152,7 +162,7 @@ enum x86_result x86_sys_lldt(struct x86_cpu *cpu, const struct x86_insn *insn)
 		return x86_raise_error(cpu, X86_GP, x86_sel_error((uint16_t)sel, 0));
 	if (!(x86_desc_access(&desc) & X86_SEG_P))
 		return x86_raise_error(cpu, X86_NP, x86_sel_error((uint16_t)sel, 0));
-	res = x86_desc_read_high(cpu, (uint16_t)sel, X86_GP, 0, &desc);
+	res = read_base(cpu, (uint16_t)sel, &desc);
 	if (res != X86_DONE)
 		return res;
 	cpu->ldtr = x86_desc_seg(&desc, (uint16_t)sel);
@@ -178,7 +188,7 @@ enum x86_result x86_sys_ltr(struct x86_cpu *cpu, const struct x86_insn *insn)
 		return x86_raise_error(cpu, X86_GP, x86_sel_error((uint16_t)sel, 0));
 	if (!(x86_desc_access(&desc) & X86_SEG_P))
 		return x86_raise_error(cpu, X86_NP, x86_sel_error((uint16_t)sel, 0));
-	res = x86_desc_read_high(cpu, (uint16_t)sel, X86_GP, 0, &desc);
+	res = read_base(cpu, (uint16_t)sel, &desc);
 	if (res == X86_DONE)
 		res = x86_desc_mark(cpu, &desc, X86_TYPE_TSS16_BUSY - X86_TYPE_TSS16, true);
 	if (res != X86_DONE)

@@ -250,6 +250,23 @@ static void test_lldt_ltr_errors(void **state)
 	}
 }
 
+static void test_noncanonical_base(void **state)
+{
+	static const uint8_t modrm[] = {0xd0, 0xd8};
+
+	(void)state;
+	for (unsigned i = 0; i < 2; i++) {
+		struct guest *g = system_guest(GUEST_LONG64, 0);
+
+		gdt_set(g, FREE, descriptor(0, 0xff, i ? A_TSS : A_LDT));
+		gdt_set(g, FREE + 8, 0x8000);
+		g->cpu.gpr[X86_RAX] = FREE;
+		guest_code(g, (const uint8_t[]){0x0f, 0x00, modrm[i]}, 3);
+		assert_fault(g, guest_step(g), X86_GP, FREE);
+		guest_destroy(g);
+	}
+}
+
 /* ---- LGDT, SGDT..., and UMIP ---- */
 
 static void test_tables(void **state)
@@ -321,6 +338,7 @@ int main(void)
 		cmocka_unit_test(test_arpl),
 		cmocka_unit_test(test_lldt_ltr),
 		cmocka_unit_test(test_lldt_ltr_errors),
+		cmocka_unit_test(test_noncanonical_base),
 		cmocka_unit_test(test_tables),
 		cmocka_unit_test(test_umip),
 	};
