@@ -143,22 +143,6 @@ bench:
 	@$(SUBMAKE) all $(BUILD)/initramfs.gz
 	@bench/run $(BUILD)
 
-# Every fuzz/x_fuzz.c is one libFuzzer target; what it finds lands in build-fuzz/corpus/x_fuzz.
-FUZZERS := $(patsubst %.c,$(BUILD)/%,$(wildcard fuzz/*_fuzz.c))
-$(BUILD)/%_fuzz: $(BUILD)/%_fuzz.o $(BUILD)/libvmm.a $(CMD_OBJ)
-	$(Q)$(CC) -o $@ $^ -fsanitize=fuzzer $(LDFLAGS_ALL) $(FUZZ_LIBS) $(CMD_LIBS)
-
-.PHONY: fuzz fuzzers
-fuzzers: $(FUZZERS)
-fuzz:
-	@tools/setup build test
-	@$(SUBMAKE) fuzzers CC=clang SAN=address,undefined BUILD=build-fuzz CFLAGS=-fsanitize=fuzzer-no-link
-	@for f in $(notdir $(FUZZERS)); do \
-		mkdir -p build-fuzz/corpus/$$f && \
-		build-fuzz/fuzz/$$f -max_total_time=$(FUZZ_S) -artifact_prefix=build-fuzz/$$f- \
-			build-fuzz/corpus/$$f || exit 1; \
-	done
-
 .PHONY: install
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/include/vmm $(DESTDIR)$(LIBDIR)/pkgconfig \

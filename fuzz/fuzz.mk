@@ -1,17 +1,46 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # Copyright (c) 2026, the hyve authors
-# Fuzzers need clang's libFuzzer: make fuzz-decode FUZZ_TIME=600.
-FUZZ_TIME ?= 60
-FUZZ_CC ?= clang
-FUZZ_CFLAGS := -std=gnu17 -O1 -g $(WARN) -D_GNU_SOURCE -I. -Iinclude -fsanitize=fuzzer,address,undefined \
-	-fno-sanitize-recover=all
+#
+# Every fuzz/x_fuzz.c is two programs: $(BUILD)/fuzz/x_fuzz with libFuzzer (clang), and the test
+# $(BUILD)/test/fuzz/x_test, which fuzz/smoke.c drives, so that a target cannot rot.
+# What `make fuzz` learns stays in build-fuzz/corpus/x, what it finds in build-fuzz/x-*.
+FUZZ_SRC := $(sort $(wildcard fuzz/*_fuzz.c))
+FUZZ_NAMES := $(FUZZ_SRC:fuzz/%_fuzz.c=%)
+FUZZERS := $(FUZZ_NAMES:%=$(BUILD)/fuzz/%_fuzz)
+FUZZ_SMOKE := $(FUZZ_NAMES:%=$(BUILD)/test/fuzz/%_test)
+TEST_SRC += $(FUZZ_NAMES:%=test/fuzz/%_test.c)
+TEST_BIN += $(FUZZ_SMOKE)
 
-FUZZ_DECODE_SRC := fuzz/decode.c test/x86/oracle.c x86/insn_table.c x86/decode.c x86/encode.c
-$(BUILD)/fuzz/decode: $(FUZZ_DECODE_SRC) $(wildcard x86/*.def x86/insn*.h test/x86/oracle.h)
-	$(Q)mkdir -p $(@D)
-	$(Q)$(FUZZ_CC) $(FUZZ_CFLAGS) -o $@ $(FUZZ_DECODE_SRC) -lZydis
+# What a target needs besides the library and the rooms of the command.
+fuzz_both = $(foreach t,$(1),$(BUILD)/fuzz/$(t)_fuzz $(BUILD)/test/fuzz/$(t)_test)
+$(call fuzz_both,config kernel): $(BUILD)/fuzz/file.o
+$(call fuzz_both,kernel unpack): $(BUILD)/fuzz/packers.o
+$(call fuzz_both,options): $(BUILD)/cmd/options.o
+$(call fuzz_both,execute): $(BUILD)/test/x86/step_guest.o
+$(call fuzz_both,decode): $(BUILD)/test/x86/oracle.o
+$(call fuzz_both,decode): FUZZ_LIBS := -lZydis
 
-.PHONY: fuzz-decode
-fuzz-decode: $(BUILD)/fuzz/decode
-	$(Q)mkdir -p $(BUILD)/fuzz/corpus/decode
-	$(Q)$< -max_total_time=$(FUZZ_TIME) -max_len=17 -artifact_prefix=$(BUILD)/fuzz/ $(BUILD)/fuzz/corpus/decode
+fuzz_link = $(Q)mkdir -p $(@D) && \
+	$(CC) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(1) $(LDFLAGS_ALL) $(FUZZ_LIBS) $(CMD_LIBS)
+$(FUZZERS): $(BUILD)/fuzz/%_fuzz: $(BUILD)/fuzz/%_fuzz.o $(BUILD)/libvmm.a $(CMD_OBJ)
+	$(call fuzz_link,-fsanitize=fuzzer)
+$(FUZZ_SMOKE): $(BUILD)/test/fuzz/%_test: $(BUILD)/fuzz/%_fuzz.o $(BUILD)/fuzz/smoke.o \
+		$(BUILD)/libvmm.a $(CMD_OBJ)
+	$(call fuzz_link)
+
+FUZZ_MAKE = $(SUBMAKE) CC=clang SAN=address,undefined BUILD=build-fuzz CFLAGS=-fsanitize=fuzzer-no-link
+.PHONY: fuzz fuzzers
+fuzzers: $(FUZZERS) $(FUZZ_SMOKE)
+fuzz:
+	@tools/setup build test
+	@$(FUZZ_MAKE) fuzzers
+	@for t in $(FUZZ_NAMES); do \
+		echo "== $$t" && mkdir -p build-fuzz/corpus/$$t build-fuzz/seeds/$$t && \
+		build-fuzz/test/fuzz/$${t}_test --seeds build-fuzz/seeds/$$t && \
+		build-fuzz/fuzz/$${t}_fuzz -max_total_time=$(FUZZ_S) -max_len=4096 -timeout=20 \
+			-print_final_stats=0 -verbosity=0 -artifact_prefix=build-fuzz/$$t- \
+			build-fuzz/corpus/$$t build-fuzz/seeds/$$t || exit 1; \
+	done
+
+-include $(patsubst %,%.d,$(FUZZ_SRC:%.c=$(BUILD)/%)) \
+	$(patsubst %,$(BUILD)/fuzz/%.d,smoke file packers)

@@ -6,13 +6,8 @@
  * first byte picks the code size and, for the encoder, where registers and memory go; the rest is
  * the instruction.
  */
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
+#include "fuzz/fuzz.h"
 #include "test/x86/oracle.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void broken(const struct x86_insn *insn, const char *why)
 {
@@ -67,4 +62,25 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		broken(&insn, why);
 	encode(&insn, pick);
 	return 0;
+}
+
+size_t fuzz_seed(unsigned n, uint8_t *to, size_t room)
+{
+	static const struct {
+		uint8_t size, bytes[16];
+	} seeds[] = {
+		{8, {2, 0x48, 0x8b, 0x84, 0xcb, 0x78, 0x56, 0x34}},
+		{6, {1, 0x66, 0xf0, 0x0f, 0xb1, 0x0b}},
+		{5, {0, 0x0f, 0xba, 0x67, 0x04}},
+		{6, {2, 0xc5, 0xf8, 0x58, 0x04, 0x24}},
+		{7, {2, 0xc4, 0xe2, 0x7d, 0x18, 0x40, 0x08}},
+		{11, {2, 0x48, 0xb8, 1, 2, 3, 4, 5, 6, 7, 8}},
+		{3, {3, 0xf3, 0xa4}},
+		{3, {1, 0xd8, 0xc1}},
+	};
+
+	if (n >= sizeof(seeds) / sizeof(seeds[0]) || room < seeds[n].size)
+		return 0;
+	memcpy(to, seeds[n].bytes, seeds[n].size);
+	return seeds[n].size;
 }
