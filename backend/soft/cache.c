@@ -337,7 +337,8 @@ static void serve_written(struct soft_vcpu *v)
 
 void soft_serve_requests(struct soft_vcpu *v)
 {
-	uint32_t req = atomic_load(&v->flush_request);
+	/* First, so that what is asked for meanwhile stays; but who waits for the tags waits for the end of it. */
+	uint32_t req = atomic_fetch_and(&v->flush_request, SOFT_REQ_WRITE);
 
 	if (!req)
 		return;
@@ -352,5 +353,5 @@ void soft_serve_requests(struct soft_vcpu *v)
 		soft_tlb_flush(v, X86_FLUSH_ALL, 0);
 	if (req & SOFT_REQ_WRITE)
 		soft_tlb_drop_writes(v, SOFT_ALL_PAGES);
-	atomic_fetch_and(&v->flush_request, ~req);
+	atomic_fetch_and(&v->flush_request, ~(req & SOFT_REQ_WRITE));
 }

@@ -36,6 +36,10 @@ static void tsc_written(struct soft_vcpu *v)
 	soft_unpark(v, parked);
 }
 
+/*
+ * Behind instructions in C is a good place to leave when asked to: another vcpu's stores to code have to be known
+ * behind CPUID at the latest (SDM vol. 3, 8.1.3).
+ */
 const void *soft_op_execute(struct soft_vcpu *v, struct soft_op *op)
 {
 	uint64_t tsc_offset = v->cpu.tsc_offset;
@@ -46,7 +50,9 @@ const void *soft_op_execute(struct soft_vcpu *v, struct soft_op *op)
 	res = x86_execute(&v->cpu, &op->insn);
 	if (v->cpu.tsc_offset != tsc_offset)
 		tsc_written(v);
-	return soft_finish(v, res, v->cpu.shadow ? NULL : op->resume);
+	if (v->cpu.shadow || !atomic_load(&v->run))
+		return soft_finish(v, res, NULL);
+	return soft_finish(v, res, op->resume);
 }
 
 const void *soft_op_fetch(struct soft_vcpu *v, struct soft_op *op)

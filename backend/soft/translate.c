@@ -308,7 +308,6 @@ static struct soft_block *finish(struct gen *g, struct soft_block *b)
 	b->host_end = (uint32_t)(g->e.p - c->rw);
 	c->used = (b->host_end + 15) & ~15u;
 	c->nblocks++;
-	soft_page_has_code(g->v, b->gpa);
 	if (b->gpa2)
 		soft_page_has_code(g->v, b->gpa2);
 	soft_block_insert(g->v, b);
@@ -360,6 +359,7 @@ struct soft_block *soft_translate(
 	g->flat = (mode & SOFT_MODE_FLAT) != 0;
 	g->straddles = g->ended = g->failed = false;
 	g->nstubs = 0;
+	soft_page_has_code(v, g->gpa); /* before the first look: a store from now on is announced */
 	decode(g, page->hva, code_size[SOFT_MODE_SIZE(mode)]);
 	*b = (struct soft_block){ .rip = rip, .gpa = g->gpa, .mode = mode };
 	b->host_mem = b->host = c->used;
