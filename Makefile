@@ -103,10 +103,12 @@ tests: $(TEST_BIN)
 # The tests of rooms and of the API contract, once more under the sanitizers.  The others execute guest code
 # by the hundred million instructions and would take too long; and the sanitizers export symbols of their own.
 SAN_BUILD := $(BUILD)-asan
-SAN_OUT := test/differential/% test/guest/% test/boot/% test/api/exports_test.c $(SLOW_TESTS)
+SAN_OUT := test/differential/% test/guest/% test/boot/% test/api/exports_test.c
 SAN_TESTS := $(filter-out $(SAN_OUT),$(TEST_SRC))
-QUICK_TESTS := $(filter-out test/differential/% $(SLOW_TESTS),$(TEST_SRC))
-QUICK_SH := $(filter-out test/boot/%,$(TEST_SH))
+# The longest first, so that two at a time end together.
+LONG_TESTS := $(filter test/differential/% test/x86/decode_test.c test/backend/soft/%,$(TEST_SRC))
+QUICK_TESTS := $(filter-out test/differential/%,$(TEST_SRC))
+QUICK_SH := $(filter-out test/boot/% test/tools/%,$(TEST_SH))
 # test/run's LABEL=COMMAND of programs and scripts: (prefix, sources, build folder).
 programs = $(foreach t,$(2:test/%_test.c=%),'$(1)$(t)=$(3)/test/$(t)_test')
 scripts = $(foreach t,$(2:test/%_test.sh=%),'$(t)=BUILD=$(BUILD) sh test/$(t)_test.sh')
@@ -126,16 +128,20 @@ test:
 	@$(SUBMAKE) all tests kernels $(BUILD)/initramfs.gz
 	@$(SUBMAKE) sanitized BUILD=$(SAN_BUILD) SAN=address,undefined
 	@$(SUBMAKE) all tests CC=clang BUILD=$(BUILD)-clang
-	@test/run $(BUILD)/test-logs 'layers=tools/check-layers $(BUILD)' $(call scripts,,$(TEST_SH)) \
-		$(call programs,,$(TEST_SRC),$(BUILD)) $(call programs,asan/,$(SAN_TESTS),$(SAN_BUILD))
+	@test/run $(BUILD)/test-logs $(call programs,,$(LONG_TESTS),$(BUILD)) \
+		'layers=tools/check-layers $(BUILD)' $(call scripts,,$(TEST_SH)) \
+		$(call programs,,$(filter-out $(LONG_TESTS),$(TEST_SRC)),$(BUILD)) \
+		$(call programs,asan/,$(SAN_TESTS),$(SAN_BUILD))
 sanitized: $(SAN_TESTS:%.c=$(BUILD)/%)
 
+# Fewer random cases.
 check: export HYVE_DECODE_N ?= 200000
+check: export SEQUENCE_S ?= 2
 check:
 	@tools/setup build test
 	@$(SUBMAKE) all $(QUICK_TESTS:%.c=$(BUILD)/%)
-	@test/run $(BUILD)/test-logs 'layers=tools/check-layers $(BUILD)' $(call scripts,,$(QUICK_SH)) \
-		$(call programs,,$(QUICK_TESTS),$(BUILD))
+	@test/run $(BUILD)/test-logs 'layers=tools/check-layers $(BUILD)' \
+		$(call scripts,,$(QUICK_SH)) $(call programs,,$(QUICK_TESTS),$(BUILD))
 
 .PHONY: bench
 bench:
