@@ -3,4 +3,6 @@
 SOFT_SEQUENCE := $(addprefix $(BUILD)/test/,backend/soft/world.o backend/soft/sequence.o x86/encodings.o)
 $(BUILD)/test/backend/soft/sequence_test: $(SOFT_SEQUENCE)
 $(BUILD)/test/backend/soft/cache_test: $(addprefix $(BUILD)/test/,backend/soft/world.o x86/encodings.o)
--include $(SOFT_SEQUENCE:.o=.d)
+SOFT_SOUP := $(addprefix $(BUILD)/test/,backend/soft/soup.o backend/soft/world.o x86/encodings.o)
+$(BUILD)/test/backend/soft/soup_test: $(SOFT_SOUP)
+-include $(SOFT_SEQUENCE:.o=.d) $(SOFT_SOUP:.o=.d)

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Copyright (c) 2026, the hyve authors */
+/*
+ * Random code of every mode for some seconds: the process survives it, and gets each vcpu back.
+ * SOUP_S: seconds (10), SOUP_SEED: the first seed, SOUP_ONE=1: only that one.
+ */
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "test/backend/soft/soup.h"
+
+#define HANG_S 30u
+
+static volatile uint64_t now_running;
+
+/* SIGSEGV and the like go to the library first; what comes here is a bug or a hang. */
+static void died(int sig)
+{
+	char text[64];
+	int n = snprintf(text, sizeof(text), "signal %d, seed 0x%llx\n", sig,
+		(unsigned long long)now_running);
+
+	if (write(2, text, (size_t)n) != n)
+		_exit(2);
+	_exit(1);
+}
+
+static uint64_t number(const char *name, uint64_t otherwise)
+{
+	const char *text = getenv(name);
+
+	return text ? strtoull(text, NULL, 0) : otherwise;
+}
+
+/* Half of it instructions by the table, half of it noise. */
+static size_t make_input(uint8_t *data, size_t size, uint64_t seed)
+{
+	static const unsigned code_size[] = { 64, 64, 32, 32, 16 };
+	struct rng rng = { seed };
+	size_t n = 12;
+
+	for (size_t i = 0; i < size; i++)
+		data[i] = (uint8_t)rng_next(&rng);
+	while (rng_below(&rng, 40) && n + ENCODING_BYTES < size) {
+		struct x86_insn insn;
+		unsigned bits = code_size[data[8] % 5];
+
+		encoding_any(&rng, bits, data + n);
+		n += x86_decode(&insn, data + n, X86_INSN_MAX, bits) == X86_DECODE_OK ? insn.len : 1;
+	}
+	return n + rng_below(&rng, 64) < size ? n + 1 : size;
+}
+
+static void test_soup(void **state)
+{
+	struct soup *s = calloc(1, sizeof(*s));
+	uint64_t seed = number("SOUP_SEED", 1), first = seed;
+	time_t stop = time(NULL) + (time_t)number("SOUP_S", 10);
+	uint8_t data[2048];
+
+	(void)state;
+	assert_non_null(s);
+	signal(SIGALRM, died);
+	signal(SIGSEGV, died);
+	signal(SIGILL, died);
+	signal(SIGFPE, died);
+	assert_true(soup_open(s));
+	do {
+		now_running = seed;
+		alarm(HANG_S);
+		assert_true(soup_run(s, data, make_input(data, sizeof(data), seed++)));
+	} while (time(NULL) < stop && !number("SOUP_ONE", 0));
+	alarm(0);
+	print_message("seeds 0x%llx..0x%llx: %lu exits, %lu VMs\n", (unsigned long long)first,
+		(unsigned long long)seed - 1, s->exits, s->reopened);
+	soup_close(s);
+	free(s);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = { cmocka_unit_test(test_soup) };
+
+	return cmocka_run_group_tests_name("soup", tests, NULL, NULL);
+}
