@@ -159,3 +159,21 @@ bool soup_run(struct soup *s, const uint8_t *data, size_t size)
 	}
 	return true;
 }
+
+size_t soup_input(uint8_t *data, size_t size, uint64_t seed)
+{
+	static const unsigned code_size[] = { 64, 64, 32, 32, 16 };
+	struct rng rng = { seed };
+	size_t n = HEADER;
+
+	for (size_t i = 0; i < size; i++)
+		data[i] = (uint8_t)rng_next(&rng);
+	while (rng_below(&rng, 40) && n + ENCODING_BYTES < size) {
+		struct x86_insn insn;
+		unsigned bits = code_size[data[8] % 5];
+
+		encoding_any(&rng, bits, data + n);
+		n += x86_decode(&insn, data + n, X86_INSN_MAX, bits) == X86_DECODE_OK ? insn.len : 1;
+	}
+	return n + rng_below(&rng, 64) < size ? n + 1 : size;
+}

@@ -28,5 +28,7 @@ bool soup_open(struct soup *s);
 void soup_close(struct soup *s);
 /* The first 12 bytes choose mode and registers, the others are code. */
 bool soup_run(struct soup *s, const uint8_t *data, size_t size);
+/* Fills `size` bytes with instructions by the table, then noise; returns how many to run. */
+size_t soup_input(uint8_t *data, size_t size, uint64_t seed);
 
 #endif

@@ -40,25 +40,6 @@ static uint64_t number(const char *name, uint64_t otherwise)
 	return text ? strtoull(text, NULL, 0) : otherwise;
 }
 
-/* Half of it instructions by the table, half of it noise. */
-static size_t make_input(uint8_t *data, size_t size, uint64_t seed)
-{
-	static const unsigned code_size[] = { 64, 64, 32, 32, 16 };
-	struct rng rng = { seed };
-	size_t n = 12;
-
-	for (size_t i = 0; i < size; i++)
-		data[i] = (uint8_t)rng_next(&rng);
-	while (rng_below(&rng, 40) && n + ENCODING_BYTES < size) {
-		struct x86_insn insn;
-		unsigned bits = code_size[data[8] % 5];
-
-		encoding_any(&rng, bits, data + n);
-		n += x86_decode(&insn, data + n, X86_INSN_MAX, bits) == X86_DECODE_OK ? insn.len : 1;
-	}
-	return n + rng_below(&rng, 64) < size ? n + 1 : size;
-}
-
 static void test_soup(void **state)
 {
 	struct soup *s = calloc(1, sizeof(*s));
@@ -76,7 +57,7 @@ static void test_soup(void **state)
 	do {
 		now_running = seed;
 		alarm(HANG_S);
-		assert_true(soup_run(s, data, make_input(data, sizeof(data), seed++)));
+		assert_true(soup_run(s, data, soup_input(data, sizeof(data), seed++)));
 	} while (time(NULL) < stop && !number("SOUP_ONE", 0));
 	alarm(0);
 	print_message("seeds 0x%llx..0x%llx: %lu exits, %lu VMs\n", (unsigned long long)first,
