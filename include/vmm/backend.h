@@ -17,13 +17,11 @@ struct vpmtmr;
 /*
  * How a backend and the core share an exit:
  * - vmrun returns 0 with vm_exitinfo() filled.  Exits that the core finishes come back as another
- * vmrun
- *   from inside the same vm_run, with the rip that the core decided on.
+ *   vmrun from inside the same vm_run, with the rip that the core decided on.
  * - INST_EMUL needs gpa, gla (or 1 << 63), cs_d and paging; the core decodes and fills vie and the
- * length.
+ *   length.
  * - vmrun may be left with a queued exception or a vector that vm_entry_intinfo handed out only if
- * that
- *   one is put back by vm_exit_intinfo or kept for the next entry.
+ *   that one is put back by vm_exit_intinfo or kept for the next entry.
  * - HLT is rip on the HLT, inst_length 1: the core waits and enters again behind it.
  */
 

@@ -6,4 +6,4 @@ $(BOOT_GUESTS:%=$(BUILD)/test/boot/%): $(BUILD)/test/boot/%: test/boot/guest.S i
 	$(Q)mkdir -p $(@D)
 	$(Q)gcc -Iinclude -DEND_$* -c -o $@.o $<
 	$(Q)ld -N -Ttext=0x100000 -e start --build-id=none --no-warn-rwx-segments -o $@ $@.o
-tests: $(BOOT_GUESTS:%=$(BUILD)/test/boot/%)
+TEST_GUESTS += $(BOOT_GUESTS:%=$(BUILD)/test/boot/%)

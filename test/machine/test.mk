@@ -6,4 +6,4 @@ $(EVERYWHERE): test/machine/everywhere.S include/vmm/pc.h
 	$(Q)gcc -Iinclude -DRAM_END=0x1000000 -DPC_ECAM=0xe0000000 -DPC_IOAPIC=0xfec00000 \
 		-DPC_HPET=0xfed00000 -DPC_LAPIC=0xfee00000 -c -o $@.o $<
 	$(Q)ld -N -Ttext=0x100000 -e start --build-id=none --no-warn-rwx-segments -o $@ $@.o
-tests: $(EVERYWHERE)
+TEST_GUESTS += $(EVERYWHERE)

@@ -27,8 +27,9 @@ echo "1..5"
 make --no-print-directory install BUILD="$BUILD" PREFIX=/usr DESTDIR="$root" >"$root/log" 2>&1
 verdict "make install" $?
 (cd "$root/usr" && ls bin/hyve lib/libvmm.a lib/libvmm.so lib/libvmm.so.0 lib/pkgconfig/vmm.pc \
-	include/vmm/vmm.h share/man/man8/hyve.8 share/man/man3/libvmm.3) >"$root/log" 2>&1
-verdict "every file is there" $?
+	include/vmm/vmm.h share/man/man8/hyve.8 share/man/man3/libvmm.3) >"$root/log" 2>&1 &&
+	[ ! -e "$root/usr/include/vmm/backend.h" ]
+verdict "every public file is there" $?
 # shellcheck disable=SC2046
 cc $(pc Cflags) -o "$root/shared" examples/ports.c $(pc Libs) >"$root/log" 2>&1 &&
 	LD_LIBRARY_PATH=$root/usr/lib "$root/shared" >"$root/log" 2>&1 && grep -qxF "$hello" "$root/log"
