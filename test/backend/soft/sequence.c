@@ -50,6 +50,10 @@ bool sequence_may_run(const struct x86_cpu *cpu, const struct x86_insn *insn)
 	case X86_I_rdseed:
 	case X86_I_rdpmc:
 	case X86_I_rdmsr:
+	case X86_I_xsave: /* these show whether the host takes a component for unused */
+	case X86_I_xsaveopt:
+	case X86_I_xsavec:
+	case X86_I_xgetbv:
 		return false;
 	case X86_I_in:
 	case X86_I_out:
