@@ -116,7 +116,8 @@ void vmm_clock_fini(struct vmm_clock *clock)
 	free(clock);
 }
 
-/* Takes the first timer out and runs it. The callback may free what is around the timer afterwards.
+/*
+ * Takes the first timer out and runs it. The callback may free what is around the timer afterwards.
  */
 void vmm_clock_fire_first(struct vmm_clock *clock)
 {

@@ -23,7 +23,8 @@ static inline unsigned x86_acc(const struct x86_cpu *cpu, unsigned acc)
 /* Bytes of an address through SS: 2, 4 or 8. */
 unsigned x86_stack_size(const struct x86_cpu *cpu);
 
-/* `value` into the low `size` bytes of `old`; 4 bytes clear the upper half (SDM vol. 1, 3.4.1.1).
+/*
+ * `value` into the low `size` bytes of `old`; 4 bytes clear the upper half (SDM vol. 1, 3.4.1.1).
  */
 uint64_t x86_merge(uint64_t old, uint64_t value, unsigned size);
 

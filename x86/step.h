@@ -10,7 +10,8 @@ enum x86_result x86_native(struct x86_cpu *cpu, const struct x86_insn *insn); /*
 enum x86_result x86_branch(struct x86_cpu *cpu, const struct x86_insn *insn); /* branch.c */
 enum x86_result x86_stack(struct x86_cpu *cpu, const struct x86_insn *insn);  /* stack.c */
 
-/* Is there an exception (FSW.ES) that this x87 or MMX instruction reports before it does anything?
+/*
+ * Is there an exception (FSW.ES) that this x87 or MMX instruction reports before it does anything?
  */
 bool x86_is_x87_pending(const struct x86_row *row); /* native.c */
 

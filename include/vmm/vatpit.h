@@ -22,7 +22,8 @@ struct vatpit *vatpit_init(struct vm *vm);
 /* Drains the timer; before the PIC and the I/O APIC go. NULL is allowed. */
 void vatpit_cleanup(struct vatpit *vatpit);
 
-/* PC_PIT_PORT, four ports; accesses wider than a byte read all ones and are not written. Always 0.
+/*
+ * PC_PIT_PORT, four ports; accesses wider than a byte read all ones and are not written. Always 0.
  */
 int vatpit_handler(struct vm *vm, int vcpuid, bool in, int port, int bytes, uint32_t *val);
 /* PC_NMISC_PORT. Always 0. */

@@ -42,7 +42,8 @@ enum vlapic_lvt {
 
 /* In its power-on state, with the timer on vm_clock(vm). NULL on ENOMEM. */
 struct vlapic *vlapic_create(struct vm *vm, int vcpuid);
-/* Drains the timer. The vcpu no longer runs and nobody raises interrupts any more. NULL is allowed.
+/*
+ * Drains the timer. The vcpu no longer runs and nobody raises interrupts any more. NULL is allowed.
  */
 void vlapic_destroy(struct vlapic *vlapic);
 /* The power-on state again; the vcpu does not run. The x2APIC capability stays. */
@@ -101,10 +102,12 @@ void vlapic_set_error(struct vlapic *vlapic, uint32_t esr_bits);
 
 /* Sets a vector and notifies. EINVAL: no such vcpu, or a vector outside 16..255. Any thread. */
 int lapic_set_intr(struct vm *vm, int vcpuid, int vector, bool level);
-/* Triggers a local interrupt (enum vlapic_lvt) of a vcpu, or of all active ones if -1. Any thread.
+/*
+ * Triggers a local interrupt (enum vlapic_lvt) of a vcpu, or of all active ones if -1. Any thread.
  */
 int lapic_set_local_intr(struct vm *vm, int vcpuid, int lvt);
-/* A message-signalled interrupt. -1 if `addr` is not in 0xfee00000..0xfeefffff, else 0. Any thread.
+/*
+ * A message-signalled interrupt. -1 if `addr` is not in 0xfee00000..0xfeefffff, else 0. Any thread.
  */
 int lapic_intr_msi(struct vm *vm, uint64_t addr, uint64_t msg);
 /*

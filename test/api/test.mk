@@ -1,2 +1,3 @@
 # SPDX-License-Identifier: BSD-2-Clause
+# Copyright (c) 2026, the hyve authors
 $(BUILD)/test/api/exports_test: $(BUILD)/libvmm.so

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
+# Copyright (c) 2026, the hyve authors
 # One small guest for each way in which a machine ends.
 
 BOOT_GUESTS := acpi_off reset_cf9 reset_kbd reset_port92 halt triple_fault

@@ -1,5 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: BSD-2-Clause
+# Copyright (c) 2026, the hyve authors
 # usage: second.sh tcg|bochs IMAGE.bin...
 # A second opinion on the guest images: runs each in QEMU (tcg) or Bochs and prints what fails, less what
 # known.txt says of that emulator.  Bochs checks the most: it knows segment limits, which QEMU does not.

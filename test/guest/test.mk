@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
+# Copyright (c) 2026, the hyve authors
 # The guest images: flat 64 KiB ROMs, one for each file of tests, and what runs them.
 
 # The guests are data for the test, and use what clang's assembler lacks: always by gcc.

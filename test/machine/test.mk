@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
+# Copyright (c) 2026, the hyve authors
 # A bare 64-bit ELF guest.  The assembler has no C integers: pc.h's addresses without their suffix come as -D.
 EVERYWHERE := $(BUILD)/test/machine/everywhere
 $(EVERYWHERE): test/machine/everywhere.S include/vmm/pc.h

@@ -108,7 +108,8 @@ static inline bool vlapic_is_x2apic(struct vlapic *v)
 	return v->apicbase & APICBASE_EXTD;
 }
 
-/* Everything that INIT resets: not the mode in APICBASE, nor the boot state. v->lock is not held.
+/*
+ * Everything that INIT resets: not the mode in APICBASE, nor the boot state. v->lock is not held.
  */
 void vlapic_init_registers(struct vlapic *v);
 /* Recomputes PPR after a change of TPR or ISR. */
@@ -116,7 +117,8 @@ void vlapic_update_ppr(struct vlapic *v);
 void vlapic_eoi(struct vlapic *v);
 /* Fires an entry of the local vector table. */
 void vlapic_fire_lvt(struct vlapic *v, enum vlapic_lvt which);
-/* INTR of the PIC is a level: after a change of LINT0's path, see whether a request already waits.
+/*
+ * INTR of the PIC is a level: after a change of LINT0's path, see whether a request already waits.
  */
 void vlapic_sample_lint0(struct vlapic *v);
 

@@ -183,7 +183,8 @@ static void receive_init(struct vlapic *target, bool active)
 		vcpu_notify_event(target->vm, target->vcpuid, false);
 }
 
-/* True when the user has to bring the vcpu to life. The customary second STARTUP finds it running.
+/*
+ * True when the user has to bring the vcpu to life. The customary second STARTUP finds it running.
  */
 static bool receive_startup(struct vlapic *target, bool active, uint8_t vector)
 {

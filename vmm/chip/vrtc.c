@@ -364,7 +364,8 @@ static void write_b(struct vrtc *vrtc, uint8_t val, uint64_t now)
 		show_date(vrtc);
 }
 
-/* Without SET a date register is written into the running clock; the fraction of the second stays.
+/*
+ * Without SET a date register is written into the running clock; the fraction of the second stays.
  */
 static void write_date(struct vrtc *vrtc, uint8_t index, uint8_t val, uint64_t now)
 {
