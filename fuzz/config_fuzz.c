@@ -61,12 +61,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 size_t fuzz_seed(unsigned n, uint8_t *to, size_t room)
 {
 	static const char *const seeds[] = {
-		"name=vm\nkernel.path=/boot/vmlinuz\nmemory.size=512M\ncpus=2\nsockets=1\ncores=2\n",
-		"# a comment\n\nname=a\nkernel.path=/k/%(name)\nkernel.cmdline=100%% %(kernel.path)\n"
-		"acpi_tables=off\nx86.x2apic=yes\nbackend=soft\n",
-		"name=b\nimage.path=%(a)\na=%(b)%(b)\nb=%(c)%(c)\nc=%(d)%(d)\nd=xyz\nmemory.size=3gb\n",
-		"a=%(b)\nb=%(a)\n",
-		"log.uart=debug\nlpc.com1.path=stdio\npci.0.0.0.device=hostbridge\nuuid=\nname=\n",
+		"name=vm\nkernel.path=/boot/vmlinuz\nmemory.size=512M\ncpus=2\nsockets=1\ncores=2",
+		"# comment\n\nname=a\nkernel.path=/k/%(name)\nkernel.cmdline=1%% %(kernel.path)",
+		"name=b\nimage.path=%(a)\na=%(b)%(b)\nb=%(c)%(c)\nc=%(d)%(d)\nd=xyz\ncpus=16",
+		"name=c\nkernel.path=k\nmemory.size=3gb\nx86.x2apic=yes\nacpi_tables=off",
+		"a=%(b)\nb=%(a)",
+		"log.uart=debug\nlpc.com1.path=stdio\npci.0.0.0.device=hostbridge\nuuid=\nname=",
 	};
 
 	if (n >= sizeof(seeds) / sizeof(seeds[0]))

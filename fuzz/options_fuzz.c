@@ -48,8 +48,8 @@ size_t fuzz_seed(unsigned n, uint8_t *to, size_t room)
 	static const char *const seeds[] = {
 		"-c\n2\n-m\n512M\n--kernel\nvmlinuz\n--initrd\ni.gz\n--append\nconsole=ttyS0\ndemo",
 		"-c\ncpus=4,sockets=2,cores=2,threads=1\n-lcom1,stdio\n-l\ncom2,pty\n-AHP\nvm",
-		"-o\nmemory.size=1g\n-o\nname=%(uuid)\n-U\n01234567-89ab-cdef-0123-456789abcdef\n"
-		"--backend=soft\n--kernel=k",
+		"-o\nmemory.size=1g\n-o\nname=%(uuid)\n-U\n01234567-89ab-cdef-0123-456789abcdef",
+		"--backend=soft\n--kernel=k\nvm",
 		"-l\nhelp",
 		"--preflight",
 		"-Z\n--nonsense\n-m",
