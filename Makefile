@@ -163,6 +163,8 @@ install: all
 	ln -sf libvmm.so.$(VERSION) $(DESTDIR)$(LIBDIR)/libvmm.so.$(SOVERSION)
 	ln -sf libvmm.so.$(SOVERSION) $(DESTDIR)$(LIBDIR)/libvmm.so
 	install -m 644 $(BUILD)/vmm.pc $(DESTDIR)$(LIBDIR)/pkgconfig
+	install -d $(DESTDIR)$(PREFIX)/share/doc/vmm
+	install -m 644 doc/vmm-api.md LICENSE $(DESTDIR)$(PREFIX)/share/doc/vmm
 	install -m 644 doc/*.3 $(DESTDIR)$(PREFIX)/share/man/man3
 	install -m 644 doc/*.8 $(DESTDIR)$(PREFIX)/share/man/man8
 
