@@ -13,6 +13,7 @@
  *   control   an owner that does not run the vcpu, only looks at it or changes it
  *   quiesced  all VM_MAXCPU vcpus are FROZEN by the caller, so the map of memory may change
  *   any       any thread, any vcpu state; "any+locks": also with a chip's lock held
+ * vmm-api.md with a section stands in doc/ of the source, installed in share/doc/vmm.
  * Errors are positive errno values.  gpa, gla, hva: guest-physical, guest-linear, host address.
  */
 #ifndef VMM_VMM_H
