@@ -18,6 +18,8 @@
 
 #define DR6_BS 0x4000u
 
+#define REP_MAX 4096 /* iterations of a string instruction in one go */
+
 struct emul {
 	struct vm *vm;
 	int vcpuid;
@@ -28,6 +30,7 @@ struct emul {
 	mem_region_write_t write;
 	void *arg;
 	uint32_t seq; /* of the vcpu's events when we began */
+	unsigned polls;
 	bool vectors; /* the instruction uses vector or x87 registers */
 	uint16_t fcw; /* the host's modes, to restore */
 	uint32_t mxcsr;
@@ -161,12 +164,15 @@ static void emul_cr8_write(struct x86_cpu *cpu, uint64_t value)
 	(void)vlapic_set_cr8(vlapic_of(cpu), value);
 }
 
-/* Every event bumps seq, so a long REP to a device ends when the first comes. */
+/*
+ * Every event bumps seq, so a long REP to a device ends when the first comes; and now and then without one, so
+ * that whoever called is back in bounded time.
+ */
 static bool emul_poll(struct x86_cpu *cpu)
 {
 	struct emul *e = cpu->owner;
 
-	return atomic_load(&e->vm->vcpu[e->vcpuid].seq) != e->seq;
+	return ++e->polls >= REP_MAX || atomic_load(&e->vm->vcpu[e->vcpuid].seq) != e->seq;
 }
 
 /* ---- Device memory ---- */

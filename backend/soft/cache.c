@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Copyright (c) 2026, the hyve authors */
 /*
- * The code cache of one vcpu.  One memfd, mapped writable in one place and executable in another, never
- * both; metadata lies behind the code in the writable view only.  Blocks are found by physical address,
- * rip and mode.  When either part is full everything is dropped and begun again.
+ * The code cache of one vcpu.  One memfd, mapped writable in one place and executable in another,
+ * never both; metadata lies behind the code in the writable view only.  Blocks are found by
+ * physical address, rip and mode.  When either part is full everything is dropped and begun again.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -14,7 +14,7 @@
 
 #define HASH_BITS  16
 #define HASH_SIZE  (1u << HASH_BITS)
-#define META_RATIO 1u	      /* bytes of metadata for each byte of code */
+#define META_RATIO 1u		/* bytes of metadata for each byte of code */
 #define MAX_PAGES  (1ull << 24) /* guest-physical pages with translated code: the first 64 GiB */
 
 static void *reserve(size_t size)
@@ -94,7 +94,7 @@ void soft_cache_destroy(struct soft_cache *c)
 	release(c->hash, HASH_SIZE * sizeof(*c->hash));
 	release(c->page_head, c->pages * sizeof(*c->page_head));
 	release(c->page_lines, c->pages * sizeof(*c->page_lines));
-	*c = (struct soft_cache){ 0 };
+	*c = (struct soft_cache){0};
 }
 
 static uint32_t hash_of(uint64_t rip, uint64_t gpa, uint32_t mode)
@@ -108,7 +108,7 @@ static void page_forget(struct soft_vcpu *v, uint64_t page)
 {
 	v->cache.page_head[page] = 0;
 	v->cache.page_lines[page] = 0;
-	atomic_fetch_and(&v->soft->page_code[page], (uint16_t)~(1u << v->vcpuid));
+	atomic_fetch_and(&v->soft->page_code[page], (uint16_t) ~(1u << v->vcpuid));
 }
 
 void soft_cache_flush(struct soft_vcpu *v)
@@ -140,7 +140,8 @@ void *soft_meta_alloc(struct soft_cache *c, uint32_t size)
 	return p;
 }
 
-/* Blocks are laid out in the order of their numbers, so a host address finds its block by bisection. */
+/* Blocks are laid out in the order of their numbers, so a host address finds its block by
+ * bisection. */
 struct soft_block *soft_block_at(struct soft_cache *c, const void *host)
 {
 	uint64_t off = (uint64_t)((const uint8_t *)host - c->rx);
@@ -275,7 +276,8 @@ static void request_written(struct soft_vcpu *to, uint64_t gpa, uint64_t len)
 
 void soft_code_broadcast(struct soft_vcpu *v, uint64_t gpa, uint64_t len)
 {
-	for (uint64_t page = gpa >> 12; page <= (gpa + len - 1) >> 12 && page < v->soft->pages; page++) {
+	for (uint64_t page = gpa >> 12; page <= (gpa + len - 1) >> 12 && page < v->soft->pages;
+		page++) {
 		unsigned others = atomic_load(&v->soft->page_code[page]) & ~(1u << v->vcpuid);
 
 		for (int i = 0; others && i < VM_MAXCPU; i++) {
@@ -286,8 +288,9 @@ void soft_code_broadcast(struct soft_vcpu *v, uint64_t gpa, uint64_t len)
 }
 
 /*
- * A page begins to hold code: nobody may have a write tag for it any more.  The mark is set first; a fill
- * on another vcpu sets its writer bit first and looks at the mark afterwards, so one of us sees the other.
+ * A page begins to hold code: nobody may have a write tag for it any more.  The mark is set first;
+ * a fill on another vcpu sets its writer bit first and looks at the mark afterwards, so one of us
+ * sees the other.
  */
 void soft_page_has_code(struct soft_vcpu *v, uint64_t gpa)
 {
@@ -337,7 +340,8 @@ static void serve_written(struct soft_vcpu *v)
 
 void soft_serve_requests(struct soft_vcpu *v)
 {
-	/* First, so that what is asked for meanwhile stays; but who waits for the tags waits for the end of it. */
+	/* First, so that what is asked for meanwhile stays; but who waits for the tags waits for
+	 * the end of it. */
 	uint32_t req = atomic_fetch_and(&v->flush_request, SOFT_REQ_WRITE);
 
 	if (!req)

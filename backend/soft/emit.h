@@ -20,9 +20,9 @@ enum {
 };
 
 struct emit {
-	uint8_t *p;	/* next byte, in the writable view */
-	uint8_t *end;	/* no code past here */
-	ptrdiff_t to_rx;/* add to a writable address for the executable one */
+	uint8_t *p;	 /* next byte, in the writable view */
+	uint8_t *end;	 /* no code past here */
+	ptrdiff_t to_rx; /* add to a writable address for the executable one */
 };
 
 static inline void emit8(struct emit *e, unsigned b)
@@ -47,7 +47,8 @@ static inline const uint8_t *emit_here(const struct emit *e)
 	return e->p + e->to_rx;
 }
 
-/* REX + opcode + ModRM for register `reg` and [base + disp]. size 4 or 8 (1 and 2 with their own opcodes). */
+/* REX + opcode + ModRM for register `reg` and [base + disp]. size 4 or 8 (1 and 2 with their own
+ * opcodes). */
 static inline void emit_rm_mem(
 	struct emit *e, unsigned size, unsigned op, unsigned reg, unsigned base, int32_t disp)
 {
@@ -74,8 +75,8 @@ static inline void emit_rm_mem(
 }
 
 /* The same for [base + index * 2^scale + disp32]; base or index 255: none. */
-static inline void emit_rm_sib(struct emit *e, unsigned size, unsigned op, unsigned reg, unsigned base,
-	unsigned index, unsigned scale, int32_t disp)
+static inline void emit_rm_sib(struct emit *e, unsigned size, unsigned op, unsigned reg,
+	unsigned base, unsigned index, unsigned scale, int32_t disp)
 {
 	unsigned b = base == 255 ? 5 : base, i = index == 255 ? 4 : index;
 	unsigned rex = (size == 8) << 3 | (reg >> 3) << 2 | (index == 255 ? 0 : i >> 3) << 1 |
@@ -107,12 +108,14 @@ static inline void emit_rr(struct emit *e, unsigned size, unsigned op, unsigned 
 	emit8(e, 0xc0 | (reg & 7) << 3 | (rm & 7));
 }
 
-static inline void emit_load(struct emit *e, unsigned size, unsigned reg, unsigned base, int32_t disp)
+static inline void emit_load(
+	struct emit *e, unsigned size, unsigned reg, unsigned base, int32_t disp)
 {
 	emit_rm_mem(e, size, 0x8b, reg, base, disp);
 }
 
-static inline void emit_store(struct emit *e, unsigned size, unsigned base, int32_t disp, unsigned reg)
+static inline void emit_store(
+	struct emit *e, unsigned size, unsigned base, int32_t disp, unsigned reg)
 {
 	emit_rm_mem(e, size, size == 1 ? 0x88 : 0x89, reg, base, disp);
 }
@@ -122,13 +125,15 @@ static inline void emit_mov(struct emit *e, unsigned size, unsigned dst, unsigne
 	emit_rr(e, size, 0x8b, dst, src);
 }
 
-static inline void emit_lea(struct emit *e, unsigned size, unsigned reg, unsigned base, int32_t disp)
+static inline void emit_lea(
+	struct emit *e, unsigned size, unsigned reg, unsigned base, int32_t disp)
 {
 	emit_rm_mem(e, size, 0x8d, reg, base, disp);
 }
 
 /* 81 /op imm32 on a register. */
-static inline void emit_alu_imm(struct emit *e, unsigned size, unsigned op, unsigned reg, uint32_t imm)
+static inline void emit_alu_imm(
+	struct emit *e, unsigned size, unsigned op, unsigned reg, uint32_t imm)
 {
 	emit_rr(e, size, 0x81, op, reg);
 	emit32(e, imm);
@@ -146,7 +151,8 @@ static inline void emit_alu_mem_imm(
 }
 
 /* mov dword [base + disp], imm32 */
-static inline void emit_store_imm(struct emit *e, unsigned size, unsigned base, int32_t disp, uint32_t imm)
+static inline void emit_store_imm(
+	struct emit *e, unsigned size, unsigned base, int32_t disp, uint32_t imm)
 {
 	emit_rm_mem(e, size, 0xc7, 0, base, disp);
 	emit32(e, imm);
@@ -171,13 +177,15 @@ static inline void emit_mov_imm(struct emit *e, unsigned reg, uint64_t v)
 	}
 }
 
-static inline void emit_shift_imm(struct emit *e, unsigned size, unsigned op, unsigned reg, unsigned n)
+static inline void emit_shift_imm(
+	struct emit *e, unsigned size, unsigned op, unsigned reg, unsigned n)
 {
 	emit_rr(e, size, 0xc1, op, reg);
 	emit8(e, n);
 }
 
-/* rel32 jumps and calls to an executable address; the returned pointer is the displacement's (writable). */
+/* rel32 jumps and calls to an executable address; the returned pointer is the displacement's
+ * (writable). */
 static inline uint8_t *emit_jmp(struct emit *e, const uint8_t *target)
 {
 	emit8(e, 0xe9);

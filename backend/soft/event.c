@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Copyright (c) 2026, the hyve authors */
 /*
- * Events into the guest, in the order of vmm-api.md 3.1 and 7.5.  A delivery that faults goes through the
- * core's combining table, as if the CPU had left in the middle of it.
+ * Events into the guest, in the order of vmm-api.md 3.1 and 7.5.  A delivery that faults goes
+ * through the core's combining table, as if the CPU had left in the middle of it.
  */
 #include <vmm/vatpic.h>
 #include <vmm/vlapic.h>
@@ -167,7 +167,7 @@ static bool next_event(struct soft_vcpu *v, struct x86_event *ev)
 	if (vm_nmi_pending(v->vm, v->vcpuid)) {
 		if (!v->cpu.nmi_blocked && !v->cpu.shadow) {
 			vm_nmi_clear(v->vm, v->vcpuid);
-			*ev = (struct x86_event){ .vector = X86_NMI_VECTOR, .type = X86_EV_NMI };
+			*ev = (struct x86_event){.vector = X86_NMI_VECTOR, .type = X86_EV_NMI};
 			v->intr_window = WINDOW_INTR | WINDOW_NMI;
 			return true;
 		}
@@ -176,7 +176,7 @@ static bool next_event(struct soft_vcpu *v, struct x86_event *ev)
 	vector = take_interrupt(v);
 	if (vector < 0)
 		return false;
-	*ev = (struct x86_event){ .vector = (uint8_t)vector, .type = X86_EV_INTR };
+	*ev = (struct x86_event){.vector = (uint8_t)vector, .type = X86_EV_INTR};
 	return true;
 }
 

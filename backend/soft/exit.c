@@ -5,8 +5,8 @@
 
 #include "backend/soft/soft.h"
 
-static const uint8_t segment_name[] = { VM_REG_GUEST_ES, VM_REG_GUEST_CS, VM_REG_GUEST_SS,
-	VM_REG_GUEST_DS, VM_REG_GUEST_FS, VM_REG_GUEST_GS };
+static const uint8_t segment_name[] = {VM_REG_GUEST_ES, VM_REG_GUEST_CS, VM_REG_GUEST_SS,
+	VM_REG_GUEST_DS, VM_REG_GUEST_FS, VM_REG_GUEST_GS};
 
 void soft_paging(struct soft_vcpu *v, struct vm_guest_paging *paging)
 {
@@ -15,8 +15,8 @@ void soft_paging(struct soft_vcpu *v, struct vm_guest_paging *paging)
 	paging->cr3 = cpu->cr3;
 	paging->cpl = cpu->cpl;
 	if (cpu->efer & X86_EFER_LMA)
-		paging->cpu_mode = cpu->seg[X86_CS].access & X86_SEG_L ? CPU_MODE_64BIT :
-									 CPU_MODE_COMPATIBILITY;
+		paging->cpu_mode = cpu->seg[X86_CS].access & X86_SEG_L ? CPU_MODE_64BIT
+								       : CPU_MODE_COMPATIBILITY;
 	else
 		paging->cpu_mode = cpu->cr0 & X86_CR0_PE ? CPU_MODE_PROTECTED : CPU_MODE_REAL;
 	if (!(cpu->cr0 & X86_CR0_PG))
@@ -59,7 +59,7 @@ static void exit_io_string(struct soft_vcpu *v, struct vm_exit *e)
 		.count = x->io.rep ? masked(v->cpu.gpr[X86_RCX], x->io.addrsize) : 1,
 		.addrsize = x->io.addrsize,
 		.seg_name = segment_name[x->io.seg],
-		.seg_desc = { .base = seg->base, .limit = seg->limit, .access = seg->access },
+		.seg_desc = {.base = seg->base, .limit = seg->limit, .access = seg->access},
 	};
 	e->u.inout_str.inout.string = 1;
 	e->u.inout_str.inout.rep = x->io.rep;
@@ -81,7 +81,7 @@ static void exit_mmio(struct soft_vcpu *v, struct vm_exit *e)
 	e->u.inst_emul.gpa = x->mmio.gpa;
 	e->u.inst_emul.gla = x->mmio.gla;
 	e->u.inst_emul.cs_d = (v->cpu.seg[X86_CS].access & X86_SEG_DB) != 0;
-	e->u.inst_emul.vie = (struct vie){ 0 };
+	e->u.inst_emul.vie = (struct vie){0};
 	soft_paging(v, &e->u.inst_emul.paging);
 }
 

@@ -16,10 +16,10 @@
 
 /* Code out of line, emitted behind the block. */
 enum gen_stub_kind {
-	STUB_FILL, /* TLB miss: undo the subtraction, call fill, try again */
-	STUB_LINK, /* first time through a direct jump inside the page */
+	STUB_FILL,  /* TLB miss: undo the subtraction, call fill, try again */
+	STUB_LINK,  /* first time through a direct jump inside the page */
 	STUB_LEAVE, /* to soft_loop() with a known rip */
-	STUB_OP	   /* the instruction in C, which ends the block */
+	STUB_OP	    /* the instruction in C, which ends the block */
 };
 
 struct gen_stub {
@@ -32,26 +32,27 @@ struct gen_stub {
 	uint16_t size;	   /* FILL */
 	uint8_t *jump;	   /* displacement that leads here (writable) */
 	const uint8_t *retry;
-	uint64_t target;   /* LINK, LEAVE: rip */
+	uint64_t target; /* LINK, LEAVE: rip */
 	struct soft_op *op;
 };
 
 struct gen {
 	struct emit e;
 	struct soft_vcpu *v;
-	uint64_t rip;	/* of the block */
+	uint64_t rip; /* of the block */
 	uint64_t gpa;
 	uint32_t mode;
 	unsigned class;
 	bool is64, flat;
-	unsigned n;	/* instructions */
-	unsigned i;	/* the one being translated */
-	bool straddles;	/* the last instruction ends in the next page */
-	bool ended;	/* the last instruction leaves the block by itself */
-	bool failed;	/* out of metadata */
-	const uint8_t *host; /* block entry, executable */
+	unsigned n;			  /* instructions */
+	unsigned i;			  /* the one being translated */
+	bool straddles;			  /* the last instruction ends in the next page */
+	bool ended;			  /* the last instruction leaves the block by itself */
+	bool failed;			  /* out of metadata */
+	const uint8_t *host;		  /* block entry, executable */
 	uint16_t live[GEN_MAX_INSNS + 1]; /* status flags live before instruction i */
 	uint16_t offset[GEN_MAX_INSNS + 1];
+	uint8_t code[GEN_MAX_INSNS * X86_INSN_MAX];
 	struct x86_insn insn[GEN_MAX_INSNS];
 	struct soft_site site[GEN_MAX_INSNS + 1];
 	unsigned nstubs;

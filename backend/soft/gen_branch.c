@@ -2,8 +2,8 @@
 /* Copyright (c) 2026, the hyve authors */
 /*
  * Near branches, and the ways out of a block:
- * - to a known rip in the same page: a direct jump, patched when its target exists (the page is mapped
- *   where it is as long as we execute in it);
+ * - to a known rip in the same page: a direct jump, patched when its target exists (the page is
+ * mapped where it is as long as we execute in it);
  * - to anything else: through the jump cache, which is emptied whenever a mapping changes.
  * Status flags cross a direct jump in the host's flags and the jump cache in flags16.
  */
@@ -20,8 +20,8 @@ static struct gen_stub *leave_stub(struct gen *g, enum soft_reason reason, bool 
 }
 
 /*
- * Loops end here when somebody wants the vcpu.  run is 1 as long as nobody does; JRCXZ looks at it without
- * touching flags.
+ * Loops end here when somebody wants the vcpu.  run is 1 as long as nobody does; JRCXZ looks at it
+ * without touching flags.
  */
 static void poll(struct gen *g, uint64_t target, bool parked)
 {

@@ -91,8 +91,8 @@ void gen_address(struct gen *g, const struct x86_insn *in)
 void gen_check(struct gen *g, unsigned size, bool write, bool parked)
 {
 	int32_t tlb = STATE(tlb) + (int32_t)(g->class * sizeof(struct soft_tlb));
-	int32_t tag = tlb + (int32_t)(write ? offsetof(struct soft_tlb_entry, write) :
-					      offsetof(struct soft_tlb_entry, read));
+	int32_t tag = tlb + (int32_t)(write ? offsetof(struct soft_tlb_entry, write)
+					    : offsetof(struct soft_tlb_entry, read));
 	bool keep = g->live[g->i] && !parked;
 	struct emit *e = &g->e;
 	struct gen_stub *s;
@@ -111,7 +111,8 @@ void gen_check(struct gen *g, unsigned size, bool write, bool parked)
 	emit_rm_sib(e, 8, 0x03, HOST_S0, HOST_STATE, HOST_S1, 0,
 		tlb + (int32_t)offsetof(struct soft_tlb_entry, hva));
 	s->site = (uint16_t)g->i;
-	s->size = (uint16_t)(size | (g->insn[g->i].row->props & X86_P_ALIGN ? SOFT_FILL_ALIGNED : 0));
+	s->size =
+		(uint16_t)(size | (g->insn[g->i].row->props & X86_P_ALIGN ? SOFT_FILL_ALIGNED : 0));
 	s->write = write;
 	if (keep)
 		gen_unpark_flags(g);

@@ -3,9 +3,10 @@
 /*
  * NATIVE rows: the instruction itself, with registers renamed and its memory operand at [r12].
  *
- * Guest R12..R15 live in memory: those that the instruction names are loaded into a scratch register
- * before it and stored back behind it.  When scratch registers run out, or a high byte register forbids
- * the REX prefix that r12 needs, a register that the instruction does not use is borrowed.
+ * Guest R12..R15 live in memory: those that the instruction names are loaded into a scratch
+ * register before it and stored back behind it.  When scratch registers run out, or a high byte
+ * register forbids the REX prefix that r12 needs, a register that the instruction does not use is
+ * borrowed.
  */
 #include "backend/soft/gen.h"
 
@@ -36,8 +37,8 @@ static void add_slot(struct slots *s, const struct x86_operand *op)
 
 static unsigned borrow(struct gen *g, const struct x86_insn *in, bool low_only)
 {
-	static const uint8_t candidates[] = { X86_RSI, X86_RDI, X86_RBP, X86_R8, X86_R9, X86_R10, X86_R11,
-		X86_RBX };
+	static const uint8_t candidates[] = {
+		X86_RSI, X86_RDI, X86_RBP, X86_R8, X86_R9, X86_R10, X86_R11, X86_RBX};
 	unsigned used = in->gpr_read | in->gpr_write;
 
 	for (unsigned i = 0; i < (low_only ? 3 : sizeof(candidates)); i++)
@@ -58,8 +59,8 @@ static bool has_high(const struct x86_insn *in)
 }
 
 /*
- * Decides which host register stands for each slot; `mem` takes r12.  False: not enough of them, and
- * nothing has been emitted.  *extra: a borrowed register is needed.
+ * Decides which host register stands for each slot; `mem` takes r12.  False: not enough of them,
+ * and nothing has been emitted.  *extra: a borrowed register is needed.
  */
 static bool assign(const struct slots *s, bool mem, bool high, unsigned *need)
 {
@@ -91,10 +92,10 @@ static void store_slots(struct gen *g, const struct slots *s)
 
 static bool emit_renamed(struct gen *g, const struct x86_insn *in, bool mem)
 {
-	struct slots s = { 0 };
-	struct x86_remap map = { .mem_base = HOST_S0 };
+	struct slots s = {0};
+	struct x86_remap map = {.mem_base = HOST_S0};
 	uint8_t bytes[16], *start = g->e.p;
-	unsigned need, borrowed = 255, nstubs = g->nstubs, len, host[] = { HOST_S1, HOST_S0 };
+	unsigned need, borrowed = 255, nstubs = g->nstubs, len, host[] = {HOST_S1, HOST_S0};
 	bool high = has_high(in);
 
 	for (unsigned i = 0; i < in->nops; i++)

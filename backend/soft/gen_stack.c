@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Copyright (c) 2026, the hyve authors */
-/* PUSH, POP and LEAVE where the stack is flat; the few SYSTEM instructions that are worth inlining. */
+/* PUSH, POP and LEAVE where the stack is flat; the few SYSTEM instructions that are worth inlining.
+ */
 #include "backend/soft/gen.h"
 
 void gen_push_address(struct gen *g, unsigned size)
@@ -119,8 +120,8 @@ static void slow(struct gen *g, const struct x86_insn *in, unsigned cc)
 }
 
 /*
- * POPF at CPL 0 that changes nothing but status flags and IF.  Whatever else it changes, or an interrupt
- * that waits for IF, is for C, which ends the block.
+ * POPF at CPL 0 that changes nothing but status flags and IF.  Whatever else it changes, or an
+ * interrupt that waits for IF, is for C, which ends the block.
  */
 static bool gen_popf(struct gen *g, const struct x86_insn *in)
 {
@@ -151,7 +152,7 @@ static bool gen_popf(struct gen *g, const struct x86_insn *in)
 	emit_shift_imm(e, 4, 5, HOST_S1, 11);
 	emit_alu_imm(e, 4, 4, HOST_S1, 1);
 	emit8(e, 0x88);
-	emit8(e, 0xc4); /* mov ah, al */
+	emit8(e, 0xc4);			       /* mov ah, al */
 	emit_rr(e, 1, 0x88, HOST_S1, X86_RAX); /* mov al, r13b */
 	emit8(e, 0x04);
 	emit8(e, 0x7f); /* add al, 127 */

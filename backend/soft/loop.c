@@ -8,7 +8,8 @@
 
 static bool is_flat(const struct x86_seg *s, bool code)
 {
-	uint32_t need = X86_SEG_P | X86_SEG_S | (code ? 8u : 2u), type = s->access & (code ? 8u : 0xau);
+	uint32_t need = X86_SEG_P | X86_SEG_S | (code ? 8u : 2u),
+		 type = s->access & (code ? 8u : 0xau);
 
 	return s->base == 0 && s->limit == 0xffffffff && !(s->access & X86_SEG_UNUSABLE) &&
 	       (s->access & need) == need && type == (code ? 8u : 2u) &&
@@ -45,7 +46,8 @@ uint32_t soft_mode(struct soft_vcpu *v)
 	else if (cr4 & X86_CR4_SMAP && f & X86_RF_AC)
 		class = SOFT_SUPER_AC;
 	m |= class << SOFT_MODE_CLASS_SHIFT | (uint32_t)cpu->cpl << SOFT_MODE_CPL_SHIFT;
-	m |= (uint32_t)(cpu->cr0 & (X86_CR0_MP | X86_CR0_EM | X86_CR0_TS)) << (SOFT_MODE_FPU_SHIFT - 1);
+	m |= (uint32_t)(cpu->cr0 & (X86_CR0_MP | X86_CR0_EM | X86_CR0_TS))
+	     << (SOFT_MODE_FPU_SHIFT - 1);
 	m |= (uint32_t)(f >> 12 & 3) << SOFT_MODE_IOPL_SHIFT;
 	if (cpu->cr0 & X86_CR0_PE)
 		m |= SOFT_MODE_PE;
@@ -169,7 +171,8 @@ static struct soft_block *find_block(struct soft_vcpu *v, uint32_t mode)
 	return b;
 }
 
-static void link_block(struct soft_vcpu *v, const struct soft_block *b, uint32_t site, uint32_t flushes)
+static void link_block(
+	struct soft_vcpu *v, const struct soft_block *b, uint32_t site, uint32_t flushes)
 {
 	uint8_t *disp = v->cache.rw + (site >> 1);
 	uint32_t to = site & 1 ? b->host_mem : b->host, rel;
@@ -195,7 +198,8 @@ static bool handle_result(struct soft_vcpu *v)
 	return false;
 }
 
-/* INT n and the like clear TF on their way: no single-step trap after them (SDM vol. 3, 17.3.1.4). */
+/* INT n and the like clear TF on their way: no single-step trap after them (SDM vol. 3, 17.3.1.4).
+ */
 static bool is_soft_int(const struct x86_insn *insn)
 {
 	unsigned mnem = insn->row->mnem;
@@ -223,8 +227,8 @@ static enum x86_result step_once(struct soft_vcpu *v, struct x86_insn *insn)
 }
 
 /*
- * One instruction without translation: behind STI and MOV SS, under TF, breakpoints or MTRAP.  True: go
- * on; false: vm_exitinfo() is filled.
+ * One instruction without translation: behind STI and MOV SS, under TF, breakpoints or MTRAP. True:
+ * go on; false: vm_exitinfo() is filled.
  */
 static bool step(struct soft_vcpu *v)
 {
@@ -246,7 +250,8 @@ static bool step(struct soft_vcpu *v)
 		return handle_result(v);
 	}
 	if (res == X86_DONE && insn.row->mnem != X86_I_iret)
-		v->cpu.rflags &= ~X86_RF_RF; /* IRET may have just set it; a string instruction goes on */
+		v->cpu.rflags &=
+			~X86_RF_RF; /* IRET may have just set it; a string instruction goes on */
 	tf = tf && !is_soft_int(&insn);
 	if ((tf || v->watch_hit) && !(v->cpu.shadow & X86_SHADOW_MOVSS)) {
 		x86_raise(&v->cpu, X86_DB);
@@ -273,7 +278,8 @@ static bool run_block(struct soft_vcpu *v, uint32_t mode)
 	static const struct soft_block *const none;
 	const struct soft_block *b = find_block(v, mode);
 
-	v->cpu.rflags &= ~X86_RF_RF; /* without breakpoints it only has to be gone after one instruction */
+	v->cpu.rflags &=
+		~X86_RF_RF; /* without breakpoints it only has to be gone after one instruction */
 	while (b != none) {
 		uint32_t flushes = (uint32_t)v->stat_flushes, site;
 
@@ -300,7 +306,8 @@ int soft_loop(struct soft_vcpu *v)
 			soft_serve_requests(v);
 			if (!soft_events(v))
 				break;
-			/* Its delivery may have faulted: what follows from that comes before any instruction. */
+			/* Its delivery may have faulted: what follows from that comes before any
+			 * instruction. */
 			if (!atomic_load_explicit(&v->run, memory_order_relaxed))
 				continue;
 		}
@@ -320,15 +327,16 @@ int soft_loop(struct soft_vcpu *v)
 	return 0;
 }
 
-static const uint8_t context_reg[16] = { REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_R14, REG_RBP, REG_RSI,
-	REG_RDI, REG_R8, REG_R9, REG_R10, REG_R11 };
+static const uint8_t context_reg[16] = {REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_R14, REG_RBP,
+	REG_RSI, REG_RDI, REG_R8, REG_R9, REG_R10, REG_R11};
 
 /* Which guest exception a host signal in translated code stands for; -1: none, our bug. */
 static int vector_of(greg_t trapno)
 {
 	switch (trapno) {
 	case X86_DE:
-	case X86_GP: /* no guest page lies at a non-canonical address: an aligned operand that is not */
+	case X86_GP: /* no guest page lies at a non-canonical address: an aligned operand that is
+			not */
 	case X86_MF:
 	case X86_XM:
 		return (int)trapno;
@@ -338,8 +346,8 @@ static int vector_of(greg_t trapno)
 }
 
 /*
- * A native instruction faulted on the host.  Its guest state is what the registers hold, but for the
- * scratch ones; go back to soft_loop() with the guest's exception.
+ * A native instruction faulted on the host.  Its guest state is what the registers hold, but for
+ * the scratch ones; go back to soft_loop() with the guest's exception.
  */
 bool soft_trap(struct x86_trap *trap, int sig, void *info, void *context)
 {
@@ -367,7 +375,8 @@ bool soft_trap(struct x86_trap *trap, int sig, void *info, void *context)
 		v->result = (uint8_t)x86_raise_error(&v->cpu, (unsigned)vector, 0);
 	else
 		v->result = (uint8_t)x86_raise(&v->cpu,
-			vector == X86_XM && !(v->cpu.cr4 & X86_CR4_OSXMMEXCPT) ? X86_UD : (unsigned)vector);
+			vector == X86_XM && !(v->cpu.cr4 & X86_CR4_OSXMMEXCPT) ? X86_UD
+									       : (unsigned)vector);
 	v->reason = SOFT_RESULT;
 	r[REG_RIP] = (greg_t)(uintptr_t)v->cache.leave_raw;
 	r[REG_R15] = (greg_t)(uintptr_t)v;

@@ -6,8 +6,8 @@
 #include "backend/soft/soft.h"
 
 /*
- * After an instruction was executed in C: where to go on.  `resume` is translated code for cpu.rip, or
- * NULL if there is none.
+ * After an instruction was executed in C: where to go on.  `resume` is translated code for cpu.rip,
+ * or NULL if there is none.
  */
 const void *soft_finish(struct soft_vcpu *v, enum x86_result res, const void *resume)
 {
@@ -37,8 +37,8 @@ static void tsc_written(struct soft_vcpu *v)
 }
 
 /*
- * Behind instructions in C is a good place to leave when asked to: another vcpu's stores to code have to be known
- * behind CPUID at the latest (SDM vol. 3, 8.1.3).
+ * Behind instructions in C is a good place to leave when asked to: another vcpu's stores to code
+ * have to be known behind CPUID at the latest (SDM vol. 3, 8.1.3).
  */
 const void *soft_op_execute(struct soft_vcpu *v, struct soft_op *op)
 {

@@ -74,7 +74,7 @@ void soft_cpuid(struct x86_cpu *cpu, uint32_t leaf, uint32_t subleaf, uint32_t o
 {
 	struct soft_vcpu *v = cpu->owner;
 	enum x2apic_state state = X2APIC_DISABLED;
-	struct x86_topology topo = { .apic_id = (uint32_t)v->vcpuid };
+	struct x86_topology topo = {.apic_id = (uint32_t)v->vcpuid};
 	bool parked = soft_park(v);
 
 	vm_get_x2apic_state(v->vm, v->vcpuid, &state);
@@ -241,14 +241,14 @@ static int trap_prepare(struct soft_vcpu *v)
 /* The user completed an instruction that was single-stepped: its trap is still due. */
 static void step_trap(struct soft_vcpu *v)
 {
-	struct vm_exception db = { .cpuid = v->vcpuid, .vector = X86_DB };
+	struct vm_exception db = {.cpuid = v->vcpuid, .vector = X86_DB};
 
 	if (vm_inject_exception(v->vm, v->vcpuid, &db) == 0)
 		v->cpu.dr[6] |= 1u << 14;
 }
 
-static int soft_vmrun(void *vmi, int vcpu, register_t rip, struct pmap *pmap, void *rendezvous_cookie,
-	void *suspend_cookie)
+static int soft_vmrun(void *vmi, int vcpu, register_t rip, struct pmap *pmap,
+	void *rendezvous_cookie, void *suspend_cookie)
 {
 	struct soft_vcpu *v = ((struct soft_vm *)vmi)->vcpu[vcpu];
 	int error = vcpu_prepare(v);
@@ -319,12 +319,21 @@ static void soft_mem_changed(void *vmi)
 
 /* ---- registers ---- */
 
-static const uint8_t gpr_of[] = { [VM_REG_GUEST_RAX] = X86_RAX, [VM_REG_GUEST_RBX] = X86_RBX,
-	[VM_REG_GUEST_RCX] = X86_RCX, [VM_REG_GUEST_RDX] = X86_RDX, [VM_REG_GUEST_RSI] = X86_RSI,
-	[VM_REG_GUEST_RDI] = X86_RDI, [VM_REG_GUEST_RBP] = X86_RBP, [VM_REG_GUEST_R8] = X86_R8,
-	[VM_REG_GUEST_R9] = X86_R9, [VM_REG_GUEST_R10] = X86_R10, [VM_REG_GUEST_R11] = X86_R11,
-	[VM_REG_GUEST_R12] = X86_R12, [VM_REG_GUEST_R13] = X86_R13, [VM_REG_GUEST_R14] = X86_R14,
-	[VM_REG_GUEST_R15] = X86_R15 };
+static const uint8_t gpr_of[] = {[VM_REG_GUEST_RAX] = X86_RAX,
+	[VM_REG_GUEST_RBX] = X86_RBX,
+	[VM_REG_GUEST_RCX] = X86_RCX,
+	[VM_REG_GUEST_RDX] = X86_RDX,
+	[VM_REG_GUEST_RSI] = X86_RSI,
+	[VM_REG_GUEST_RDI] = X86_RDI,
+	[VM_REG_GUEST_RBP] = X86_RBP,
+	[VM_REG_GUEST_R8] = X86_R8,
+	[VM_REG_GUEST_R9] = X86_R9,
+	[VM_REG_GUEST_R10] = X86_R10,
+	[VM_REG_GUEST_R11] = X86_R11,
+	[VM_REG_GUEST_R12] = X86_R12,
+	[VM_REG_GUEST_R13] = X86_R13,
+	[VM_REG_GUEST_R14] = X86_R14,
+	[VM_REG_GUEST_R15] = X86_R15};
 
 /* The member that a register name stands for; NULL: none, or not a plain 64-bit one. */
 static uint64_t *plain_register(struct x86_cpu *cpu, int num)
@@ -426,7 +435,8 @@ static int soft_getdesc(void *vmi, int vcpu, int num, struct seg_desc *desc)
 	struct x86_seg *seg = segment_register(cpu, num);
 
 	if (seg) {
-		*desc = (struct seg_desc){ .base = seg->base, .limit = seg->limit, .access = seg->access };
+		*desc = (struct seg_desc){
+			.base = seg->base, .limit = seg->limit, .access = seg->access};
 	} else if (num == VM_REG_GUEST_GDTR) {
 		desc->base = cpu->gdtr.base;
 		desc->limit = cpu->gdtr.limit;
@@ -537,14 +547,14 @@ static bool soft_stat(void *vmi, int vcpu, unsigned i, const char **name, uint64
 		const char *name;
 		uint64_t value;
 	} stat[] = {
-		{ "blocks translated", v->stat_translated_blocks },
-		{ "instructions translated", v->stat_translated_insns },
-		{ "translated-address cache fills", v->stat_tlb_fills },
-		{ "block lookups", v->stat_lookups },
-		{ "instructions executed out of line", v->stat_executed },
-		{ "instructions single-stepped", v->stat_steps },
-		{ "code cache flushes", v->stat_flushes },
-		{ "pages of code invalidated", v->stat_invalidations },
+		{"blocks translated", v->stat_translated_blocks},
+		{"instructions translated", v->stat_translated_insns},
+		{"translated-address cache fills", v->stat_tlb_fills},
+		{"block lookups", v->stat_lookups},
+		{"instructions executed out of line", v->stat_executed},
+		{"instructions single-stepped", v->stat_steps},
+		{"code cache flushes", v->stat_flushes},
+		{"pages of code invalidated", v->stat_invalidations},
 	};
 
 	if (i >= sizeof(stat) / sizeof(stat[0]))

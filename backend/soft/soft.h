@@ -5,8 +5,8 @@
  * code cache, and the loop around them.  README.md in this folder tells how they work together.
  *
  * While guest code runs, and in all C code of this folder that it calls, the guest's x87 and vector
- * registers are in the host's registers (hence -mgeneral-regs-only).  Before anything of vmm/ or libc is
- * called they are parked in cpu.fpu: soft_park().
+ * registers are in the host's registers (hence -mgeneral-regs-only).  Before anything of vmm/ or
+ * libc is called they are parked in cpu.fpu: soft_park().
  */
 #ifndef BACKEND_SOFT_SOFT_H
 #define BACKEND_SOFT_SOFT_H
@@ -26,47 +26,48 @@
 enum soft_class { SOFT_USER, SOFT_SUPER, SOFT_SUPER_AC, SOFT_CLASSES };
 
 /*
- * The mode word: everything besides address and bytes that the translation of an instruction depends
- * on.  Part of a block's key.
+ * The mode word: everything besides address and bytes that the translation of an instruction
+ * depends on.  Part of a block's key.
  */
-#define SOFT_MODE_SIZE(m)  ((m)&3u) /* 0: 16-bit code, 1: 32-bit, 2: 64-bit */
-#define SOFT_MODE_SIZE_16  0u
-#define SOFT_MODE_SIZE_32  1u
-#define SOFT_MODE_SIZE_64  2u
-#define SOFT_MODE_STACK32  0x004u /* SS.B */
-#define SOFT_MODE_CLASS(m) (((m) >> 3) & 3u)
+#define SOFT_MODE_SIZE(m)     ((m)&3u) /* 0: 16-bit code, 1: 32-bit, 2: 64-bit */
+#define SOFT_MODE_SIZE_16     0u
+#define SOFT_MODE_SIZE_32     1u
+#define SOFT_MODE_SIZE_64     2u
+#define SOFT_MODE_STACK32     0x004u /* SS.B */
+#define SOFT_MODE_CLASS(m)    (((m) >> 3) & 3u)
 #define SOFT_MODE_CLASS_SHIFT 3
-#define SOFT_MODE_FLAT	   0x020u /* CS, DS, ES, SS have base 0, limit 4 GiB, and may be used freely */
-#define SOFT_MODE_PE	   0x040u
-#define SOFT_MODE_VM	   0x080u
-#define SOFT_MODE_FPU_SHIFT 8 /* CR0.MP, EM, TS (bits 1..3) */
-#define SOFT_MODE_OSFXSR   0x0800u
-#define SOFT_MODE_AVX	   0x1000u
-#define SOFT_MODE_UMIP	   0x2000u
-#define SOFT_MODE_FSGSBASE 0x4000u
-#define SOFT_MODE_TSD	   0x8000u
-#define SOFT_MODE_CPL_SHIFT 16
+#define SOFT_MODE_FLAT	      0x020u /* CS, DS, ES, SS have base 0, limit 4 GiB, and may be used freely \
+				      */
+#define SOFT_MODE_PE	     0x040u
+#define SOFT_MODE_VM	     0x080u
+#define SOFT_MODE_FPU_SHIFT  8 /* CR0.MP, EM, TS (bits 1..3) */
+#define SOFT_MODE_OSFXSR     0x0800u
+#define SOFT_MODE_AVX	     0x1000u
+#define SOFT_MODE_UMIP	     0x2000u
+#define SOFT_MODE_FSGSBASE   0x4000u
+#define SOFT_MODE_TSD	     0x8000u
+#define SOFT_MODE_CPL_SHIFT  16
 #define SOFT_MODE_IOPL_SHIFT 18
-#define SOFT_MODE_STEP	   0x100000u /* one instruction at a time: TF, breakpoints, #AC, MTRAP */
-#define SOFT_MODE_SCE	   0x200000u
-#define SOFT_MODE_LMA	   0x400000u
-#define SOFT_MODE_PVI	   0x800000u
+#define SOFT_MODE_STEP	     0x100000u /* one instruction at a time: TF, breakpoints, #AC, MTRAP */
+#define SOFT_MODE_SCE	     0x200000u
+#define SOFT_MODE_LMA	     0x400000u
+#define SOFT_MODE_PVI	     0x800000u
 /* What the jump cache does not key on: a change of these empties it. */
 #define SOFT_MODE_JCKEY(m) ((m) & ~(3u << SOFT_MODE_CLASS_SHIFT | 3u << SOFT_MODE_CPL_SHIFT))
 
-#define SOFT_TLB_BITS	 12
-#define SOFT_TLB_ENTRIES (1u << SOFT_TLB_BITS)
-#define SOFT_JC_BITS	 13
-#define SOFT_JC_ENTRIES	 (1u << SOFT_JC_BITS)
-#define SOFT_ITLB_ENTRIES 512u
-#define SOFT_LOG_MAX	 2048u
+#define SOFT_TLB_BITS	    12
+#define SOFT_TLB_ENTRIES    (1u << SOFT_TLB_BITS)
+#define SOFT_JC_BITS	    13
+#define SOFT_JC_ENTRIES	    (1u << SOFT_JC_BITS)
+#define SOFT_ITLB_ENTRIES   512u
+#define SOFT_LOG_MAX	    2048u
 #define SOFT_PENDING_WRITES 8
-#define SOFT_PAGE_FILTER 4096u /* bits */
+#define SOFT_PAGE_FILTER    4096u /* bits */
 
 /*
- * One translated page.  The tags hold the page's linear address, or one that no address with this index
- * can be within a page of: see soft_tlb_clear().  An access hits when address - tag <= 4096 - size, which
- * also sends page-crossing accesses out of line.
+ * One translated page.  The tags hold the page's linear address, or one that no address with this
+ * index can be within a page of: see soft_tlb_clear().  An access hits when address - tag <= 4096 -
+ * size, which also sends page-crossing accesses out of line.
  */
 struct soft_tlb_entry {
 	uint64_t read;
@@ -109,16 +110,16 @@ struct soft_op {
 
 /* One instruction inside a block: how to get from a host address back to the guest's. */
 struct soft_site {
-	uint16_t host;	  /* offset of its code in the block */
-	uint16_t guest;	  /* offset of the instruction from the block's rip */
-	uint8_t borrowed; /* host register + 1 whose guest value is in soft_vcpu.borrow, or 0 */
-	bool flags_parked;/* status flags are in soft_vcpu.flags16 while memory is checked */
+	uint16_t host;	   /* offset of its code in the block */
+	uint16_t guest;	   /* offset of the instruction from the block's rip */
+	uint8_t borrowed;  /* host register + 1 whose guest value is in soft_vcpu.borrow, or 0 */
+	bool flags_parked; /* status flags are in soft_vcpu.flags16 while memory is checked */
 };
 
 struct soft_block {
 	uint64_t rip;
-	uint64_t gpa;	   /* of the first byte */
-	uint64_t gpa2;	   /* page of the last byte if it lies in another page, else 0 */
+	uint64_t gpa;  /* of the first byte */
+	uint64_t gpa2; /* page of the last byte if it lies in another page, else 0 */
 	uint32_t mode;
 	uint32_t host;	   /* offset of the code in the cache; entry with flags in the host's */
 	uint32_t host_mem; /* entry with flags in flags16 */
@@ -139,7 +140,7 @@ struct soft_cache {
 	uint32_t meta_size, meta_used;
 	struct soft_block *blocks;
 	uint32_t nblocks, max_blocks;
-	uint32_t *hash; /* index + 1 */
+	uint32_t *hash;	      /* index + 1 */
 	uint32_t *page_head;  /* by guest page number: index + 1 of the first block */
 	uint64_t *page_lines; /* by guest page number: which 64-byte lines hold code */
 	uint64_t pages;
@@ -150,10 +151,10 @@ struct soft_cache {
 
 /* Why translated code came back to soft_loop(). */
 enum soft_reason {
-	SOFT_LOOKUP,   /* go on at cpu.rip */
-	SOFT_LINK,     /* the same, and make link_site jump there from now on */
-	SOFT_POLL,     /* go on at cpu.rip after looking at events */
-	SOFT_RESULT    /* v->result says: FAULT or EXIT */
+	SOFT_LOOKUP, /* go on at cpu.rip */
+	SOFT_LINK,   /* the same, and make link_site jump there from now on */
+	SOFT_POLL,   /* go on at cpu.rip after looking at events */
+	SOFT_RESULT  /* v->result says: FAULT or EXIT */
 };
 
 struct soft_vm;
@@ -163,11 +164,11 @@ struct soft_vcpu {
 	struct x86_cpu cpu; /* first: translated code addresses it through r15 */
 
 	uint64_t host_rsp;
-	uint64_t park;	    /* a host register for a moment */
+	uint64_t park; /* a host register for a moment */
 	uint64_t borrow;
-	uint32_t flags16;   /* AH, AL of LAHF and SETO: status flags outside the host's */
-	uint32_t reason;    /* enum soft_reason */
-	uint32_t link_site; /* SOFT_LINK: offset in the cache of the jmp's displacement */
+	uint32_t flags16;    /* AH, AL of LAHF and SETO: status flags outside the host's */
+	uint32_t reason;     /* enum soft_reason */
+	uint32_t link_site;  /* SOFT_LINK: offset in the cache of the jmp's displacement */
 	uint64_t branch_rip; /* SOFT_LOOKUP: of the indirect branch that went to cpu.rip, or 0 */
 	/* 1: guest code may run on; 0: leave soon. Written by any thread. */
 	_Atomic uint32_t run;
@@ -185,7 +186,8 @@ struct soft_vcpu {
 	uint32_t jc_filled[SOFT_CLASSES]; /* indices in jc_log[]; over SOFT_LOG_MAX: useless */
 	uint16_t jc_log[SOFT_CLASSES][SOFT_LOG_MAX];
 	bool jc_nonglobal[SOFT_CLASSES];
-	uint64_t jc_pages[SOFT_CLASSES][SOFT_PAGE_FILTER / 64]; /* pages that jc[] may lead to, hashed */
+	uint64_t jc_pages[SOFT_CLASSES]
+			 [SOFT_PAGE_FILTER / 64]; /* pages that jc[] may lead to, hashed */
 	/* Where large pages are that tlb[] or itlb[] know parts of, hashed by 2 MiB and 1 GiB. */
 	uint64_t large[SOFT_CLASSES][SOFT_PAGE_FILTER / 64], huge[SOFT_CLASSES];
 	struct soft_itlb_entry itlb[SOFT_CLASSES][SOFT_ITLB_ENTRIES];
@@ -222,7 +224,7 @@ struct soft_vcpu {
 	} pending_write[SOFT_PENDING_WRITES];
 
 	/* Requests of other threads, served at the top of the loop. */
-	_Atomic uint32_t flush_request;	 /* SOFT_REQ_* */
+	_Atomic uint32_t flush_request; /* SOFT_REQ_* */
 	_Atomic bool in_guest;
 	pthread_mutex_t lock; /* written[] */
 	unsigned nwritten;
@@ -234,19 +236,20 @@ struct soft_vcpu {
 	uint64_t stat_translated_blocks, stat_translated_insns, stat_tlb_fills, stat_lookups,
 		stat_executed, stat_flushes, stat_invalidations, stat_steps;
 };
-#define SOFT_REQ_CODE  1u /* look at written[]; too many: drop all code */
+#define SOFT_REQ_CODE	  1u /* look at written[]; too many: drop all code */
 #define SOFT_REQ_CODE_ALL 2u
-#define SOFT_REQ_WRITE 4u /* drop write tags */
-#define SOFT_REQ_MAP   8u /* the map of guest memory changed */
+#define SOFT_REQ_WRITE	  4u /* drop write tags */
+#define SOFT_REQ_MAP	  8u /* the map of guest memory changed */
 
 struct soft_vm {
 	struct vm *vm;
-	uint32_t cache_size; /* bytes of code for each vcpu; tests make it small before the first run */
+	uint32_t cache_size; /* bytes of code for each vcpu; tests make it small before the first
+				run */
 	bool all_flags;	     /* tests: status flags are exact at every instruction, none is dead */
 	uint64_t tsc_hz;
 	struct soft_vcpu *vcpu[VM_MAXCPU];
-	_Atomic uint16_t *page_code;   /* by guest page number: vcpus with code of that page */
-	_Atomic uint16_t *page_writers;/* vcpus that may hold a write tag for it */
+	_Atomic uint16_t *page_code;	/* by guest page number: vcpus with code of that page */
+	_Atomic uint16_t *page_writers; /* vcpus that may hold a write tag for it */
 	uint64_t pages;
 };
 
@@ -300,8 +303,8 @@ void soft_emit_thunks(struct soft_cache *c);
 
 /* ---- translate.c ---- */
 struct gen *soft_gen_create(void);
-struct soft_block *soft_translate(struct soft_vcpu *v, uint64_t rip, uint32_t mode,
-	const struct soft_itlb_entry *page);
+struct soft_block *soft_translate(
+	struct soft_vcpu *v, uint64_t rip, uint32_t mode, const struct soft_itlb_entry *page);
 
 /* ---- op.c: C functions that translated code calls ---- */
 const void *soft_op_execute(struct soft_vcpu *v, struct soft_op *op);
@@ -322,7 +325,7 @@ bool soft_deliver_fault(struct soft_vcpu *v);
 bool soft_window_open(const struct soft_vcpu *v);
 
 /* ---- tsc.c ---- */
-uint64_t soft_tsc_measure(void); /* Hz; takes 2 ms */
+uint64_t soft_tsc_measure(void);     /* Hz; takes 2 ms */
 uint64_t soft_guest_tsc(void *vcpu); /* any thread */
 
 /* ---- exit.c ---- */

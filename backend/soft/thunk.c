@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Copyright (c) 2026, the hyve authors */
 /*
- * The fixed code at the start of every code cache: into translated code, out of it, and from it to C.
+ * The fixed code at the start of every code cache: into translated code, out of it, and from it to
+ * C.
  *
- * Between guest instructions the host's registers hold the guest's: RAX..RDI without RSP and R8..R11 in
- * place, RSP in r14, R12..R15 in memory; status flags in the host's; r12 and r13 are scratch; r15 is the
- * struct soft_vcpu.  The host stack is aligned to 16 there.
+ * Between guest instructions the host's registers hold the guest's: RAX..RDI without RSP and
+ * R8..R11 in place, RSP in r14, R12..R15 in memory; status flags in the host's; r12 and r13 are
+ * scratch; r15 is the struct soft_vcpu.  The host stack is aligned to 16 there.
  */
 #include "backend/soft/emit.h"
 #include "backend/soft/soft.h"
@@ -13,9 +14,9 @@
 #define STATE(member) ((int32_t)offsetof(struct soft_vcpu, member))
 #define GPR(n)	      (STATE(cpu.gpr) + 8 * (int32_t)(n))
 
-static const uint8_t in_place[] = { X86_RCX, X86_RDX, X86_RBX, X86_RBP, X86_RSI, X86_RDI, X86_R8,
-	X86_R9, X86_R10, X86_R11 };
-static const uint8_t callee_saved[] = { X86_RBX, X86_RBP, X86_R12, X86_R13, X86_R14, X86_R15 };
+static const uint8_t in_place[] = {
+	X86_RCX, X86_RDX, X86_RBX, X86_RBP, X86_RSI, X86_RDI, X86_R8, X86_R9, X86_R10, X86_R11};
+static const uint8_t callee_saved[] = {X86_RBX, X86_RBP, X86_R12, X86_R13, X86_R14, X86_R15};
 
 static void save_rax(struct emit *e)
 {
@@ -143,8 +144,8 @@ static void emit_fill(struct emit *e, const void *fn, const uint8_t *leave_raw)
 	emit_mov(e, 8, X86_RDI, HOST_STATE);
 	emit_mov(e, 8, X86_RSI, HOST_S0);
 	emit_mov(e, 8, X86_RDX, HOST_S1);
-	emit8(e, 0x59);			       /* pop rcx */
-	emit_mov(e, 8, X86_RBX, HOST_S0);      /* callee-saved, and its guest value is in memory */
+	emit8(e, 0x59);			  /* pop rcx */
+	emit_mov(e, 8, X86_RBX, HOST_S0); /* callee-saved, and its guest value is in memory */
 	call_abs(e, fn);
 	emit_rr(e, 8, 0x85, X86_RAX, X86_RAX);
 	emit_jcc(e, 4, leave_raw);
@@ -173,7 +174,7 @@ static void emit_call_op(struct emit *e, const uint8_t *leave_raw)
 
 void soft_emit_thunks(struct soft_cache *c)
 {
-	struct emit e = { .p = c->rw, .end = c->rw + c->size, .to_rx = c->rx - c->rw };
+	struct emit e = {.p = c->rw, .end = c->rw + c->size, .to_rx = c->rx - c->rw};
 
 	c->enter = (int (*)(struct soft_vcpu *, const void *))(uintptr_t)emit_here(&e);
 	emit_enter(&e);

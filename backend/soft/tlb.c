@@ -3,9 +3,10 @@
 /*
  * The translated-address cache and the memory side of struct x86_ops.
  *
- * Translated code looks up (address >> 12) modulo the table's size, subtracts the tag, and has a hit if the
- * difference is small enough for the whole access to lie in the page.  A tag of 0 fits no index but that
- * of page 0, so cleared memory is an empty table; entry 0 gets the tag of page 1 instead.
+ * Translated code looks up (address >> 12) modulo the table's size, subtracts the tag, and has a
+ * hit if the difference is small enough for the whole access to lie in the page.  A tag of 0 fits
+ * no index but that of page 0, so cleared memory is an empty table; entry 0 gets the tag of page 1
+ * instead.
  */
 #include <errno.h>
 
@@ -13,7 +14,7 @@
 
 static void entry_clear(struct soft_tlb *t, unsigned i)
 {
-	t->entry[i] = (struct soft_tlb_entry){ .read = i ? 0 : 4096, .write = i ? 0 : 4096 };
+	t->entry[i] = (struct soft_tlb_entry){.read = i ? 0 : 4096, .write = i ? 0 : 4096};
 }
 
 static void tlb_clear(struct soft_tlb *t)
@@ -120,7 +121,8 @@ void soft_note_large(struct soft_vcpu *v, unsigned class, uint64_t gla, unsigned
 	if (shift > 22)
 		v->huge[class] |= 1ull << (gla >> 30 & 63);
 	else if (shift > 12) /* a 4 MiB page covers two bits */
-		v->large[class][bit / 64] |= (shift == 22 ? 3ull << (bit & 62) % 64 : 1ull << bit % 64);
+		v->large[class][bit / 64] |=
+			(shift == 22 ? 3ull << (bit & 62) % 64 : 1ull << bit % 64);
 }
 
 /* Everything of a class, with what is kept track of about it. */
@@ -204,8 +206,8 @@ static bool may_cache(const struct soft_vcpu *v, uint64_t gpa)
 }
 
 /*
- * Enters a translation.  A page that holds translated code gets no write tag; the writer's bit is set
- * before the look, soft_page_has_code() does it the other way round.
+ * Enters a translation.  A page that holds translated code gets no write tag; the writer's bit is
+ * set before the look, soft_page_has_code() does it the other way round.
  */
 static void tlb_fill(struct soft_vcpu *v, unsigned class, uint64_t gla, const struct x86_walk *w,
 	uint8_t *hva, bool write)
@@ -287,7 +289,7 @@ bool soft_writes_done(struct soft_vcpu *v)
 /* Data breakpoints (SDM vol. 3, 17.2.4): DR6 bits of those that [gla, gla+len) touches. */
 static void watch_check(struct soft_vcpu *v, uint64_t gla, unsigned len, bool write)
 {
-	static const uint8_t length[] = { 1, 2, 8, 4 };
+	static const uint8_t length[] = {1, 2, 8, 4};
 
 	for (unsigned i = 0; i < 4; i++) {
 		unsigned ctl = (unsigned)(v->cpu.dr[7] >> (16 + 4 * i)) & 15, rw = ctl & 3;
@@ -323,7 +325,8 @@ static void *op_ram(struct x86_cpu *cpu, uint64_t gpa, unsigned len, bool write)
 	return hva;
 }
 
-static void *op_map(struct x86_cpu *cpu, uint64_t gla, unsigned len, unsigned acc, enum x86_result *res)
+static void *op_map(
+	struct x86_cpu *cpu, uint64_t gla, unsigned len, unsigned acc, enum x86_result *res)
 {
 	struct soft_vcpu *v = cpu->owner;
 	bool write = acc & X86_ACC_WRITE;
@@ -362,7 +365,8 @@ static void *op_map(struct x86_cpu *cpu, uint64_t gla, unsigned len, unsigned ac
 }
 
 /* Outside RAM: always the exit; vm_run or its caller completes the instruction. */
-static enum x86_result mmio_exit(struct x86_cpu *cpu, uint64_t gla, uint64_t gpa, unsigned len, bool write)
+static enum x86_result mmio_exit(
+	struct x86_cpu *cpu, uint64_t gla, uint64_t gpa, unsigned len, bool write)
 {
 	cpu->exit.reason = X86_EXIT_MMIO;
 	cpu->exit.mmio.gpa = gpa;
@@ -391,7 +395,8 @@ static void op_flush(struct x86_cpu *cpu, enum x86_flush kind, uint64_t gla)
 	soft_tlb_flush(cpu->owner, kind, gla);
 }
 
-static enum x86_result msr_result(struct x86_cpu *cpu, int error, bool write, uint32_t msr, uint64_t value)
+static enum x86_result msr_result(
+	struct x86_cpu *cpu, int error, bool write, uint32_t msr, uint64_t value)
 {
 	if (error == 0)
 		return X86_DONE;
@@ -449,9 +454,11 @@ const struct x86_ops soft_x86_ops = {
 };
 
 /*
- * The site of a fill call: sets cpu.rip to its instruction.  Returns its index, and its block in *block.
+ * The site of a fill call: sets cpu.rip to its instruction.  Returns its index, and its block in
+ * *block.
  */
-static unsigned site_of(struct soft_vcpu *v, uint64_t site, const uint8_t *ret, struct soft_block **block)
+static unsigned site_of(
+	struct soft_vcpu *v, uint64_t site, const uint8_t *ret, struct soft_block **block)
 {
 	struct soft_block *b = soft_block_at(&v->cache, ret - 1);
 	unsigned i = (unsigned)(site >> 16);
@@ -467,7 +474,8 @@ static unsigned site_of(struct soft_vcpu *v, uint64_t site, const uint8_t *ret, 
 	return i;
 }
 
-/* No code stands behind a branch, even one to the next instruction; POPF may have changed the mode. */
+/* No code stands behind a branch, even one to the next instruction; POPF may have changed the mode.
+ */
 static bool goes_on(const struct x86_insn *insn)
 {
 	return insn->row->class != X86_BRANCH && insn->row->mnem != X86_I_popf;
@@ -491,11 +499,14 @@ static const void *execute_site(struct soft_vcpu *v, uint64_t site, const uint8_
 	return soft_finish(v, res, resume);
 }
 
-/* A fault is for C to raise: a misaligned operand or an x87 exception that waits comes before #PF. */
-static const void *fill(struct soft_vcpu *v, uint64_t gla, uint64_t site, const uint8_t *ret, bool write)
+/* A fault is for C to raise: a misaligned operand or an x87 exception that waits comes before #PF.
+ */
+static const void *fill(
+	struct soft_vcpu *v, uint64_t gla, uint64_t site, const uint8_t *ret, bool write)
 {
 	unsigned size = (unsigned)site & SOFT_FILL_SIZE;
-	unsigned acc = (write ? X86_ACC_WRITE : X86_ACC_READ) | (v->cpu.cpl == 3 ? X86_ACC_USER : 0);
+	unsigned acc =
+		(write ? X86_ACC_WRITE : X86_ACC_READ) | (v->cpu.cpl == 3 ? X86_ACC_USER : 0);
 	struct x86_walk w;
 	uint8_t *hva;
 

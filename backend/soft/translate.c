@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Copyright (c) 2026, the hyve authors */
 /*
- * From guest code to a block in the code cache: decode up to the next branch or the end of the page, find
- * out backwards where status flags are live, emit, then the stubs.
+ * From guest code to a block in the code cache: decode up to the next branch or the end of the
+ * page, find out backwards where status flags are live, emit, then the stubs.
  */
 #include <stdlib.h>
 
 #include "backend/soft/gen.h"
 
-/* SYSTEM and STACK instructions behind which the block goes on: they change neither mode nor mapping. */
+/* SYSTEM and STACK instructions behind which the block goes on: they change neither mode nor
+ * mapping. */
 static bool goes_on(const struct x86_insn *in)
 {
 	switch (in->row->mnem) {
@@ -74,7 +75,8 @@ static bool ends_block(const struct gen *g, const struct x86_insn *in)
 	case X86_BRANCH:
 		return true;
 	default:
-		/* PUSH and POP of segment registers are SYSTEM and may change what the mode word says. */
+		/* PUSH and POP of segment registers are SYSTEM and may change what the mode word
+		 * says. */
 		return !goes_on(in) ||
 		       (in->row->class == X86_SYSTEM &&
 			       (in->row->mnem == X86_I_push || in->row->mnem == X86_I_pop));
@@ -85,32 +87,36 @@ struct gen_stub *gen_stub(struct gen *g, enum gen_stub_kind kind)
 {
 	struct gen_stub *s = &g->stub[g->nstubs++];
 
-	*s = (struct gen_stub){ .kind = (uint8_t)kind };
+	*s = (struct gen_stub){.kind = (uint8_t)kind};
 	return s;
 }
 
 /*
- * Decodes into g->insn[].  Returns false if not even the first instruction can be decoded from this page:
- * it runs into the next one, or is undefined.
+ * Decodes into g->insn[].  Returns false if not even the first instruction can be decoded from this
+ * page: it runs into the next one, or is undefined.
  */
 static void decode(struct gen *g, const uint8_t *page, unsigned code_size)
 {
-	unsigned off = (unsigned)(g->gpa & 0xfff), start = off;
+	unsigned start = (unsigned)(g->gpa & 0xfff), off = 0, size = 4096 - start;
 
+	if (size > sizeof(g->code))
+		size = sizeof(g->code);
+	/* Of a private copy: another vcpu may be writing there. */
+	__builtin_memcpy(g->code, page + start, size);
 	g->n = 0;
-	while (g->n < GEN_MAX_INSNS && off < 4096) {
+	while (g->n < GEN_MAX_INSNS && off < size) {
 		struct x86_insn *in = &g->insn[g->n];
 
-		if (x86_decode(in, page + off, 4096 - off, code_size) != X86_DECODE_OK)
+		if (x86_decode(in, g->code + off, size - off, code_size) != X86_DECODE_OK)
 			break;
-		g->offset[g->n++] = (uint16_t)(off - start);
+		g->offset[g->n++] = (uint16_t)off;
 		off += in->len;
 		if (x86_insn_allowed(&g->v->cpu, in) != X86_DONE || ends_block(g, in)) {
 			g->ended = true;
 			break;
 		}
 	}
-	g->offset[g->n] = (uint16_t)(off - start);
+	g->offset[g->n] = (uint16_t)off;
 }
 
 static bool by_c(const struct x86_insn *in)
@@ -205,8 +211,8 @@ static void stub_fill(struct gen *g, const struct gen_stub *s)
 	struct emit *e = &g->e;
 
 	emit_rm_sib(e, 8, 0x03, HOST_S0, HOST_STATE, HOST_S1, 0,
-		tlb + (int32_t)(s->write ? offsetof(struct soft_tlb_entry, write) :
-					   offsetof(struct soft_tlb_entry, read)));
+		tlb + (int32_t)(s->write ? offsetof(struct soft_tlb_entry, write)
+					 : offsetof(struct soft_tlb_entry, read)));
 	emit_mov_imm(e, HOST_S1, (uint64_t)s->site << 16 | s->size);
 	emit_call(e, s->write ? g->v->cache.fill_write : g->v->cache.fill_read);
 	emit_jmp(e, s->retry);
@@ -250,7 +256,8 @@ static bool linked_now(struct gen *g, const struct gen_stub *s, const struct sof
 	const struct soft_block *b = self;
 
 	if (s->target != g->rip)
-		b = soft_block_find(g->v, s->target, (g->gpa & ~0xfffull) | (s->target & 0xfff), g->mode);
+		b = soft_block_find(
+			g->v, s->target, (g->gpa & ~0xfffull) | (s->target & 0xfff), g->mode);
 	if (!b || b->gpa2)
 		return false;
 	emit_patch(&g->e, s->jump, g->v->cache.rx + (s->flags_parked ? b->host_mem : b->host));
@@ -317,8 +324,8 @@ static struct soft_block *finish(struct gen *g, struct soft_block *b)
 }
 
 /*
- * One block for code that cannot be decoded from its page alone: fetched and executed in C each time, so
- * that page faults on its second half, #UD and the 15-byte limit come out right.
+ * One block for code that cannot be decoded from its page alone: fetched and executed in C each
+ * time, so that page faults on its second half, #UD and the 15-byte limit come out right.
  */
 static void gen_fetch(struct gen *g)
 {
@@ -326,8 +333,8 @@ static void gen_fetch(struct gen *g)
 	g->ended = true;
 	g->offset[0] = 0;
 	g->offset[1] = 1;
-	g->site[0] = (struct soft_site){ 0 };
-	g->site[1] = (struct soft_site){ .guest = 1 };
+	g->site[0] = (struct soft_site){0};
+	g->site[1] = (struct soft_site){.guest = 1};
 	g->i = 0;
 	gen_op(g, soft_op_fetch, NULL, true);
 }
@@ -340,7 +347,7 @@ struct gen *soft_gen_create(void)
 struct soft_block *soft_translate(
 	struct soft_vcpu *v, uint64_t rip, uint32_t mode, const struct soft_itlb_entry *page)
 {
-	static const uint8_t code_size[] = { 16, 32, 64, 64 };
+	static const uint8_t code_size[] = {16, 32, 64, 64};
 	struct soft_cache *c = &v->cache;
 	struct gen *g = v->gen;
 	struct soft_block *b;
@@ -349,7 +356,7 @@ struct soft_block *soft_translate(
 	if (c->size - c->used < GEN_ROOM || c->nblocks == c->max_blocks)
 		return NULL;
 	b = &c->blocks[c->nblocks];
-	g->e = (struct emit){ .p = c->rw + c->used, .end = c->rw + c->size, .to_rx = c->rx - c->rw };
+	g->e = (struct emit){.p = c->rw + c->used, .end = c->rw + c->size, .to_rx = c->rx - c->rw};
 	g->v = v;
 	g->rip = rip;
 	g->gpa = (page->gpa & ~0xfffull) | off;
@@ -361,7 +368,7 @@ struct soft_block *soft_translate(
 	g->nstubs = 0;
 	soft_page_has_code(v, g->gpa); /* before the first look: a store from now on is announced */
 	decode(g, page->hva, code_size[SOFT_MODE_SIZE(mode)]);
-	*b = (struct soft_block){ .rip = rip, .gpa = g->gpa, .mode = mode };
+	*b = (struct soft_block){.rip = rip, .gpa = g->gpa, .mode = mode};
 	b->host_mem = b->host = c->used;
 	g->host = c->rx + b->host;
 	liveness(g);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Copyright (c) 2026, the hyve authors */
-/* The guest's time-stamp counter is the host's plus an offset; the APIC timer wants its frequency. */
+/* The guest's time-stamp counter is the host's plus an offset; the APIC timer wants its frequency.
+ */
 #include <time.h>
 
 #include "backend/soft/soft.h"
