@@ -256,7 +256,7 @@ static int soft_vmrun(void *vmi, int vcpu, register_t rip, struct pmap *pmap,
 	(void)pmap;
 	if (error)
 		return error;
-	if (v->trap_due && (uint64_t)rip == v->trap_rip)
+	if (v->trap_due && (uint64_t)rip == v->trap_rip && v->cpu.rflags & X86_RF_TF)
 		step_trap(v);
 	v->trap_due = false;
 	if ((uint64_t)rip != v->last_rip) /* something was completed since: the shadow is over */
