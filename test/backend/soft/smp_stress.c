@@ -251,6 +251,15 @@ static void count_call(struct vm *vm, int vcpu, void *arg)
 SNIPPET(endless, "xor %ebx, %ebx\n mov %edi, %eax\n shl $12, %eax\n lea 0x200000(%rax), %rcx\n"
 		 "1: inc %rbx\n mov %rbx, %r12\n call 2f\n jmp 1b\n 2: mov %rbx, (%rcx)\n ret\n");
 
+/* All of them, and each has got into its loop: before, its registers are those of power-on. */
+static void start_endless(struct smp *s, struct runner *r)
+{
+	start(s, r, endless, endless_end);
+	for (int i = 0; i < VCPUS; i++)
+		while (*(volatile uint64_t *)(s->ram + DATA + 0x1000 * (unsigned)i) == 0)
+			usleep(100);
+}
+
 static void finish_suspended(struct smp *s, struct runner *r)
 {
 	assert_int_equal(vmmdev_suspend(s->vm, VM_SUSPEND_POWEROFF), 0);
@@ -272,10 +281,7 @@ static void test_rendezvous(void **state)
 	CPU_ZERO(&all);
 	for (int i = 0; i < VCPUS; i++)
 		CPU_SET(i, &all);
-	start(s, r, endless, endless_end);
-	for (int i = 0; i < VCPUS; i++)
-		while (*(volatile uint64_t *)(s->ram + DATA + 0x1000 * (unsigned)i) == 0)
-			usleep(100);
+	start_endless(s, r);
 	for (unsigned i = 0; i < 200; i++)
 		vm_smp_rendezvous(s->vm, -1, all, count_call, (void *)&calls);
 	assert_int_equal(calls, 200 * VCPUS);
@@ -289,7 +295,7 @@ static void test_registers(void **state)
 	struct runner r[VCPUS];
 	uint64_t rbx, r12, rip, before[VCPUS] = { 0 };
 
-	start(s, r, endless, endless_end);
+	start_endless(s, r);
 	for (unsigned i = 0; i < 400; i++) {
 		int vcpu = (int)(i % VCPUS);
 
