@@ -1,0 +1,342 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Copyright (c) 2026, the hyve authors */
+/*
+ * Several vcpus in one VM: locked instructions, code that another vcpu rewrites, page tables changed under
+ * running code, and everybody wanting something of vcpus that are inside the guest.
+ */
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdatomic.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include <vmm/vmm.h>
+#include <vmm/vmm_dev.h>
+
+#include "backend/backend.h"
+
+#define RAM_SIZE (16u << 20)
+#define CODE	 0x100000u
+#define DATA	 0x200000u
+#define STACKS	 0x300000u
+#define TABLE	 0x5000u     /* page table of WINDOW */
+#define WINDOW	 0x40000000u /* 4 KiB pages, 8 for each vcpu */
+#define PORT	 0xe8
+#define VCPUS	 4
+
+/* EDI is the vcpu's number; every snippet ends with OUT and its result in EAX. */
+#define SNIPPET(name, code)                                                                        \
+	extern const uint8_t name[], name##_end[];                                                 \
+	__asm__(".pushsection .rodata\n" #name ":\n" code "\nout %eax, $0xe8\n" #name              \
+		"_end:\n.popsection\n")
+
+struct smp {
+	struct vm *vm;
+	uint8_t *ram;
+};
+
+struct runner {
+	struct smp *smp;
+	int vcpu;
+	pthread_t thread;
+	struct vm_exit exit;
+	int error;
+};
+
+static void put64(struct smp *s, uint32_t gpa, uint64_t value)
+{
+	memcpy(s->ram + gpa, &value, 8);
+}
+
+static uint64_t get64(const struct smp *s, uint32_t gpa)
+{
+	uint64_t value;
+
+	memcpy(&value, s->ram + gpa, 8);
+	return value;
+}
+
+static void build_tables(struct smp *s)
+{
+	put64(s, 0x1000, 0x2003);
+	put64(s, 0x2000, 0x3003);
+	put64(s, 0x2008, 0x4003);
+	for (unsigned i = 0; i < RAM_SIZE >> 21; i++)
+		put64(s, 0x3000 + 8 * i, (uint64_t)i << 21 | 0x83);
+	put64(s, 0x4000, TABLE | 3);
+}
+
+static void set_segment(struct smp *s, int vcpu, int reg, uint32_t access)
+{
+	struct seg_desc d = { .base = 0, .limit = 0xffffffff, .access = access };
+
+	assert_int_equal(vmmdev_set_seg_desc(s->vm, vcpu, reg, &d), 0);
+}
+
+static void prepare_vcpu(struct smp *s, int vcpu)
+{
+	const struct {
+		int reg;
+		uint64_t value;
+	} regs[] = {
+		{ VM_REG_GUEST_CR3, 0x1000 }, { VM_REG_GUEST_CR4, 0x620 }, { VM_REG_GUEST_EFER, 0x500 },
+		{ VM_REG_GUEST_CR0, 0x80010033 }, { VM_REG_GUEST_RFLAGS, 2 },
+		{ VM_REG_GUEST_RSP, STACKS + 0x1000 * ((unsigned)vcpu + 1) },
+		{ VM_REG_GUEST_RDI, (unsigned)vcpu },
+	};
+
+	for (size_t i = 0; i < sizeof(regs) / sizeof(regs[0]); i++)
+		assert_int_equal(vmmdev_set_register(s->vm, vcpu, regs[i].reg, regs[i].value), 0);
+	set_segment(s, vcpu, VM_REG_GUEST_CS, 0xa09b);
+	for (int reg = VM_REG_GUEST_SS; reg <= VM_REG_GUEST_GS; reg++)
+		set_segment(s, vcpu, reg, 0xc093);
+	set_segment(s, vcpu, VM_REG_GUEST_ES, 0xc093);
+}
+
+static int set_up(void **state)
+{
+	struct smp *s = calloc(1, sizeof(*s));
+
+	assert_non_null(s);
+	assert_int_equal(vmmdev_create(&vmm_ops_soft, "smp", &s->vm), 0);
+	assert_int_equal(vmmdev_map_memory(s->vm, 0, RAM_SIZE), 0);
+	s->ram = vmmdev_map_gpa(s->vm, 0, RAM_SIZE);
+	assert_non_null(s->ram);
+	build_tables(s);
+	for (int i = 0; i < VCPUS; i++) {
+		assert_int_equal(vmmdev_activate_cpu(s->vm, i), 0);
+		prepare_vcpu(s, i);
+	}
+	*state = s;
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	struct smp *s = *state;
+
+	vmmdev_destroy(s->vm);
+	free(s);
+	return 0;
+}
+
+static void *runner_main(void *arg)
+{
+	struct runner *r = arg;
+	struct vm_run run = { .cpuid = r->vcpu, .rip = CODE };
+
+	do {
+		r->error = vmmdev_run(r->smp->vm, &run);
+		run.rip = run.vm_exit.rip + (uint64_t)run.vm_exit.inst_length;
+	} while (r->error == 0 && run.vm_exit.exitcode == VM_EXITCODE_BOGUS);
+	r->exit = run.vm_exit;
+	return NULL;
+}
+
+static void start(struct smp *s, struct runner *r, const uint8_t *code, const uint8_t *end)
+{
+	memcpy(s->ram + CODE, code, (size_t)(end - code));
+	for (int i = 0; i < VCPUS; i++) {
+		r[i] = (struct runner){ .smp = s, .vcpu = i };
+		assert_int_equal(pthread_create(&r[i].thread, NULL, runner_main, &r[i]), 0);
+	}
+}
+
+/* All of them, to their OUT. */
+static void finish(struct runner *r)
+{
+	for (int i = 0; i < VCPUS; i++)
+		pthread_join(r[i].thread, NULL);
+	for (int i = 0; i < VCPUS; i++) {
+		assert_int_equal(r[i].error, 0);
+		assert_int_equal(r[i].exit.exitcode, VM_EXITCODE_INOUT);
+		assert_int_equal(r[i].exit.u.inout.port, PORT);
+	}
+}
+
+#define COUNT 100000
+
+SNIPPET(counters, "mov $0x200000, %ebx\n mov $100000, %ecx\n"
+		  "1: lock incq (%rbx)\n mov $1, %eax\n lock xaddq %rax, 8(%rbx)\n"
+		  "2: mov 16(%rbx), %rax\n lea 1(%rax), %r13\n lock cmpxchg %r13, 16(%rbx)\n jne 2b\n"
+		  "mov $1, %r14d\n 3: mov %r14d, %eax\n xchg %eax, 24(%rbx)\n test %eax, %eax\n jnz 3b\n"
+		  "incq 32(%rbx)\n movl $0, 24(%rbx)\n lock btsq $0, 40(%rbx)\n adc $0, %r12\n"
+		  "dec %ecx\n jnz 1b\n");
+
+/* LOCK INC, XADD, CMPXCHG, and a spin lock by XCHG. */
+static void test_counters(void **state)
+{
+	struct smp *s = *state;
+	struct runner r[VCPUS];
+
+	start(s, r, counters, counters_end);
+	finish(r);
+	assert_int_equal(get64(s, DATA), VCPUS * COUNT);
+	assert_int_equal(get64(s, DATA + 8), VCPUS * COUNT);
+	assert_int_equal(get64(s, DATA + 16), VCPUS * COUNT);
+	assert_int_equal(get64(s, DATA + 32), VCPUS * COUNT);
+}
+
+/*
+ * Vcpu 0 rewrites the operand of a MOV and raises a flag; vcpu 1 waits for the flag, executes CPUID and calls
+ * what was rewritten (SDM vol. 3, 8.1.3).  EAX: how often it was not the new code.  Two functions, one in
+ * the page of the caller and one in another.
+ */
+SNIPPET(rewriting,
+	"xor %eax, %eax\n cmp $1, %edi\n ja 9f\n mov $0x200000, %r8d\n test %edi, %edi\n jz 4f\n jmp 5f\n"
+	"4: mov $1, %r9d\n"
+	"1: mov %r9d, 8f+1(%rip)\n mov %r9d, 0x101001\n mov %r9, (%r8)\n"
+	"2: pause\n cmp %r9, 8(%r8)\n jne 2b\n"
+	"inc %r9d\n cmp $1000, %r9d\n jne 1b\n xor %eax, %eax\n jmp 9f\n"
+	"5: mov $1, %r9d\n xor %esi, %esi\n"
+	"6: pause\n cmp %r9, (%r8)\n jne 6b\n xor %eax, %eax\n cpuid\n"
+	"call 8f\n cmp %r9d, %eax\n setne %al\n movzbl %al, %eax\n add %eax, %esi\n"
+	"mov $0x101000, %eax\n call *%rax\n cmp %r9d, %eax\n setne %al\n movzbl %al, %eax\n add %eax, %esi\n"
+	"mov %r9, (%r8, %rdi, 8)\n inc %r9d\n cmp $1000, %r9d\n jne 6b\n mov %esi, %eax\n jmp 9f\n"
+	".balign 64\n 8: mov $0, %eax\n ret\n .balign 64\n 9:\n");
+
+static void test_rewriting(void **state)
+{
+	static const uint8_t function[] = { 0xb8, 0, 0, 0, 0, 0xc3 };
+	struct smp *s = *state;
+	struct runner r[VCPUS];
+
+	memcpy(s->ram + CODE + 0x1000, function, sizeof(function));
+	start(s, r, rewriting, rewriting_end);
+	finish(r);
+	for (int i = 0; i < VCPUS; i++)
+		assert_int_equal(r[i].exit.u.inout.eax, 0);
+}
+
+/*
+ * Each vcpu maps its own linear page here and there, with INVLPG, and reads and writes what it finds.
+ * Page k at DATA + k * 4096 begins with k.  EAX: how often it was another one.
+ */
+SNIPPET(remapping,
+	"mov %edi, %eax\n shl $15, %eax\n lea 0x40000000(%rax), %rbx\n"
+	"mov %edi, %r8d\n shl $6, %r8d\n add $0x5000, %r8d\n"
+	"mov $20000, %r9d\n xor %esi, %esi\n"
+	"1: mov %r9d, %ecx\n and $7, %ecx\n mov %ecx, %edx\n shl $12, %edx\n or $0x200003, %edx\n"
+	"mov %rdx, (%r8)\n invlpg (%rbx)\n cmp %ecx, (%rbx)\n setne %al\n movzbl %al, %eax\n add %eax, %esi\n"
+	"lock incq 8(%rbx)\n dec %r9d\n jnz 1b\n mov %esi, %eax\n");
+
+static void test_remapping(void **state)
+{
+	struct smp *s = *state;
+	struct runner r[VCPUS];
+
+	for (unsigned k = 0; k < 8; k++)
+		put64(s, DATA + 0x1000 * k, k);
+	start(s, r, remapping, remapping_end);
+	finish(r);
+	for (int i = 0; i < VCPUS; i++)
+		assert_int_equal(r[i].exit.u.inout.eax, 0);
+	for (unsigned k = 0; k < 8; k++)
+		assert_int_equal(get64(s, DATA + 0x1000 * k + 8), VCPUS * 20000 / 8);
+}
+
+static void count_call(struct vm *vm, int vcpu, void *arg)
+{
+	(void)vm;
+	(void)vcpu;
+	atomic_fetch_add((_Atomic unsigned *)arg, 1);
+}
+
+/* RBX counts, R12 follows it, in an endless loop with calls and stores. */
+SNIPPET(endless, "xor %ebx, %ebx\n mov %edi, %eax\n shl $12, %eax\n lea 0x200000(%rax), %rcx\n"
+		 "1: inc %rbx\n mov %rbx, %r12\n call 2f\n jmp 1b\n 2: mov %rbx, (%rcx)\n ret\n");
+
+/* All of them, and each has got into its loop: before, its registers are those of power-on. */
+static void start_endless(struct smp *s, struct runner *r)
+{
+	start(s, r, endless, endless_end);
+	for (int i = 0; i < VCPUS; i++)
+		while (*(volatile uint64_t *)(s->ram + DATA + 0x1000 * (unsigned)i) == 0)
+			usleep(100);
+}
+
+static void finish_suspended(struct smp *s, struct runner *r)
+{
+	assert_int_equal(vmmdev_suspend(s->vm, VM_SUSPEND_POWEROFF), 0);
+	for (int i = 0; i < VCPUS; i++) {
+		pthread_join(r[i].thread, NULL);
+		assert_int_equal(r[i].error, 0);
+		assert_int_equal(r[i].exit.exitcode, VM_EXITCODE_SUSPENDED);
+	}
+}
+
+/* Rendezvous from outside while all run; then suspended in the middle of it. */
+static void test_rendezvous(void **state)
+{
+	struct smp *s = *state;
+	struct runner r[VCPUS];
+	_Atomic unsigned calls = 0;
+	cpuset_t all;
+
+	CPU_ZERO(&all);
+	for (int i = 0; i < VCPUS; i++)
+		CPU_SET(i, &all);
+	start_endless(s, r);
+	for (unsigned i = 0; i < 200; i++)
+		vm_smp_rendezvous(s->vm, -1, all, count_call, (void *)&calls);
+	assert_int_equal(calls, 200 * VCPUS);
+	finish_suspended(s, r);
+}
+
+/* Registers of a vcpu that runs: each look finds it further, and consistent. */
+static void test_registers(void **state)
+{
+	struct smp *s = *state;
+	struct runner r[VCPUS];
+	uint64_t rbx, r12, rip, before[VCPUS] = { 0 };
+
+	start_endless(s, r);
+	for (unsigned i = 0; i < 400; i++) {
+		int vcpu = (int)(i % VCPUS);
+
+		assert_int_equal(vmmdev_get_register(s->vm, vcpu, VM_REG_GUEST_RBX, &rbx), 0);
+		assert_true(rbx >= before[vcpu]);
+		before[vcpu] = rbx;
+		assert_int_equal(vmmdev_get_register(s->vm, vcpu, VM_REG_GUEST_R12, &r12), 0);
+		assert_true(r12 + 1 >= rbx);
+		assert_int_equal(vmmdev_get_register(s->vm, vcpu, VM_REG_GUEST_RIP, &rip), 0);
+		assert_in_range(rip, CODE, CODE + (uint64_t)(endless_end - endless));
+	}
+	for (int i = 0; i < VCPUS; i++)
+		assert_true(before[i] > 0);
+	finish_suspended(s, r);
+}
+
+/* Memory that the embedder writes: code that runs meanwhile is the new one soon. */
+SNIPPET(patched, "mov $0x200000, %r8d\n 1: mov $0, %eax\n mov %eax, (%r8,%rdi,8)\n cmp $500, %eax\n jne 1b\n");
+
+static void test_patched(void **state)
+{
+	struct smp *s = *state;
+	struct runner r[VCPUS];
+
+	start(s, r, patched, patched_end);
+	for (uint32_t value = 1; value <= 500; value++) {
+		assert_int_equal(vmmdev_write(s->vm, CODE + 7, &value, 4), 0);
+		for (unsigned i = 0; i < VCPUS; i++)
+			while (*(volatile uint32_t *)(s->ram + DATA + 8 * i) != value)
+				usleep(10);
+	}
+	finish(r);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(test_##name, set_up, tear_down)
+	const struct CMUnitTest tests[] = {
+		TEST(counters),	  TEST(rewriting), TEST(remapping),
+		TEST(rendezvous), TEST(registers), TEST(patched),
+	};
+
+	return cmocka_run_group_tests_name("smp", tests, NULL, NULL);
+}
