@@ -199,9 +199,12 @@ bool soft_events(struct soft_vcpu *v)
 	struct x86_event ev;
 	bool have, leave, parked = soft_park(v);
 
-	have = next_event(v, &ev);
+	/* Before, because a delivery that ends in an exit may do so again at each entry; and behind
+	 * it, because what it led to may have suspended the VM. */
+	leave = asked_to_leave(v);
+	have = !leave && next_event(v, &ev);
 	soft_unpark(v, parked);
-	if (have && !deliver(v, &ev))
+	if (leave || (have && !deliver(v, &ev)))
 		return false;
 	parked = soft_park(v);
 	leave = asked_to_leave(v);

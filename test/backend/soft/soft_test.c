@@ -338,6 +338,12 @@ static void kick_out_of(void **state, const uint8_t *code, const uint8_t *end)
 	pthread_join(thread, NULL);
 }
 
+/*
+ * A fault whose frame goes to a device's memory: its delivery ends in an exit, and again at each entry.
+ * The vcpu still lets go.
+ */
+SNIPPET(loop_delivery, "mov $0xfee00800, %esp\n ud2\n");
+
 #define KICK_TEST(name)                                                                            \
 	static void test_##name(void **state)                                                      \
 	{                                                                                          \
@@ -348,6 +354,7 @@ KICK_TEST(loop_calls)
 KICK_TEST(loop_indirect)
 KICK_TEST(loop_count)
 KICK_TEST(loop_string)
+KICK_TEST(loop_delivery)
 
 int main(void)
 {
@@ -357,7 +364,7 @@ int main(void)
 		TEST(page_crossing), TEST(smc),	     TEST(faults),	   TEST(vectors),
 		TEST(vectors_kicked), TEST(vectors_mmio),
 		TEST(calls),	   TEST(loop_self),  TEST(loop_calls),	   TEST(loop_indirect),
-		TEST(loop_count),  TEST(loop_string),
+		TEST(loop_count),  TEST(loop_string),  TEST(loop_delivery),
 	};
 
 	return cmocka_run_group_tests_name("soft", tests, NULL, NULL);
