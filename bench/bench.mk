@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# Copyright (c) 2026, the hyve authors
+# What bench/run times.  Always by gcc, so that figures of two builds compare.
+
+BENCH_CC := gcc
+BENCH_KERNELS := $(patsubst %.c,$(BUILD)/%.o,$(wildcard bench/kernels/*.c))
+
+$(BUILD)/bench/kernels/%.o: bench/kernels/%.c
+	$(Q)mkdir -p $(@D)
+	$(Q)$(BENCH_CC) -std=gnu17 -O2 $(WARN) -D_GNU_SOURCE -I. -MMD -MP -c -o $@ $<
+$(BUILD)/bench/bench-kernels: $(BENCH_KERNELS)
+	$(Q)$(BENCH_CC) -static -o $@ $^
+
+# The kernel unpacks one archive after the other: ours, with /bench added.
+$(BUILD)/bench/initramfs.gz: $(BUILD)/initramfs.gz $(BUILD)/bench/bench-kernels bench/init
+	$(Q)rm -rf $(@D)/root && mkdir -p $(@D)/root/bench
+	$(Q)cp $(BUILD)/bench/bench-kernels bench/init $(@D)/root/bench
+	$(Q)(cd $(@D)/root && find . | LC_ALL=C sort | cpio -o -H newc -R 0:0 --reproducible --quiet) | \
+		gzip -1 -n | cat $< - >$@.new && mv $@.new $@
+
+.PHONY: bench-guests
+bench-guests: $(BUILD)/bench/initramfs.gz
+
+-include $(BENCH_KERNELS:.o=.d)

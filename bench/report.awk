@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# Copyright (c) 2026, the hyve authors
+#
+# Makes bench/run's tables of its figures, one a line:
+#	list NAME CLASS			the order of the kernels
+#	native|hyve|qemu NAME NS SUM	one round of a kernel
+#	boot WHO MS
+#	idle WHO PERCENT KIB
+# Ratios are of medians over the rounds; with partial=1, no bars.  Ends with 1 when a checksum is wrong.
+
+function median(list,  v, n, i, j, t) {
+	n = split(list, v, " ")
+	for (i = 2; i <= n; i++) {
+		t = v[i] + 0
+		for (j = i - 1; j > 0 && v[j] + 0 > t; j--)
+			v[j + 1] = v[j]
+		v[j + 1] = t
+	}
+	if (n == 0)
+		return 0
+	return n % 2 ? v[(n + 1) / 2] + 0 : (v[n / 2] + v[n / 2 + 1]) / 2
+}
+
+# a / b as a table shows it, or "-".
+function ratio(a, b, format) {
+	return a > 0 && b > 0 ? sprintf(format ? format : "%.2f", a / b) : "-"
+}
+
+# The geometric mean of over's to under's times, over the kernels of a class or all ("").
+function geomean(over, under, only_class,  i, k, sum, n) {
+	for (i = 1; i <= kernels; i++) {
+		k = name[i]
+		if ((only_class == "" || class[k] == only_class) && ns[over, k] > 0 && ns[under, k] > 0) {
+			sum += log(ns[over, k] / ns[under, k])
+			n++
+		}
+	}
+	return n ? exp(sum / n) : 0
+}
+
+# The largest (sign 1) or smallest (sign -1) ratio of the classes that match; its kernel is in extreme_name.
+function extreme(over, under, classes, sign,  i, k, r, best) {
+	extreme_name = ""
+	for (i = 1; i <= kernels; i++) {
+		k = name[i]
+		if (class[k] !~ classes || !(ns[over, k] > 0 && ns[under, k] > 0))
+			continue
+		r = ns[over, k] / ns[under, k]
+		if (extreme_name == "" || (r - best) * sign > 0) {
+			best = r
+			extreme_name = k
+		}
+	}
+	return best + 0
+}
+
+# A figure, and whether it is at most (sign 1) or at least (sign -1) what it should be.
+function bar(what, value, sign, limit) {
+	if (value > 0)
+		printf("%-58s %9.2f   %s %-5s %s\n", what, value, sign > 0 ? "at most " : "at least", limit,
+			(limit - value) * sign >= 0 ? "pass" : "SHORT")
+}
+
+$1 == "list" {
+	name[++kernels] = $2
+	class[$2] = $3
+	next
+}
+$1 == "boot" {
+	boots[$2] = boots[$2] " " $3
+	next
+}
+$1 == "idle" {
+	idle[$2] = $3
+	memory[$2] = $4
+	next
+}
+$2 in class && $3 + 0 > 0 {
+	times[$1, $2] = times[$1, $2] " " $3
+	if ($5 != "")
+		wrong[++wrongs] = $1 ": " $2 ", checksum " $4
+	next
+}
+$2 in class && $3 == "-" { next }
+{ wrong[++wrongs] = $0 }
+
+function kernel_table(  i, k) {
+	row = "%-14s %-8s %14s %14s %14s %12s %11s %9s\n"
+	printf row, "kernel", "class", "native ns", "hyve ns", "TCG ns", "hyve/native", "TCG/native", "TCG/hyve"
+	for (i = 1; i <= kernels; i++) {
+		k = name[i]
+		printf row, k, class[k], cell(ns["native", k]), cell(ns["hyve", k]), cell(ns["qemu", k]),
+			ratio(ns["hyve", k], ns["native", k]), ratio(ns["qemu", k], ns["native", k]),
+			ratio(ns["qemu", k], ns["hyve", k])
+		if (!(class[k] in seen)) {
+			seen[class[k]] = 1
+			order[++classes] = class[k]
+		}
+	}
+	print ""
+	for (i = 1; i <= classes; i++)
+		mean_row("geomean", order[i], order[i])
+	mean_row("geomean", "all", "")
+}
+function cell(value) {
+	return value > 0 ? sprintf("%.0f", value) : "-"
+}
+function mean_row(what, label, c) {
+	printf row, what, label, "", "", "", ratio(geomean("hyve", "native", c), 1),
+		ratio(geomean("qemu", "native", c), 1), ratio(geomean("qemu", "hyve", c), 1)
+}
+
+function of(over, under, k) {
+	return ns[under, k] > 0 ? ns[over, k] / ns[under, k] : 0
+}
+
+function bars() {
+	bar("integer kernels, geomean of hyve/native", geomean("hyve", "native", "integer"), 1, 1.8)
+	bar("floating-point kernels, geomean of hyve/native", geomean("hyve", "native", "fp"), 1, 1.6)
+	bar("floating-point kernels, geomean of TCG/hyve", geomean("qemu", "hyve", "fp"), -1, 15)
+	bar("all kernels, geomean of TCG/hyve", geomean("qemu", "hyve", ""), -1, 5)
+	low = extreme("qemu", "hyve", ".", -1)
+	bar("all kernels, lowest TCG/hyve: " extreme_name, low, -1, 1)
+	high = extreme("hyve", "native", "integer|fp|rep|jit", 1)
+	bar("user kernels, highest hyve/native: " extreme_name, high, 1, 4)
+	high = extreme("hyve", "native", "integer|fp|rep", 1)
+	bar("  ... of those that write no code: " extreme_name, high, 1, 4)
+	high = extreme("hyve", "native", "rep", 1)
+	bar("rep movsb and stosq, highest hyve/native: " extreme_name, high, 1, 1.2)
+	bar("null syscall, hyve/native", of("hyve", "native", "syscall"), 1, 1.5)
+	bar("pipe ping-pong, TCG/hyve", of("qemu", "hyve", "pipe"), -1, 4)
+	bar("fork+exec, TCG/hyve", of("qemu", "hyve", "exec"), -1, 3)
+	bar("page faults, TCG/hyve", of("qemu", "hyve", "fault"), -1, 3)
+	bar("boot to /init, TCG/hyve", ms["hyve"] > 0 ? ms["qemu"] / ms["hyve"] : 0, -1, 3)
+}
+
+function machine_table() {
+	row = "%-44s %10s %10s %12s\n"
+	printf row, "", "hyve", "TCG", "TCG/hyve"
+	printf row, "boot to /init, ms", cell(ms["hyve"]), cell(ms["qemu"]), ratio(ms["qemu"], ms["hyve"])
+	printf row, "idle at a shell prompt, % of one core", idle["hyve"], idle["qemu"], ""
+	printf row, "own memory, KiB", memory["hyve"], memory["qemu"], ""
+	print ""
+	print "boot rounds, ms: hyve" boots["hyve"] " / TCG" boots["qemu"]
+	print ""
+}
+
+END {
+	for (key in times) {
+		split(key, part, SUBSEP)
+		ns[part[1], part[2]] = median(times[key])
+	}
+	for (who in boots)
+		ms[who] = median(boots[who])
+	kernel_table()
+	print ""
+	if ("hyve" in idle)
+		machine_table()
+	if (!partial)
+		bars()
+	for (i = 1; i <= wrongs; i++)
+		print "bench: wrong: " wrong[i]
+	exit wrongs > 0
+}
