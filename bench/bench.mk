@@ -18,7 +18,21 @@ $(BUILD)/bench/initramfs.gz: $(BUILD)/initramfs.gz $(BUILD)/bench/bench-kernels 
 	$(Q)(cd $(@D)/root && find . | LC_ALL=C sort | cpio -o -H newc -R 0:0 --reproducible --quiet) | \
 		gzip -1 -n | cat $< - >$@.new && mv $@.new $@
 
-.PHONY: bench-guests
-bench-guests: $(BUILD)/bench/initramfs.gz
+# A flat guest for a PVH loader.
+BENCH_MICRO_CFLAGS := -std=gnu17 -O2 $(WARN) -ffreestanding -fno-pic -fno-pie -fno-stack-protector \
+	-fno-asynchronous-unwind-tables -fcf-protection=none -mgeneral-regs-only -mno-red-zone \
+	-I. -Iinclude -MMD -MP
 
--include $(BENCH_KERNELS:.o=.d)
+$(BUILD)/bench/micro/%.o: bench/micro/%.c
+	$(Q)mkdir -p $(@D)
+	$(Q)$(BENCH_CC) $(BENCH_MICRO_CFLAGS) -c -o $@ $<
+$(BUILD)/bench/micro/%.o: bench/micro/%.S
+	$(Q)mkdir -p $(@D)
+	$(Q)$(BENCH_CC) $(BENCH_MICRO_CFLAGS) -c -o $@ $<
+$(BUILD)/bench/micro/guest: $(BUILD)/bench/micro/start.o $(BUILD)/bench/micro/micro.o
+	$(Q)ld -N -Ttext=0x100000 -e start --build-id=none --no-warn-rwx-segments -o $@ $^
+
+.PHONY: bench-guests
+bench-guests: $(BUILD)/bench/initramfs.gz $(BUILD)/bench/micro/guest
+
+-include $(BENCH_KERNELS:.o=.d) $(wildcard $(BUILD)/bench/micro/*.d)

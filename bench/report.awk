@@ -4,9 +4,11 @@
 # Makes bench/run's tables of its figures, one a line:
 #	list NAME CLASS			the order of the kernels
 #	native|hyve|qemu NAME NS SUM	one round of a kernel
+#	micro WHO NAME NS		one round of a micro-cost
 #	boot WHO MS
 #	idle WHO PERCENT KIB
-# Ratios are of medians over the rounds; with partial=1, no bars.  Ends with 1 when a checksum is wrong.
+# Ratios are of medians over the rounds; with partial=1, no bars.  guests="hyve ..." names those that should have
+# figures.  Ends with 1 when one is missing or a checksum is wrong.
 
 function median(list,  v, n, i, j, t) {
 	n = split(list, v, " ")
@@ -66,6 +68,16 @@ $1 == "list" {
 	class[$2] = $3
 	next
 }
+$1 == "micro" {
+	if (!($3 in is_micro)) {
+		is_micro[$3] = 1
+		micro[++micros] = $3
+	}
+	times[$2, "micro " $3] = times[$2, "micro " $3] " " $4
+	if ($5 != "")
+		wrong[++wrongs] = $2 ": micro " $3
+	next
+}
 $1 == "boot" {
 	boots[$2] = boots[$2] " " $3
 	next
@@ -81,7 +93,10 @@ $2 in class && $3 + 0 > 0 {
 		wrong[++wrongs] = $1 ": " $2 ", checksum " $4
 	next
 }
-$2 in class && $3 == "-" { next }
+$2 in class && $3 == "-" {
+	skipped[$1, $2] = 1
+	next
+}
 { wrong[++wrongs] = $0 }
 
 function kernel_table(  i, k) {
@@ -101,6 +116,7 @@ function kernel_table(  i, k) {
 	for (i = 1; i <= classes; i++)
 		mean_row("geomean", order[i], order[i])
 	mean_row("geomean", "all", "")
+	print ""
 }
 function cell(value) {
 	return value > 0 ? sprintf("%.0f", value) : "-"
@@ -134,15 +150,40 @@ function bars() {
 	bar("boot to /init, TCG/hyve", ms["hyve"] > 0 ? ms["qemu"] / ms["hyve"] : 0, -1, 3)
 }
 
-function machine_table() {
+function micro_table(  i, k) {
 	row = "%-44s %10s %10s %12s\n"
-	printf row, "", "hyve", "TCG", "TCG/hyve"
+	printf row, "micro-costs, ns", "hyve", "TCG", "TCG/hyve"
+	for (i = 1; i <= micros; i++) {
+		k = "micro " micro[i]
+		printf row, micro[i], cell(ns["hyve", k]), cell(ns["qemu", k]), ratio(ns["qemu", k], ns["hyve", k])
+	}
+	print ""
+}
+
+function boot_table() {
+	row = "%-44s %10s %10s %12s\n"
 	printf row, "boot to /init, ms", cell(ms["hyve"]), cell(ms["qemu"]), ratio(ms["qemu"], ms["hyve"])
-	printf row, "idle at a shell prompt, % of one core", idle["hyve"], idle["qemu"], ""
-	printf row, "own memory, KiB", memory["hyve"], memory["qemu"], ""
+	print "  rounds: hyve" boots["hyve"] (ms["qemu"] > 0 ? ", TCG" boots["qemu"] : "")
 	print ""
-	print "boot rounds, ms: hyve" boots["hyve"] " / TCG" boots["qemu"]
+}
+
+function idle_table() {
+	row = "%-44s %10s %10s\n"
+	printf row, "idle at a shell prompt, % of one core", idle["hyve"], idle["qemu"]
+	printf row, "own memory, KiB", memory["hyve"], memory["qemu"]
 	print ""
+}
+
+# A guest that crashed leaves gaps.
+function gaps(  n, who, i, j) {
+	n = split(guests, who, " ")
+	for (j = 1; j <= n; j++) {
+		for (i = 1; i <= kernels; i++)
+			if (!((who[j], name[i]) in ns) && !((who[j], name[i]) in skipped))
+				wrong[++wrongs] = who[j] ": " name[i] ", no figure"
+		if (micros > 0 && !((who[j], "micro " micro[micros]) in ns))
+			wrong[++wrongs] = who[j] ": micro-costs, no figures"
+	}
 }
 
 END {
@@ -152,10 +193,15 @@ END {
 	}
 	for (who in boots)
 		ms[who] = median(boots[who])
-	kernel_table()
-	print ""
+	gaps()
+	if (kernels > 0)
+		kernel_table()
+	if (micros > 0)
+		micro_table()
+	if (ms["hyve"] > 0)
+		boot_table()
 	if ("hyve" in idle)
-		machine_table()
+		idle_table()
 	if (!partial)
 		bars()
 	for (i = 1; i <= wrongs; i++)

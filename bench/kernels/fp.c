@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Copyright (c) 2026, the hyve authors */
 /* Floating point: a scalar recurrence, matrix products with SSE2 and AVX2, and the x87. */
+#include <errno.h>
 #include <immintrin.h>
 #include <string.h>
 
 #include "bench/kernels/kernel.h"
 
 #define STEPS 4000
-#define SIDE 48
+#define SIDE  48
 
-static uint64_t bits(double d) {
+static uint64_t bits(double d)
+{
 	uint64_t u;
 
 	memcpy(&u, &d, sizeof(u));
@@ -17,7 +19,8 @@ static uint64_t bits(double d) {
 }
 
 /* Each value depends on the one before: latency, not width. */
-static uint64_t double_unit(void *state) {
+static uint64_t double_unit(void *state)
+{
 	double x = 0.3, y = 1.7, sum = 0;
 
 	(void)state;
@@ -34,11 +37,12 @@ struct matrices {
 	float fa[SIDE][SIDE], fb[SIDE][SIDE], fc[SIDE][SIDE];
 };
 
-static int matrices_open(void **state) {
+static int matrices_open(void **state)
+{
 	struct matrices *m = pages_alloc(sizeof(*m), 4096);
 
 	if (!m)
-		return 12;
+		return ENOMEM;
 	for (int i = 0; i < SIDE; i++) {
 		for (int j = 0; j < SIDE; j++) {
 			m->a[i][j] = 1.0 / (i + j + 1);
@@ -51,7 +55,8 @@ static int matrices_open(void **state) {
 	return 0;
 }
 
-static uint64_t sse2_unit(void *state) {
+static uint64_t sse2_unit(void *state)
+{
 	struct matrices *m = state;
 	double sum = 0;
 
@@ -73,12 +78,14 @@ static uint64_t sse2_unit(void *state) {
 	return bits(sum);
 }
 
-static bool has_avx2(void) {
+static bool has_avx2(void)
+{
 	return __builtin_cpu_supports("avx2");
 }
 
 /* No FMA: its rounding differs. */
-static __attribute__((target("avx2"))) uint64_t avx2_unit(void *state) {
+static __attribute__((target("avx2"))) uint64_t avx2_unit(void *state)
+{
 	struct matrices *m = state;
 	float sum = 0;
 
@@ -89,10 +96,10 @@ static __attribute__((target("avx2"))) uint64_t avx2_unit(void *state) {
 			for (int k = 0; k < SIDE; k++) {
 				__m256 a = _mm256_broadcastss_ps(_mm_load_ss(&m->fa[i][k]));
 
-				lo = _mm256_add_ps(lo,
-					_mm256_mul_ps(a, _mm256_loadu_ps(&m->fb[k][j])));
-				hi = _mm256_add_ps(hi,
-					_mm256_mul_ps(a, _mm256_loadu_ps(&m->fb[k][j + 8])));
+				lo = _mm256_add_ps(
+					lo, _mm256_mul_ps(a, _mm256_loadu_ps(&m->fb[k][j])));
+				hi = _mm256_add_ps(
+					hi, _mm256_mul_ps(a, _mm256_loadu_ps(&m->fb[k][j + 8])));
 			}
 			_mm256_storeu_ps(&m->fc[i][j], lo);
 			_mm256_storeu_ps(&m->fc[i][j + 8], hi);
@@ -102,7 +109,8 @@ static __attribute__((target("avx2"))) uint64_t avx2_unit(void *state) {
 	return bits(sum);
 }
 
-static uint64_t x87_unit(void *state) {
+static uint64_t x87_unit(void *state)
+{
 	long double x = 0.3L, sum = 0, root;
 
 	(void)state;
@@ -116,8 +124,14 @@ static uint64_t x87_unit(void *state) {
 }
 
 static const struct kernel kernels[] = {
-	{ .name = "double", .checksum = 0xc0b81b172283256e, .unit = double_unit },
-	{ .name = "sse2", .checksum = 0x3fe873a8005b6a52, .open = matrices_open, .unit = sse2_unit, .close = pages_free },
+	{.name = "double", .checksum = 0xc0b81b172283256e, .unit = double_unit},
+	{
+		.name = "sse2",
+		.checksum = 0x3fe873a8005b6a52,
+		.open = matrices_open,
+		.unit = sse2_unit,
+		.close = pages_free,
+	},
 	{
 		.name = "avx2",
 		.checksum = 0x3fe873a820000000,
@@ -126,7 +140,7 @@ static const struct kernel kernels[] = {
 		.unit = avx2_unit,
 		.close = pages_free,
 	},
-	{ .name = "x87", .checksum = 0x3ffbc83e5ef3b05a, .unit = x87_unit },
+	{.name = "x87", .checksum = 0x3ffbc83e5ef3b05a, .unit = x87_unit},
 };
 
 const struct kernel_class class_fp = {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Copyright (c) 2026, the hyve authors */
 /* Integer code that stays in the first-level cache: arithmetic, calls, sorting, hashing. */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,13 +9,14 @@
 #include "bench/kernels/parts.h"
 
 #define ALU_STEPS 20000
-#define FIB_N 21
-#define SORT_N 2048
-#define SIEVE_N 65536
-#define CRC_SIZE 16384
+#define FIB_N	  21
+#define SORT_N	  2048
+#define SIEVE_N	  65536
+#define CRC_SIZE  16384
 
 /* Registers only: nothing for a software TLB to do. */
-static uint64_t alu_unit(void *state) {
+static uint64_t alu_unit(void *state)
+{
 	uint64_t a = 0x0123456789abcdef, b = 0x9e3779b97f4a7c15, c = 1;
 
 	(void)state;
@@ -29,7 +31,8 @@ static uint64_t alu_unit(void *state) {
 }
 
 /* The asm keeps the compiler from turning one of the calls into a loop. */
-static __attribute__((noinline)) uint64_t fib(unsigned n) {
+static __attribute__((noinline)) uint64_t fib(unsigned n)
+{
 	uint64_t x;
 
 	if (n < 2)
@@ -40,18 +43,21 @@ static __attribute__((noinline)) uint64_t fib(unsigned n) {
 	return x;
 }
 
-static uint64_t fib_unit(void *state) {
+static uint64_t fib_unit(void *state)
+{
 	(void)state;
 	return fib(FIB_N);
 }
 
-static int compare(const void *a, const void *b) {
+static int compare(const void *a, const void *b)
+{
 	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
 
 	return (x > y) - (x < y);
 }
 
-static uint64_t qsort_unit(void *state) {
+static uint64_t qsort_unit(void *state)
+{
 	uint64_t seed = 88172645463325252, sum = 0;
 	uint32_t v[SORT_N];
 
@@ -64,7 +70,8 @@ static uint64_t qsort_unit(void *state) {
 	return sum;
 }
 
-static uint64_t sieve_unit(void *state) {
+static uint64_t sieve_unit(void *state)
+{
 	uint8_t composite[SIEVE_N];
 	uint64_t sum = 0;
 
@@ -85,12 +92,13 @@ struct crc {
 	uint8_t data[CRC_SIZE];
 };
 
-static int crc_open(void **state) {
+static int crc_open(void **state)
+{
 	struct crc *crc = pages_alloc(sizeof(*crc), 4096);
 	uint64_t seed = 1234567;
 
 	if (!crc)
-		return 12;
+		return ENOMEM;
 	for (uint32_t i = 0; i < 256; i++) {
 		uint32_t c = i;
 
@@ -104,7 +112,8 @@ static int crc_open(void **state) {
 	return 0;
 }
 
-static uint64_t crc_unit(void *state) {
+static uint64_t crc_unit(void *state)
+{
 	const struct crc *crc = state;
 	uint32_t c = ~0u;
 
@@ -114,15 +123,21 @@ static uint64_t crc_unit(void *state) {
 }
 
 static const struct kernel kernels[] = {
-	{ .name = "alu", .checksum = 0x7eefe16d94f0f982, .unit = alu_unit },
-	{ .name = "mix", .checksum = 0xe1df, .unit = mix_unit },
-	{ .name = "fib", .checksum = 10946, .unit = fib_unit },
-	{ .name = "switch", .checksum = 0x3a218613e22508c9, .unit = switch_unit },
-	{ .name = "goto", .checksum = 0x3a218613e22508c9, .unit = goto_unit },
-	{ .name = "qsort", .checksum = 0xb9dea609121da17, .unit = qsort_unit },
-	{ .name = "sieve", .checksum = 0xc0eabd7, .unit = sieve_unit },
-	{ .name = "sha256", .checksum = 0xd810eb37d9b69b91, .unit = sha256_unit },
-	{ .name = "crc", .checksum = 0x9ed13d94, .open = crc_open, .unit = crc_unit, .close = pages_free },
+	{.name = "alu", .checksum = 0x7eefe16d94f0f982, .unit = alu_unit},
+	{.name = "mix", .checksum = 0xe1df, .unit = mix_unit},
+	{.name = "fib", .checksum = 10946, .unit = fib_unit},
+	{.name = "switch", .checksum = 0x3a218613e22508c9, .unit = switch_unit},
+	{.name = "goto", .checksum = 0x3a218613e22508c9, .unit = goto_unit},
+	{.name = "qsort", .checksum = 0xb9dea609121da17, .unit = qsort_unit},
+	{.name = "sieve", .checksum = 0xc0eabd7, .unit = sieve_unit},
+	{.name = "sha256", .checksum = 0xd810eb37d9b69b91, .unit = sha256_unit},
+	{
+		.name = "crc",
+		.checksum = 0x9ed13d94,
+		.open = crc_open,
+		.unit = crc_unit,
+		.close = pages_free,
+	},
 };
 
 const struct kernel_class class_integer = {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Copyright (c) 2026, the hyve authors */
 /*
- * A small virtual machine, dispatched in two ways: by a switch in a loop (one indirect jump for all) and by computed
- * goto (one after each operation).
+ * A small virtual machine, dispatched in two ways: by a switch in a loop (one indirect jump for
+ * all) and by computed goto (one after each operation).
  */
 #include "bench/kernels/parts.h"
 
@@ -29,7 +29,7 @@ struct op {
 #define NAME(name, body) OP_##name,
 enum op_code { OPS(NAME) };
 
-/* For 300 numbers: the steps of 3n+1 down to 1, six operations or so each, and a table of remainders. */
+/* For 300 numbers: the steps of 3n+1 down to 1; and a table of remainders. */
 static const struct op program[] = {
 	{ OP_MOVI, 0, 0, 300 }, /* r0: the number */
 	{ OP_MOVI, 1, 0, 0 },   /* r1: the sum */
@@ -53,33 +53,43 @@ static const struct op program[] = {
 	{ OP_HALT, 1, 0, 0 },
 };
 
-static __attribute__((noinline)) uint64_t by_switch(const struct op *i) {
-	uint64_t r[8] = { 0 }, memory[64] = { 0 };
+static __attribute__((noinline)) uint64_t by_switch(const struct op *i)
+{
+	uint64_t r[8] = {0}, memory[64] = {0};
 
 #define CASE(name, body)                                                                           \
-	case OP_##name: body; break;
+	case OP_##name:                                                                            \
+		body;                                                                              \
+		break;
 	for (;; i++) {
-		switch ((enum op_code)i->code) { OPS(CASE) }
+		switch ((enum op_code)i->code) {
+			OPS(CASE)
+		}
 	}
 }
 
-static __attribute__((noinline)) uint64_t by_goto(const struct op *i) {
+static __attribute__((noinline)) uint64_t by_goto(const struct op *i)
+{
 #define ADDRESS(name, body) &&op_##name,
-	static const void *const label[] = { OPS(ADDRESS) };
-	uint64_t r[8] = { 0 }, memory[64] = { 0 };
+	static const void *const label[] = {OPS(ADDRESS)};
+	uint64_t r[8] = {0}, memory[64] = {0};
 
 	goto *label[i->code];
 #define LABEL(name, body)                                                                          \
-	op_##name: body; i++; goto *label[i->code];
+	op_##name: body;                                                                           \
+	i++;                                                                                       \
+	goto *label[i->code];
 	OPS(LABEL)
 }
 
-uint64_t switch_unit(void *state) {
+uint64_t switch_unit(void *state)
+{
 	(void)state;
 	return by_switch(program);
 }
 
-uint64_t goto_unit(void *state) {
+uint64_t goto_unit(void *state)
+{
 	(void)state;
 	return by_goto(program);
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Copyright (c) 2026, the hyve authors */
 /*
- * Programs that write code: a compiler of small expressions whose output is called some hundred times and then
- * overwritten; one instruction that is patched before each call; and code that shares its page with its data.
+ * Programs that write code: a compiler of small expressions whose output is called some hundred
+ * times and then overwritten; one instruction that is patched before each call; and code that
+ * shares its page with its data.
  */
 #include <errno.h>
 #include <string.h>
@@ -10,18 +11,19 @@
 
 #include "bench/kernels/kernel.h"
 
-#define PAGE 4096
+#define PAGE	    4096
 #define EXPRESSIONS 8
-#define TERMS 12
-#define CALLS 256
-#define PATCHES 32
-#define STORES 256
+#define TERMS	    12
+#define CALLS	    256
+#define PATCHES	    32
+#define STORES	    256
 
 typedef uint64_t (*jit_fn)(uint64_t x);
 
-static int page_open(void **state) {
-	void *page = mmap(NULL, PAGE, PROT_READ | PROT_WRITE | PROT_EXEC,
-		MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+static int page_open(void **state)
+{
+	void *page = mmap(
+		NULL, PAGE, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	if (page == MAP_FAILED)
 		return errno;
@@ -29,7 +31,8 @@ static int page_open(void **state) {
 	return 0;
 }
 
-static void page_close(void *state) {
+static void page_close(void *state)
+{
 	munmap(state, PAGE);
 }
 
@@ -38,13 +41,15 @@ struct code {
 	uint8_t *at;
 };
 
-static void emit(struct code *code, const void *bytes, size_t count) {
+static void emit(struct code *code, const void *bytes, size_t count)
+{
 	memcpy(code->at, bytes, count);
 	code->at += count;
 }
 
 /* An instruction's bytes, then a 32-bit immediate. */
-static void emit_imm(struct code *code, const char *opcode, size_t count, uint32_t imm) {
+static void emit_imm(struct code *code, const char *opcode, size_t count, uint32_t imm)
+{
 	emit(code, opcode, count);
 	emit(code, &imm, sizeof(imm));
 }
@@ -55,32 +60,37 @@ struct term {
 	uint64_t (*value)(uint64_t rax, uint64_t rdi, uint32_t imm);
 };
 
-static uint64_t term_add(uint64_t rax, uint64_t rdi, uint32_t imm) {
+static uint64_t term_add(uint64_t rax, uint64_t rdi, uint32_t imm)
+{
 	(void)rdi;
 	return rax + imm;
 }
-static uint64_t term_xor(uint64_t rax, uint64_t rdi, uint32_t imm) {
+static uint64_t term_xor(uint64_t rax, uint64_t rdi, uint32_t imm)
+{
 	(void)rdi;
 	return rax ^ imm;
 }
-static uint64_t term_mul(uint64_t rax, uint64_t rdi, uint32_t imm) {
+static uint64_t term_mul(uint64_t rax, uint64_t rdi, uint32_t imm)
+{
 	(void)rdi;
 	return rax * imm;
 }
-static uint64_t term_lea(uint64_t rax, uint64_t rdi, uint32_t imm) {
+static uint64_t term_lea(uint64_t rax, uint64_t rdi, uint32_t imm)
+{
 	return rax + rdi + imm;
 }
 
 static const struct term terms[] = {
-	{ "\x48\x05", 2, term_add },         /* add rax, imm */
-	{ "\x48\x35", 2, term_xor },         /* xor rax, imm */
-	{ "\x48\x69\xc0", 3, term_mul },     /* imul rax, rax, imm */
-	{ "\x48\x8d\x84\x38", 4, term_lea }, /* lea rax, [rax + rdi + imm] */
+	{"\x48\x05", 2, term_add},	   /* add rax, imm */
+	{"\x48\x35", 2, term_xor},	   /* xor rax, imm */
+	{"\x48\x69\xc0", 3, term_mul},	   /* imul rax, rax, imm */
+	{"\x48\x8d\x84\x38", 4, term_lea}, /* lea rax, [rax + rdi + imm] */
 };
 #define TERM_KINDS (sizeof(terms) / sizeof(terms[0]))
 
 /* Compiles TERMS random terms, and computes what they make of x. */
-static uint64_t compile(struct code code, uint64_t *seed, uint64_t x) {
+static uint64_t compile(struct code code, uint64_t *seed, uint64_t x)
+{
 	uint64_t rax = x;
 
 	emit(&code, "\x48\x89\xf8", 3); /* mov rax, rdi */
@@ -96,12 +106,13 @@ static uint64_t compile(struct code code, uint64_t *seed, uint64_t x) {
 	return rax;
 }
 
-static uint64_t jit_unit(void *state) {
+static uint64_t jit_unit(void *state)
+{
 	uint64_t seed = 424242, sum = 0;
 	jit_fn f = (jit_fn)state;
 
 	for (int i = 0; i < EXPRESSIONS; i++) {
-		uint64_t want = compile((struct code){ .at = state }, &seed, (uint64_t)i + 5);
+		uint64_t want = compile((struct code){.at = state}, &seed, (uint64_t)i + 5);
 
 		for (int n = 0; n < CALLS; n++)
 			sum += f((uint64_t)i + 5) == want;
@@ -109,7 +120,8 @@ static uint64_t jit_unit(void *state) {
 	return sum;
 }
 
-static int patch_open(void **state) {
+static int patch_open(void **state)
+{
 	int error = page_open(state);
 
 	/* mov eax, imm; lea rax, [rax + rdi]; ret */
@@ -118,7 +130,8 @@ static int patch_open(void **state) {
 	return error;
 }
 
-static uint64_t patch_unit(void *state) {
+static uint64_t patch_unit(void *state)
+{
 	jit_fn f = (jit_fn)state;
 	uint64_t sum = 0;
 
@@ -131,7 +144,8 @@ static uint64_t patch_unit(void *state) {
 	return sum;
 }
 
-static int beside_open(void **state) {
+static int beside_open(void **state)
+{
 	int error = page_open(state);
 
 	/* mov rax, [rip + 0x100 - 7]; add rax, rdi; mov [rip + 0x100 - 17], rax; ret */
@@ -140,7 +154,8 @@ static int beside_open(void **state) {
 	return error;
 }
 
-static uint64_t beside_unit(void *state) {
+static uint64_t beside_unit(void *state)
+{
 	uint64_t *slot = (uint64_t *)((uint8_t *)state + 0x100), value;
 	jit_fn f = (jit_fn)state;
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Copyright (c) 2026, the hyve authors */
 /*
- * The kind of work that small-processor benchmarks agree on: a linked list that is searched, reversed and sorted; a
- * matrix of small integers; a state machine that reads numbers; a checksum over what they found.
+ * The kind of work that small-processor benchmarks agree on: a linked list that is searched,
+ * reversed and sorted; a matrix of small integers; a state machine that reads numbers; a checksum
+ * over what they found.
  */
 #include <stddef.h>
 
@@ -10,20 +11,22 @@
 #include "bench/kernels/parts.h"
 
 #define NODES 160
-#define SIDE 14
+#define SIDE  14
 
 struct node {
 	struct node *next;
 	uint16_t key, tag;
 };
 
-static uint16_t crc16(uint16_t crc, uint32_t value) {
+static uint16_t crc16(uint16_t crc, uint32_t value)
+{
 	for (int bit = 0; bit < 32; bit++, value >>= 1)
 		crc = (uint16_t)((crc ^ value) & 1 ? crc >> 1 ^ 0xa001 : crc >> 1);
 	return crc;
 }
 
-static struct node *list_make(struct node *pool, uint64_t seed) {
+static struct node *list_make(struct node *pool, uint64_t seed)
+{
 	struct node *head = NULL;
 
 	for (unsigned i = 0; i < NODES; i++) {
@@ -37,7 +40,8 @@ static struct node *list_make(struct node *pool, uint64_t seed) {
 	return head;
 }
 
-static struct node *list_reverse(struct node *head) {
+static struct node *list_reverse(struct node *head)
+{
 	struct node *done = NULL;
 
 	while (head) {
@@ -50,7 +54,8 @@ static struct node *list_reverse(struct node *head) {
 	return done;
 }
 
-static unsigned list_find(const struct node *head, uint16_t tag) {
+static unsigned list_find(const struct node *head, uint16_t tag)
+{
 	unsigned steps = 0;
 
 	for (; head && head->tag != tag; head = head->next)
@@ -58,7 +63,8 @@ static unsigned list_find(const struct node *head, uint16_t tag) {
 	return steps;
 }
 
-static struct node *list_merge(struct node *a, struct node *b) {
+static struct node *list_merge(struct node *a, struct node *b)
+{
 	struct node first, *last = &first;
 
 	while (a && b) {
@@ -72,7 +78,8 @@ static struct node *list_merge(struct node *a, struct node *b) {
 	return first.next;
 }
 
-static struct node *list_sort(struct node *head, unsigned count) {
+static struct node *list_sort(struct node *head, unsigned count)
+{
 	struct node *middle = head, *rest;
 
 	if (count < 2)
@@ -84,7 +91,8 @@ static struct node *list_sort(struct node *head, unsigned count) {
 	return list_merge(list_sort(head, count / 2), list_sort(rest, count - count / 2));
 }
 
-static uint16_t list_part(uint16_t crc) {
+static uint16_t list_part(uint16_t crc)
+{
 	struct node pool[NODES], *head = list_make(pool, 4711);
 
 	for (uint16_t tag = 3; tag < NODES; tag = (uint16_t)(tag + 9)) {
@@ -97,7 +105,8 @@ static uint16_t list_part(uint16_t crc) {
 	return crc;
 }
 
-static uint16_t matrix_part(uint16_t crc) {
+static uint16_t matrix_part(uint16_t crc)
+{
 	int16_t a[SIDE][SIDE], b[SIDE][SIDE];
 	int32_t trace = 0;
 
@@ -122,11 +131,13 @@ static uint16_t matrix_part(uint16_t crc) {
 
 enum number { START, SIGN, WHOLE, POINT, EXPONENT, EXPONENT_SIGN, POWER, WRONG, NUMBER_STATES };
 
-static bool is_digit(char c) {
+static bool is_digit(char c)
+{
 	return c >= '0' && c <= '9';
 }
 
-static enum number number_step(enum number state, char c) {
+static enum number number_step(enum number state, char c)
+{
 	switch (state) {
 	case START:
 		return is_digit(c) ? WHOLE : c == '+' || c == '-' ? SIGN : c == '.' ? POINT : WRONG;
@@ -146,10 +157,12 @@ static enum number number_step(enum number state, char c) {
 	}
 }
 
-static uint16_t state_part(uint16_t crc) {
-	static const char text[] = "5012,+12.3e-5,.5,-110.700,0xff,7e+2,-,874,1e,1.5e10,+.9,ab,-0.5e-12,"
-				   "64,3.3.3,99e9,+x,0,12e-,-.25e+7,1234567890,8.,e5,+0";
-	unsigned ends[NUMBER_STATES] = { 0 };
+static uint16_t state_part(uint16_t crc)
+{
+	static const char text[] =
+		"5012,+12.3e-5,.5,-110.700,0xff,7e+2,-,874,1e,1.5e10,+.9,ab,-0.5e-12,"
+		"64,3.3.3,99e9,+x,0,12e-,-.25e+7,1234567890,8.,e5,+0";
+	unsigned ends[NUMBER_STATES] = {0};
 	enum number state = START;
 
 	for (int pass = 0; pass < 4; pass++) {
@@ -167,7 +180,8 @@ static uint16_t state_part(uint16_t crc) {
 	return crc;
 }
 
-uint64_t mix_unit(void *state) {
+uint64_t mix_unit(void *state)
+{
 	uint16_t crc = 0xffff;
 
 	(void)state;

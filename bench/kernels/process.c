@@ -11,15 +11,16 @@
 
 #include "bench/kernels/kernel.h"
 
-#define CALLS 256
-#define FAULT_PAGES 64
-#define MAPPINGS 16
+#define CALLS	     256
+#define FAULT_PAGES  64
+#define MAPPINGS     16
 #define MAPPING_SIZE (16u << 10)
-#define ROUND_TRIPS 16
-#define PAGE 4096
+#define ROUND_TRIPS  16
+#define PAGE	     4096
 
 /* Nobody knows the number beforehand, but it stays the same. */
-static uint64_t syscall_unit(void *state) {
+static uint64_t syscall_unit(void *state)
+{
 	long parent = getppid();
 	uint64_t same = 0;
 
@@ -29,13 +30,15 @@ static uint64_t syscall_unit(void *state) {
 	return same;
 }
 
-static void *anonymous(size_t size) {
+static void *anonymous(size_t size)
+{
 	void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	return p == MAP_FAILED ? NULL : p;
 }
 
-static int fault_open(void **state) {
+static int fault_open(void **state)
+{
 	*state = anonymous(FAULT_PAGES * PAGE);
 	if (!*state)
 		return errno;
@@ -44,7 +47,8 @@ static int fault_open(void **state) {
 	return 0;
 }
 
-static uint64_t fault_unit(void *state) {
+static uint64_t fault_unit(void *state)
+{
 	volatile uint8_t *bytes = state;
 	uint64_t sum = 0;
 
@@ -55,11 +59,13 @@ static uint64_t fault_unit(void *state) {
 	return sum;
 }
 
-static void fault_close(void *state) {
+static void fault_close(void *state)
+{
 	munmap(state, FAULT_PAGES * PAGE);
 }
 
-static uint64_t mmap_unit(void *state) {
+static uint64_t mmap_unit(void *state)
+{
 	uint64_t sum = 0;
 
 	(void)state;
@@ -80,7 +86,8 @@ struct pipes {
 	cpu_set_t cpus;
 };
 
-static _Noreturn void pipe_child(const struct pipes *p) {
+static _Noreturn void pipe_child(const struct pipes *p)
+{
 	uint8_t byte;
 
 	close(p->there[1]);
@@ -94,7 +101,8 @@ static _Noreturn void pipe_child(const struct pipes *p) {
 }
 
 /* Both on one CPU, as in a guest with one: otherwise it is two idle CPUs that are woken. */
-static void stay_here(struct pipes *p) {
+static void stay_here(struct pipes *p)
+{
 	int cpu = sched_getcpu();
 	cpu_set_t here;
 
@@ -105,7 +113,8 @@ static void stay_here(struct pipes *p) {
 	(void)sched_setaffinity(0, sizeof(here), &here);
 }
 
-static int pipe_open(void **state) {
+static int pipe_open(void **state)
+{
 	struct pipes *p = calloc(1, sizeof(*p));
 
 	if (!p)
@@ -124,7 +133,8 @@ static int pipe_open(void **state) {
 	return 0;
 }
 
-static uint64_t pipe_unit(void *state) {
+static uint64_t pipe_unit(void *state)
+{
 	const struct pipes *p = state;
 	uint8_t byte = 1;
 
@@ -135,7 +145,8 @@ static uint64_t pipe_unit(void *state) {
 	return byte;
 }
 
-static void pipe_close(void *state) {
+static void pipe_close(void *state)
+{
 	struct pipes *p = state;
 
 	close(p->there[1]);
@@ -146,7 +157,8 @@ static void pipe_close(void *state) {
 	free(p);
 }
 
-static uint64_t exec_unit(void *state) {
+static uint64_t exec_unit(void *state)
+{
 	pid_t pid = fork();
 	int status = 0;
 
@@ -161,7 +173,7 @@ static uint64_t exec_unit(void *state) {
 }
 
 static const struct kernel kernels[] = {
-	{ .name = "syscall", .checksum = CALLS, .unit = syscall_unit },
+	{.name = "syscall", .checksum = CALLS, .unit = syscall_unit},
 	{
 		.name = "fault",
 		.checksum = FAULT_PAGES,
@@ -169,7 +181,7 @@ static const struct kernel kernels[] = {
 		.unit = fault_unit,
 		.close = fault_close,
 	},
-	{ .name = "mmap", .checksum = 2 * MAPPINGS, .unit = mmap_unit },
+	{.name = "mmap", .checksum = 2 * MAPPINGS, .unit = mmap_unit},
 	{
 		.name = "pipe",
 		.checksum = 1 + ROUND_TRIPS,
@@ -177,7 +189,7 @@ static const struct kernel kernels[] = {
 		.unit = pipe_unit,
 		.close = pipe_close,
 	},
-	{ .name = "exec", .checksum = EXEC_STATUS, .unit = exec_unit },
+	{.name = "exec", .checksum = EXEC_STATUS, .unit = exec_unit},
 };
 
 const struct kernel_class class_kernel = {

@@ -18,11 +18,13 @@ static const uint32_t k[64] = {
 	0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208, 0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2,
 };
 
-static inline uint32_t ror(uint32_t x, int n) {
+static inline uint32_t ror(uint32_t x, int n)
+{
 	return x >> n | x << (32 - n);
 }
 
-static void schedule(uint32_t w[64], const uint8_t *block) {
+static void schedule(uint32_t w[64], const uint8_t *block)
+{
 	for (int t = 0; t < 16; t++) {
 		memcpy(&w[t], block + t * 4, 4);
 		w[t] = __builtin_bswap32(w[t]);
@@ -31,11 +33,12 @@ static void schedule(uint32_t w[64], const uint8_t *block) {
 		uint32_t a = w[t - 15], b = w[t - 2];
 
 		w[t] = w[t - 16] + w[t - 7] + (ror(a, 7) ^ ror(a, 18) ^ a >> 3) +
-			(ror(b, 17) ^ ror(b, 19) ^ b >> 10);
+		       (ror(b, 17) ^ ror(b, 19) ^ b >> 10);
 	}
 }
 
-static void compress(uint32_t h[8], const uint8_t *block) {
+static void compress(uint32_t h[8], const uint8_t *block)
+{
 	uint32_t w[64], v[8];
 
 	schedule(w, block);
@@ -43,9 +46,9 @@ static void compress(uint32_t h[8], const uint8_t *block) {
 	for (int t = 0; t < 64; t++) {
 		uint32_t e = v[4], a = v[0];
 		uint32_t t1 = v[7] + (ror(e, 6) ^ ror(e, 11) ^ ror(e, 25)) +
-			((e & v[5]) ^ (~e & v[6])) + k[t] + w[t];
+			      ((e & v[5]) ^ (~e & v[6])) + k[t] + w[t];
 		uint32_t t2 = (ror(a, 2) ^ ror(a, 13) ^ ror(a, 22)) +
-			((a & v[1]) ^ (a & v[2]) ^ (v[1] & v[2]));
+			      ((a & v[1]) ^ (a & v[2]) ^ (v[1] & v[2]));
 
 		v[7] = v[6];
 		v[6] = v[5];
@@ -60,7 +63,8 @@ static void compress(uint32_t h[8], const uint8_t *block) {
 		h[j] += v[j];
 }
 
-uint64_t sha256_unit(void *state) {
+uint64_t sha256_unit(void *state)
+{
 	uint32_t h[8] = {
 		0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
 		0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19,
