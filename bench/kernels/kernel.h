@@ -34,6 +34,7 @@ struct kernel_class {
 
 extern const struct kernel_class class_integer;
 extern const struct kernel_class class_memory;
+extern const struct kernel_class class_layout;
 extern const struct kernel_class class_rep;
 extern const struct kernel_class class_fp;
 extern const struct kernel_class class_kernel;

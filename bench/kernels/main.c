@@ -22,6 +22,7 @@
 static const struct kernel_class *const classes[] = {
 	&class_integer,
 	&class_memory,
+	&class_layout,
 	&class_rep,
 	&class_fp,
 	&class_kernel,
