@@ -191,16 +191,16 @@ static void put_legacy(struct encoder *e)
 
 /* ---- behind the opcode ---- */
 
-/* [mem_base + mem_disp]; RSP and R12 need a SIB byte, RBP and R13 a displacement. */
+/* [mem_base + mem_index + mem_disp]; RSP and R12 need a SIB byte, RBP and R13 a displacement. */
 static void put_memory(struct encoder *e)
 {
 	int32_t disp = e->map->mem_disp;
-	unsigned base = e->map->mem_base & 7u;
+	unsigned base = e->map->mem_base & 7u, index = e->map->mem_index;
 	unsigned mod = disp == 0 && base != X86_RBP ? 0 : disp == (int8_t)disp ? 1 : 2;
 
-	put(e, mod << 6 | (unsigned)e->reg << 3 | base);
-	if (base == X86_RSP)
-		put(e, 0x24);
+	put(e, mod << 6 | (unsigned)e->reg << 3 | (index ? X86_RSP : base));
+	if (index || base == X86_RSP)
+		put(e, (index ? (index - 1) & 7 : X86_RSP) << 3 | base);
 	if (mod == 1)
 		put(e, (uint8_t)disp);
 	if (mod == 2) {
@@ -246,7 +246,8 @@ unsigned x86_encode(const struct x86_insn *insn, const struct x86_remap *map, ui
 	for (unsigned i = 0; i < insn->nops; i++)
 		place(&e, &insn->op[i]);
 	if (e.mem)
-		e.rex |= map->mem_base & 8 ? REX_B : 0;
+		e.rex |= (map->mem_base & 8 ? REX_B : 0) |
+			 (map->mem_index && (map->mem_index - 1) & 8 ? REX_X : 0);
 	e.rex |= needs_w(&e) ? REX_W : 0;
 	if (e.impossible || (e.rex_barred && (e.rex || e.rex_needed)))
 		return 0;

@@ -219,7 +219,8 @@ enum x86_decode_result x86_decode(
 /* How x86_encode() rewrites an instruction. */
 struct x86_remap {
 	uint8_t gpr[16];   /* host register for each guest register used as an explicit operand */
-	uint8_t mem_base;  /* the memory operand becomes [mem_base + mem_disp] */
+	uint8_t mem_base;  /* the memory operand becomes [mem_base + mem_index + mem_disp] */
+	uint8_t mem_index; /* host register + 1, not RSP; 0: none */
 	int32_t mem_disp;
 };
 

@@ -58,6 +58,7 @@ static void native_prepare(struct native *n, const struct x86_cpu *cpu, const st
 	}
 	n->map.gpr[X86_RSP] = n->rsp;
 	n->map.mem_base = n->base;
+	n->map.mem_index = 0;
 	n->map.mem_disp = 0;
 	n->frame.gpr[n->rsp] = cpu->gpr[X86_RSP];
 	n->frame.flags = cpu->rflags & (X86_FL_STATUS | X86_FL_DF);

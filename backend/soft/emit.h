@@ -30,6 +30,12 @@ static inline void emit8(struct emit *e, unsigned b)
 	*e->p++ = (uint8_t)b;
 }
 
+static inline void emit16(struct emit *e, unsigned v)
+{
+	emit8(e, v & 0xff);
+	emit8(e, v >> 8);
+}
+
 static inline void emit32(struct emit *e, uint32_t v)
 {
 	__builtin_memcpy(e->p, &v, 4);

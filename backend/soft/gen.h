@@ -9,6 +9,7 @@
 
 #define GEN_MAX_INSNS 64u
 #define GEN_MAX_STUBS 256u
+#define GEN_NO_GROUP  255u
 #define GEN_ROOM      32768u /* bytes of code that one block can need at most */
 
 #define STATE(member) ((int32_t)offsetof(struct soft_vcpu, member))
@@ -16,7 +17,7 @@
 
 /* Code out of line, emitted behind the block. */
 enum gen_stub_kind {
-	STUB_FILL,  /* TLB miss: undo the subtraction, call fill, try again */
+	STUB_CHECK, /* memo missed: look into the TLB, and if need be, call fill */
 	STUB_LINK,  /* first time through a direct jump inside the page */
 	STUB_LEAVE, /* to soft_loop() with a known rip */
 	STUB_OP	    /* the instruction in C, which ends the block */
@@ -25,15 +26,53 @@ enum gen_stub_kind {
 struct gen_stub {
 	uint8_t kind;
 	bool flags_parked; /* LINK, LEAVE: status flags are in flags16 */
-	bool write;	   /* FILL */
 	uint8_t reason;	   /* LEAVE */
 	bool rip_in_s0;	   /* LEAVE: rip is in r12, target is the branch's own */
-	uint16_t site;	   /* FILL */
-	uint16_t size;	   /* FILL */
+	uint16_t site;	   /* CHECK */
 	uint8_t *jump;	   /* displacement that leads here (writable) */
-	const uint8_t *retry;
+	const uint8_t *done; /* CHECK: where to go on */
 	uint64_t target; /* LINK, LEAVE: rip */
 	struct soft_op *op;
+	struct gen_check *check;
+};
+
+/*
+ * A guest memory operand: [base + index * 2^scale + disp] of the instruction, or a stack slot when
+ * `in` is NULL.
+ */
+struct gen_address {
+	const struct x86_insn *in;
+	unsigned gpr; /* stack slot: base register */
+	int32_t disp;
+};
+
+/* The same on the host, valid until r12 or the base register changes. */
+struct gen_ref {
+	uint8_t base, index; /* index 255: none */
+	int32_t disp;
+};
+
+/* How an address becomes the host's. */
+enum gen_form {
+	FORM_BASE, /* one guest register in a host register, and a displacement: r12 = memo.add */
+	FORM_SLOT, /* one guest register in a memory slot: r12 = its host address, displacement apart */
+	FORM_FULL  /* anything: r12 = the whole host address */
+};
+
+struct gen_check {
+	struct gen_address a;
+	uint8_t form;
+	bool write, merged; /* merged: later instructions rely on it */
+	uint16_t memo, size; /* bytes checked from lo */
+	int32_t lo;	     /* to be added to the base register; FORM_BASE and FORM_SLOT */
+};
+
+/* Accesses that one check serves: see gen_group.c. */
+struct gen_group {
+	int32_t lo; /* relative to the base register at the leader */
+	uint16_t span, memo;
+	uint8_t leader, last; /* instructions */
+	bool write;
 };
 
 struct gen {
@@ -55,6 +94,13 @@ struct gen {
 	uint8_t code[GEN_MAX_INSNS * X86_INSN_MAX];
 	struct x86_insn insn[GEN_MAX_INSNS];
 	struct soft_site site[GEN_MAX_INSNS + 1];
+	unsigned ngroups;
+	struct gen_group group[GEN_MAX_INSNS];
+	uint8_t group_of[GEN_MAX_INSNS]; /* GEN_NO_GROUP: the instruction's access checks for itself */
+	/* memo + 1 whose `add` is in r12 behind this instruction, and before it; 0: none */
+	unsigned s0, s0_before;
+	unsigned nchecks;
+	struct gen_check check[2 * GEN_MAX_INSNS];
 	unsigned nstubs;
 	struct gen_stub stub[GEN_MAX_STUBS];
 };
@@ -92,18 +138,32 @@ bool gen_can_address(const struct gen *g, const struct x86_insn *in);
 /* Linear address of in->mem -> r12. Clobbers r13, keeps flags. */
 void gen_address(struct gen *g, const struct x86_insn *in);
 /*
- * r12: linear address -> host address, r13 clobbered.  Status flags are clobbered unless they are
- * live before this instruction and not parked already.
+ * Makes a guest operand of `size` bytes accessible and says where it is on the host.  Clobbers r12 and
+ * r13; status flags are kept if they are live before this instruction and not `parked` already.
+ * plain: by r12 alone.
  */
-void gen_check(struct gen *g, unsigned size, bool write, bool parked);
+struct gen_ref gen_memory(struct gen *g, const struct x86_insn *in, unsigned size, bool write, bool parked,
+	bool plain);
+struct gen_ref gen_stack_slot(
+	struct gen *g, unsigned gpr, int32_t disp, unsigned size, bool write, bool parked);
+/* Will gen_stack_slot() clobber status flags? */
+bool gen_stack_checks(const struct gen *g);
+void gen_load(struct gen *g, unsigned size, unsigned reg, const struct gen_ref *ref);
+void gen_store(struct gen *g, unsigned size, const struct gen_ref *ref, unsigned reg);
+void gen_store_imm(struct gen *g, unsigned size, const struct gen_ref *ref, uint32_t imm);
+void gen_check_stub(struct gen *g, const struct gen_stub *s);
+unsigned gen_new_memo(struct gen *g, bool write);
+
+/* gen_group.c */
+void gen_find_groups(struct gen *g);
+/* May C return into the block before instruction j? */
+bool gen_resumable(const struct gen *g, unsigned j);
 
 /* gen_native.c, gen_stack.c: false: not this one inline. gen_branch.c ends the block. */
 bool gen_native(struct gen *g, const struct x86_insn *in);
 bool gen_stack(struct gen *g, const struct x86_insn *in);
 bool gen_system(struct gen *g, const struct x86_insn *in);
 bool gen_branch(struct gen *g, const struct x86_insn *in);
-/* rsp - size -> r12 as an address for gen_check; gen_push_done() moves RSP. */
-void gen_push_address(struct gen *g, unsigned size);
 void gen_move_rsp(struct gen *g, int delta);
 /* Leaves the block for a known rip. */
 void gen_goto(struct gen *g, uint64_t rip, bool parked);

@@ -151,28 +151,28 @@ static void gen_loop(struct gen *g, const struct x86_insn *in)
 	gen_goto(g, gen_next_rip(g), false);
 }
 
-/* Pushes the return address; flags are parked. */
-static void push_return(struct gen *g, unsigned size)
+/* Pushes the return address. */
+static void push_return(struct gen *g, unsigned size, bool parked)
 {
 	uint64_t ret = gen_next_rip(g);
+	struct gen_ref slot = gen_stack_slot(g, X86_RSP, -(int32_t)size, size, true, parked);
 
-	gen_push_address(g, size);
-	gen_check(g, size, true, true);
 	if (size == 4 || (int64_t)ret == (int32_t)ret) {
-		emit_store_imm(&g->e, size, HOST_S0, 0, (uint32_t)ret);
+		gen_store_imm(g, size, &slot, (uint32_t)ret);
 	} else {
 		emit_mov_imm(&g->e, HOST_S1, ret);
-		emit_store(&g->e, 8, HOST_S0, 0, HOST_S1);
+		gen_store(g, 8, &slot, HOST_S1);
 	}
 	gen_move_rsp(g, -(int)size);
 }
 
 static void gen_ret(struct gen *g, const struct x86_insn *in, unsigned size)
 {
+	struct gen_ref slot;
+
 	gen_park_flags(g);
-	gen_push_address(g, 0);
-	gen_check(g, size, false, true);
-	emit_load(&g->e, size, HOST_S0, HOST_S0, 0);
+	slot = gen_stack_slot(g, X86_RSP, 0, size, false, true);
+	gen_load(g, size, HOST_S0, &slot);
 	gen_move_rsp(g, (int)(size + (in->nops ? (uint16_t)in->imm : 0)));
 	jump_indirect(g);
 }
@@ -180,14 +180,16 @@ static void gen_ret(struct gen *g, const struct x86_insn *in, unsigned size)
 /* The target of an indirect jump or call -> r12; flags are parked. */
 static void load_target(struct gen *g, const struct x86_insn *in, unsigned size)
 {
+	struct gen_ref ref;
 	unsigned host;
 
 	if (in->has_mem) {
-		gen_address(g, in);
-		gen_check(g, size, false, true);
-		emit_load(&g->e, size, HOST_S0, HOST_S0, 0);
+		ref = gen_memory(g, in, size, false, true, false);
+		gen_load(g, size, HOST_S0, &ref);
+		g->s0_before = 0;
 		return;
 	}
+	g->s0_before = 0;
 	host = gen_host(in->op[0].reg);
 	if (host == 255)
 		emit_load(&g->e, 8, HOST_S0, HOST_STATE, GPR(in->op[0].reg));
@@ -220,7 +222,7 @@ static void gen_indirect(struct gen *g, const struct x86_insn *in, unsigned size
 		check_canonical(g, in);
 	if (call) {
 		emit_store(&g->e, 8, HOST_STATE, STATE(borrow), HOST_S0);
-		push_return(g, size);
+		push_return(g, size, true);
 		emit_load(&g->e, 8, HOST_S0, HOST_STATE, STATE(borrow));
 	}
 	jump_indirect(g);
@@ -228,13 +230,13 @@ static void gen_indirect(struct gen *g, const struct x86_insn *in, unsigned size
 
 static void gen_direct(struct gen *g, const struct x86_insn *in, unsigned size)
 {
-	bool call = in->row->mnem == X86_I_call;
+	bool call = in->row->mnem == X86_I_call, parked = call && gen_stack_checks(g);
 
-	if (call) {
+	if (parked)
 		gen_park_flags(g);
-		push_return(g, size);
-	}
-	gen_goto(g, relative_target(g, in), call);
+	if (call)
+		push_return(g, size, parked);
+	gen_goto(g, relative_target(g, in), parked);
 }
 
 bool gen_branch(struct gen *g, const struct x86_insn *in)

@@ -88,32 +88,256 @@ void gen_address(struct gen *g, const struct x86_insn *in)
 	}
 }
 
-void gen_check(struct gen *g, unsigned size, bool write, bool parked)
+unsigned gen_new_memo(struct gen *g, bool write)
 {
-	int32_t tlb = STATE(tlb) + (int32_t)(g->class * sizeof(struct soft_tlb));
-	int32_t tag = tlb + (int32_t)(write ? offsetof(struct soft_tlb_entry, write)
-					    : offsetof(struct soft_tlb_entry, read));
-	bool keep = g->live[g->i] && !parked;
+	uint32_t *next = &g->v->cache.next_memo[write];
+
+	*next = (*next + 1) % (SOFT_MEMOS / 2);
+	return *next + (write ? SOFT_MEMOS / 2 : 0);
+}
+
+static int32_t memo_at(const struct gen *g, unsigned memo)
+{
+	return STATE(memo) + (int32_t)((g->class * SOFT_MEMOS + memo) * sizeof(struct soft_memo));
+}
+#define MEMO_TAG(g, n) (memo_at(g, n) + (int32_t)offsetof(struct soft_memo, tag))
+#define MEMO_ADD(g, n) (memo_at(g, n) + (int32_t)offsetof(struct soft_memo, add))
+
+static unsigned form_of(const struct gen *g, const struct gen_address *a)
+{
+	const struct x86_mem *m;
+	unsigned gpr = a->gpr;
+
+	if (!g->is64)
+		return FORM_FULL;
+	if (a->in) {
+		m = &a->in->mem;
+		if (a->in->addrsize != 8 || m->index != X86_NOREG || m->base >= 16 ||
+			m->seg == X86_FS || m->seg == X86_GS)
+			return FORM_FULL;
+		gpr = m->base;
+	}
+	return gen_host(gpr) == 255 ? FORM_SLOT : FORM_BASE;
+}
+
+/* The address to be checked -> r12; FORM_SLOT: the base register -> r12. */
+static void form_address(struct gen *g, const struct gen_check *c)
+{
+	unsigned gpr = c->a.in ? c->a.in->mem.base : c->a.gpr;
 	struct emit *e = &g->e;
+
+	if (c->form == FORM_BASE)
+		emit_lea(e, 8, HOST_S0, gen_host(gpr), c->lo);
+	else if (c->form == FORM_SLOT)
+		emit_load(e, 8, HOST_S0, HOST_STATE, GPR(gpr));
+	else if (c->a.in)
+		gen_address(g, c->a.in);
+	else
+		emit_lea(e, g->is64 ? 8 : 4, HOST_S0, gen_host(gpr), c->lo);
+}
+
+/* Compares with the memo; r12 is then what the form says, without the addend. */
+static uint8_t *compare_memo(struct gen *g, const struct gen_check *c)
+{
+	unsigned reg = c->form == FORM_BASE ? HOST_S0 : HOST_S1;
+	struct emit *e = &g->e;
+
+	form_address(g, c);
+	if (c->form == FORM_SLOT)
+		emit_lea(e, 8, HOST_S1, HOST_S0, c->lo);
+	else if (c->form == FORM_FULL)
+		emit_mov(e, 8, HOST_S1, HOST_S0);
+	emit_rm_mem(e, 8, 0x2b, reg, HOST_STATE, MEMO_TAG(g, c->memo));
+	emit_alu_imm(e, 8, 7, reg, 4096u - c->size);
+	return emit_jcc(e, 7, emit_here(e)); /* ja */
+}
+
+static void add_memo(struct gen *g, const struct gen_check *c)
+{
+	if (c->form == FORM_BASE)
+		emit_load(&g->e, 8, HOST_S0, HOST_STATE, MEMO_ADD(g, c->memo));
+	else
+		emit_rm_mem(&g->e, 8, 0x03, HOST_S0, HOST_STATE, MEMO_ADD(g, c->memo));
+}
+
+/* An access that an earlier check covers: no comparison, and flags stay as they are. */
+static void member(struct gen *g, const struct gen_check *c)
+{
+	struct emit *e = &g->e;
+
+	if (c->form == FORM_BASE) {
+		if (g->s0_before != c->memo + 1u)
+			emit_load(e, 8, HOST_S0, HOST_STATE, MEMO_ADD(g, c->memo));
+		return;
+	}
+	form_address(g, c);
+	emit_load(e, 8, HOST_S1, HOST_STATE, MEMO_ADD(g, c->memo));
+	emit_rm_sib(e, 8, 0x8d, HOST_S0, HOST_S0, HOST_S1, 0, 0);
+}
+
+static void leader(struct gen *g, struct gen_check *c, bool parked)
+{
+	bool keep = g->live[g->i] && !parked;
 	struct gen_stub *s;
 
 	if (keep)
 		gen_park_flags(g);
 	g->site[g->i].flags_parked = keep || parked;
-	s = gen_stub(g, STUB_FILL);
-	s->retry = emit_here(e);
+	s = gen_stub(g, STUB_CHECK);
+	s->site = (uint16_t)g->i;
+	s->check = c;
+	s->jump = compare_memo(g, c);
+	add_memo(g, c);
+	s->done = emit_here(&g->e);
+	if (keep)
+		gen_unpark_flags(g);
+}
+
+/* Is the constant so placed that host code can name it as a displacement? */
+static struct gen_ref reference(struct gen *g, const struct gen_check *c, bool plain)
+{
+	const struct x86_insn *in = c->a.in;
+	int32_t disp = in ? (int32_t)in->mem.disp : c->a.disp;
+	unsigned gpr = in ? in->mem.base : c->a.gpr;
+	struct gen_ref r = { HOST_S0, 255, 0 };
+
+	if (c->form == FORM_SLOT)
+		r.disp = disp;
+	if (c->form == FORM_BASE) {
+		r = (struct gen_ref){ HOST_S0, (uint8_t)gen_host(gpr), disp };
+		g->s0 = c->memo + 1u;
+	}
+	if (plain && c->form == FORM_BASE) {
+		emit_rm_sib(&g->e, 8, 0x8d, HOST_S0, HOST_S0, r.index, 0, disp);
+		r = (struct gen_ref){ HOST_S0, 255, 0 };
+		g->s0 = 0;
+	}
+	return r;
+}
+
+static struct gen_ref refer(
+	struct gen *g, const struct gen_address *a, unsigned size, bool write, bool parked, bool plain)
+{
+	struct gen_check *c = &g->check[g->nchecks++];
+	const struct gen_group *p = NULL;
+
+	/* CALL with a memory operand has two accesses, of which the stack's is grouped. */
+	if (g->group_of[g->i] != GEN_NO_GROUP && (!a->in || a->in->row->class == X86_NATIVE))
+		p = &g->group[g->group_of[g->i]];
+	*c = (struct gen_check){ .a = *a, .form = (uint8_t)form_of(g, a), .write = write, .size = (uint16_t)size };
+	c->lo = a->in ? (int32_t)a->in->mem.disp : a->disp;
+	if (p) {
+		c->memo = p->memo;
+		c->write = p->write;
+		c->merged = p->last > p->leader;
+		if (c->form != FORM_FULL) {
+			c->lo = p->lo;
+			c->size = p->span;
+		}
+	} else {
+		c->memo = (uint16_t)gen_new_memo(g, write);
+	}
+	if (p && p->leader != g->i)
+		member(g, c);
+	else
+		leader(g, c, parked);
+	return reference(g, c, plain);
+}
+
+struct gen_ref gen_memory(
+	struct gen *g, const struct x86_insn *in, unsigned size, bool write, bool parked, bool plain)
+{
+	struct gen_address a = { .in = in };
+
+	return refer(g, &a, size, write, parked, plain);
+}
+
+struct gen_ref gen_stack_slot(
+	struct gen *g, unsigned gpr, int32_t disp, unsigned size, bool write, bool parked)
+{
+	struct gen_address a = { .gpr = gpr, .disp = disp };
+
+	return refer(g, &a, size, write, parked, false);
+}
+
+bool gen_stack_checks(const struct gen *g)
+{
+	unsigned n = g->group_of[g->i];
+
+	return n == GEN_NO_GROUP || g->group[n].leader == g->i;
+}
+
+static void ref_op(struct gen *g, unsigned size, unsigned op, unsigned reg, const struct gen_ref *r)
+{
+	if (r->index == 255)
+		emit_rm_mem(&g->e, size, op, reg, r->base, r->disp);
+	else
+		emit_rm_sib(&g->e, size, op, reg, r->base, r->index, 0, r->disp);
+}
+
+void gen_load(struct gen *g, unsigned size, unsigned reg, const struct gen_ref *r)
+{
+	ref_op(g, size, 0x8b, reg, r);
+}
+
+void gen_store(struct gen *g, unsigned size, const struct gen_ref *r, unsigned reg)
+{
+	ref_op(g, size, 0x89, reg, r);
+}
+
+void gen_store_imm(struct gen *g, unsigned size, const struct gen_ref *r, uint32_t imm)
+{
+	ref_op(g, size, 0xc7, 0, r);
+	if (size == 2)
+		emit16(&g->e, imm);
+	else
+		emit32(&g->e, imm);
+}
+
+/*
+ * The memo missed: the TLB's entry goes into it, or is filled first.  r12 and r13 are free; status flags
+ * need not be kept.
+ */
+void gen_check_stub(struct gen *g, const struct gen_stub *s)
+{
+	const struct gen_check *c = s->check;
+	int32_t tlb = STATE(tlb) + (int32_t)(g->class * sizeof(struct soft_tlb));
+	int32_t tag = tlb + (int32_t)(c->write ? offsetof(struct soft_tlb_entry, write)
+					       : offsetof(struct soft_tlb_entry, read));
+	bool aligned = c->a.in && c->a.in->row->props & X86_P_ALIGN;
+	const uint8_t *lookup;
+	struct emit *e = &g->e;
+	uint8_t *miss;
+
+	g->i = s->site;
+	form_address(g, c);
+	if (c->form == FORM_SLOT && c->lo)
+		emit_lea(e, 8, HOST_S0, HOST_S0, c->lo);
+	lookup = emit_here(e);
 	emit_mov(e, 8, HOST_S1, HOST_S0);
 	emit_shift_imm(e, 8, 5, HOST_S1, 12 - 5);
 	emit_alu_imm(e, 4, 4, HOST_S1, (SOFT_TLB_ENTRIES - 1) << 5);
 	emit_rm_sib(e, 8, 0x2b, HOST_S0, HOST_STATE, HOST_S1, 0, tag);
-	emit_alu_imm(e, 8, 7, HOST_S0, 4096 - size);
-	s->jump = emit_jcc(e, 7, s->retry); /* ja */
-	emit_rm_sib(e, 8, 0x03, HOST_S0, HOST_STATE, HOST_S1, 0,
-		tlb + (int32_t)offsetof(struct soft_tlb_entry, hva));
-	s->site = (uint16_t)g->i;
-	s->size =
-		(uint16_t)(size | (g->insn[g->i].row->props & X86_P_ALIGN ? SOFT_FILL_ALIGNED : 0));
-	s->write = write;
-	if (keep)
-		gen_unpark_flags(g);
+	emit_alu_imm(e, 8, 7, HOST_S0, 4096u - c->size);
+	miss = emit_jcc(e, 7, emit_here(e)); /* ja */
+	emit_rm_sib(e, 8, 0x8b, HOST_S0, HOST_STATE, HOST_S1, 0, tag);
+	emit_store(e, 8, HOST_STATE, MEMO_TAG(g, c->memo), HOST_S0);
+	emit_rm_sib(e, 8, 0x8b, HOST_S0, HOST_STATE, HOST_S1, 0,
+		tlb + (int32_t)offsetof(struct soft_tlb_entry, add));
+	emit_store(e, 8, HOST_STATE, MEMO_ADD(g, c->memo), HOST_S0);
+	emit_rm_mem(e, 1, 0xc6, 0, HOST_STATE,
+		STATE(memo_used) + (int32_t)((g->class * SOFT_MEMOS + c->memo) / SOFT_MEMO_GROUP));
+	emit8(e, 1);
+	if (c->form != FORM_BASE) {
+		form_address(g, c);
+		add_memo(g, c);
+	}
+	emit_jmp(e, s->done);
+	emit_patch(e, miss, emit_here(e));
+	emit_rm_sib(e, 8, 0x03, HOST_S0, HOST_STATE, HOST_S1, 0, tag);
+	emit_mov_imm(e, HOST_S1,
+		(uint64_t)s->site << 16 | c->size | (aligned ? SOFT_FILL_ALIGNED : 0) |
+			(c->merged ? SOFT_FILL_MERGED : 0));
+	emit_call(e, c->write ? g->v->cache.fill_write : g->v->cache.fill_read);
+	emit_jmp(e, lookup);
 }

@@ -90,12 +90,27 @@ static void store_slots(struct gen *g, const struct slots *s)
 			emit_store(&g->e, 8, HOST_STATE, GPR(s->gpr[i]), s->host[i]);
 }
 
+/* Makes the operand accessible; `by`: in this register alone, or 255. */
+static void memory(struct gen *g, const struct x86_insn *in, struct x86_remap *map, unsigned by)
+{
+	struct gen_ref ref = gen_memory(
+		g, in, in->mem.size, in->mem.access & X86_WR, false, by != 255);
+
+	if (by != 255) {
+		emit_lea(&g->e, 8, by, HOST_S0, ref.disp);
+		return;
+	}
+	map->mem_base = ref.base;
+	map->mem_index = ref.index == 255 ? 0 : (uint8_t)(ref.index + 1);
+	map->mem_disp = ref.disp;
+}
+
 static bool emit_renamed(struct gen *g, const struct x86_insn *in, bool mem)
 {
 	struct slots s = {0};
 	struct x86_remap map = {.mem_base = HOST_S0};
 	uint8_t bytes[16], *start = g->e.p;
-	unsigned need, borrowed = 255, nstubs = g->nstubs, len, host[] = {HOST_S1, HOST_S0};
+	unsigned need, borrowed = 255, host[] = {HOST_S1, HOST_S0};
 	bool high = has_high(in);
 
 	for (unsigned i = 0; i < in->nops; i++)
@@ -115,21 +130,17 @@ static bool emit_renamed(struct gen *g, const struct x86_insn *in, bool mem)
 	}
 	if (high && mem)
 		map.mem_base = (uint8_t)borrowed;
-	len = x86_encode(in, &map, bytes);
-	if (len == 0) {
+	if (x86_encode(in, &map, bytes) == 0) {
 		g->e.p = start;
-		g->nstubs = nstubs;
 		g->site[g->i].borrowed = 0;
 		return false;
 	}
-	if (mem) {
-		gen_address(g, in);
-		gen_check(g, in->mem.size, in->mem.access & X86_WR, false);
-		if (high)
-			emit_mov(&g->e, 8, borrowed, HOST_S0);
-	}
+	if (mem)
+		memory(g, in, &map, high ? borrowed : 255);
+	else if (s.n < 2)
+		g->s0 = g->s0_before;
 	load_slots(g, &s);
-	emit_bytes(&g->e, bytes, len);
+	emit_bytes(&g->e, bytes, x86_encode(in, &map, bytes));
 	store_slots(g, &s);
 	if (borrowed != 255)
 		emit_load(&g->e, 8, borrowed, HOST_STATE, STATE(borrow));
@@ -175,8 +186,10 @@ bool gen_native(struct gen *g, const struct x86_insn *in)
 	default:
 		break;
 	}
-	if (in->row->props & X86_P_NOMEM)
+	if (in->row->props & X86_P_NOMEM) {
+		g->s0 = g->s0_before;
 		return true;
+	}
 	if (!in->has_mem || !in->mem.access)
 		return emit_renamed(g, in, in->has_mem);
 	if (in->mem.size == 0 || in->mem.size > 64 || !gen_can_address(g, in))

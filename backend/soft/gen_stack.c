@@ -4,11 +4,6 @@
  */
 #include "backend/soft/gen.h"
 
-void gen_push_address(struct gen *g, unsigned size)
-{
-	emit_lea(&g->e, g->is64 ? 8 : 4, HOST_S0, HOST_RSP_G, -(int32_t)size);
-}
-
 void gen_move_rsp(struct gen *g, int delta)
 {
 	emit_lea(&g->e, g->is64 ? 8 : 4, HOST_RSP_G, HOST_RSP_G, delta);
@@ -23,21 +18,21 @@ static bool stack_inline(const struct gen *g, const struct x86_insn *in)
 
 static bool gen_push(struct gen *g, const struct x86_insn *in)
 {
-	unsigned size = in->opsize, src = 255;
+	unsigned size = in->opsize, src;
+	struct gen_ref slot;
 
 	if (in->has_mem)
 		return false;
-	gen_push_address(g, size);
-	gen_check(g, size, true, false);
+	slot = gen_stack_slot(g, X86_RSP, -(int32_t)size, size, true, false);
 	if (in->op[0].kind == X86_OK_IMM) {
-		emit_store_imm(&g->e, size, HOST_S0, 0, (uint32_t)in->imm);
+		gen_store_imm(g, size, &slot, (uint32_t)in->imm);
 	} else {
 		src = gen_host(in->op[0].reg);
 		if (src == 255) {
 			src = HOST_S1;
 			emit_load(&g->e, 8, src, HOST_STATE, GPR(in->op[0].reg));
 		}
-		emit_store(&g->e, size, HOST_S0, 0, src);
+		gen_store(g, size, &slot, src);
 	}
 	gen_move_rsp(g, -(int)size);
 	return true;
@@ -46,17 +41,17 @@ static bool gen_push(struct gen *g, const struct x86_insn *in)
 static bool gen_pop(struct gen *g, const struct x86_insn *in)
 {
 	unsigned size = in->opsize, dst;
+	struct gen_ref slot;
 
 	if (in->has_mem)
 		return false;
-	gen_push_address(g, 0);
-	gen_check(g, size, false, false);
+	slot = gen_stack_slot(g, X86_RSP, 0, size, false, false);
 	dst = gen_host(in->op[0].reg);
 	if (dst == 255) {
-		emit_load(&g->e, size, HOST_S1, HOST_S0, 0);
+		gen_load(g, size, HOST_S1, &slot);
 		emit_store(&g->e, 8, HOST_STATE, GPR(in->op[0].reg), HOST_S1);
 	} else {
-		emit_load(&g->e, size, dst, HOST_S0, 0);
+		gen_load(g, size, dst, &slot);
 	}
 	if (dst != HOST_RSP_G)
 		gen_move_rsp(g, (int)size);
@@ -66,10 +61,9 @@ static bool gen_pop(struct gen *g, const struct x86_insn *in)
 static bool gen_leave(struct gen *g, const struct x86_insn *in)
 {
 	unsigned size = in->opsize;
+	struct gen_ref slot = gen_stack_slot(g, X86_RBP, 0, size, false, false);
 
-	emit_lea(&g->e, g->is64 ? 8 : 4, HOST_S0, X86_RBP, 0);
-	gen_check(g, size, false, false);
-	emit_load(&g->e, size, HOST_S1, HOST_S0, 0);
+	gen_load(g, size, HOST_S1, &slot);
 	emit_lea(&g->e, g->is64 ? 8 : 4, HOST_RSP_G, X86_RBP, (int32_t)size);
 	emit_mov(&g->e, 8, X86_RBP, HOST_S1);
 	return true;
@@ -93,15 +87,15 @@ static void compose_flags(struct gen *g)
 static bool gen_pushf(struct gen *g, const struct x86_insn *in)
 {
 	struct emit *e = &g->e;
+	struct gen_ref slot;
 
 	if (g->mode & SOFT_MODE_VM)
 		return false;
 	gen_park_flags(g);
-	gen_push_address(g, in->opsize);
-	gen_check(g, in->opsize, true, true);
+	slot = gen_stack_slot(g, X86_RSP, -(int32_t)in->opsize, in->opsize, true, true);
 	emit_store(e, 8, HOST_STATE, STATE(park), X86_RAX);
 	compose_flags(g);
-	emit_store(e, in->opsize, HOST_S0, 0, X86_RAX);
+	gen_store(g, in->opsize, &slot, X86_RAX);
 	emit_load(e, 8, X86_RAX, HOST_STATE, STATE(park));
 	gen_move_rsp(g, -(int)in->opsize);
 	if (g->live[g->i + 1])
@@ -126,12 +120,13 @@ static void slow(struct gen *g, const struct x86_insn *in, unsigned cc)
 static bool gen_popf(struct gen *g, const struct x86_insn *in)
 {
 	struct emit *e = &g->e;
+	struct gen_ref slot;
 	uint8_t *no_if;
 
 	gen_park_flags(g);
-	gen_push_address(g, 0);
-	gen_check(g, 8, false, true);
-	emit_load(e, 8, HOST_S1, HOST_S0, 0);
+	slot = gen_stack_slot(g, X86_RSP, 0, 8, false, true);
+	gen_load(g, 8, HOST_S1, &slot);
+	g->s0 = 0;
 	emit_mov(e, 4, HOST_S0, HOST_S1);
 	emit_rm_mem(e, 4, 0x33, HOST_S0, HOST_STATE, STATE(cpu.rflags));
 	emit_rr(e, 4, 0xf7, 0, HOST_S0); /* test r12d, imm32 */

@@ -158,6 +158,9 @@ static struct soft_block *find_block(struct soft_vcpu *v, uint32_t mode)
 	v->branch_rip = 0;
 	if (!page)
 		return NULL;
+	if (v->nomerge)
+		mode |= SOFT_MODE_NOMERGE;
+	v->nomerge = false;
 	b = soft_block_find(v, v->cpu.rip, (page->gpa & ~0xfffull) | (gla & 0xfff), mode);
 	if (!b) {
 		b = soft_translate(v, v->cpu.rip, mode, page);
@@ -166,7 +169,7 @@ static struct soft_block *find_block(struct soft_vcpu *v, uint32_t mode)
 			b = soft_translate(v, v->cpu.rip, mode, page);
 		}
 	}
-	if (mode & SOFT_MODE_FLAT)
+	if (mode & SOFT_MODE_FLAT && !(mode & SOFT_MODE_NOMERGE))
 		jc_enter(v, b, page->gpa & SOFT_TLB_GLOBAL);
 	return b;
 }
@@ -177,7 +180,7 @@ static void link_block(
 	uint8_t *disp = v->cache.rw + (site >> 1);
 	uint32_t to = site & 1 ? b->host_mem : b->host, rel;
 
-	if (b->gpa2 || v->stat_flushes != flushes)
+	if (b->gpa2 || b->mode & SOFT_MODE_NOMERGE || v->stat_flushes != flushes)
 		return;
 	rel = to - ((site >> 1) + 4);
 	__builtin_memcpy(disp, &rel, 4);
@@ -284,6 +287,8 @@ static bool run_block(struct soft_vcpu *v, uint32_t mode)
 		uint32_t flushes = (uint32_t)v->stat_flushes, site;
 
 		v->reason = (uint32_t)v->cache.enter(v, v->cache.rx + b->host);
+		if (v->reason == SOFT_REDO)
+			return step(v);
 		if (v->reason != SOFT_LINK)
 			return v->reason != SOFT_RESULT || handle_result(v);
 		site = v->link_site;
@@ -335,8 +340,7 @@ static int vector_of(greg_t trapno)
 {
 	switch (trapno) {
 	case X86_DE:
-	case X86_GP: /* no guest page lies at a non-canonical address: an aligned operand that is
-			not */
+	case X86_GP: /* an aligned operand that is not, or no canonical address: C finds out */
 	case X86_MF:
 	case X86_XM:
 		return (int)trapno;
@@ -371,13 +375,13 @@ bool soft_trap(struct x86_trap *trap, int sig, void *info, void *context)
 	if (b->sites[i].borrowed)
 		v->cpu.gpr[b->sites[i].borrowed - 1] = v->borrow;
 	v->cpu.rflags = (v->cpu.rflags & ~(uint64_t)X86_FL_STATUS) | (r[REG_EFL] & X86_FL_STATUS);
-	if (vector == X86_GP)
-		v->result = (uint8_t)x86_raise_error(&v->cpu, (unsigned)vector, 0);
-	else
+	v->reason = SOFT_REDO;
+	if (vector != X86_GP) {
 		v->result = (uint8_t)x86_raise(&v->cpu,
 			vector == X86_XM && !(v->cpu.cr4 & X86_CR4_OSXMMEXCPT) ? X86_UD
 									       : (unsigned)vector);
-	v->reason = SOFT_RESULT;
+		v->reason = SOFT_RESULT;
+	}
 	r[REG_RIP] = (greg_t)(uintptr_t)v->cache.leave_raw;
 	r[REG_R15] = (greg_t)(uintptr_t)v;
 	return true;

@@ -164,10 +164,9 @@ static struct soft_vcpu *vcpu_new(struct soft_vm *s, int id)
 	v->host_invpcid = x86_has_feature(&v->cpu, X86_F_INVPCID);
 	offer_invpcid(v, false);
 	x86_reset(&v->cpu);
-	for (unsigned c = 0; c < SOFT_CLASSES; c++) { /* the rest is right as zeros */
-		v->tlb[c].entry[0].read = v->tlb[c].entry[0].write = 4096;
-		v->jc[c][0].rip = ~0ull;
-	}
+	soft_tlb_init(v);
+	for (unsigned c = 0; c < SOFT_CLASSES; c++)
+		v->jc[c][0].rip = ~0ull; /* the rest is right as zeros */
 	return v;
 }
 

@@ -51,7 +51,7 @@ enum soft_class { SOFT_USER, SOFT_SUPER, SOFT_SUPER_AC, SOFT_CLASSES };
 #define SOFT_MODE_STEP	     0x100000u /* one instruction at a time: TF, breakpoints, #AC, MTRAP */
 #define SOFT_MODE_SCE	     0x200000u
 #define SOFT_MODE_LMA	     0x400000u
-#define SOFT_MODE_PVI	     0x800000u
+#define SOFT_MODE_NOMERGE    0x800000u /* every access checks for itself: not the vcpu's, a variant of a block */
 /* What the jump cache does not key on: a change of these empties it. */
 #define SOFT_MODE_JCKEY(m) ((m) & ~(3u << SOFT_MODE_CLASS_SHIFT | 3u << SOFT_MODE_CPL_SHIFT))
 
@@ -72,10 +72,25 @@ enum soft_class { SOFT_USER, SOFT_SUPER, SOFT_SUPER_AC, SOFT_CLASSES };
 struct soft_tlb_entry {
 	uint64_t read;
 	uint64_t write;
-	uint64_t hva; /* host address of the page */
-	uint64_t gpa; /* guest-physical page | SOFT_TLB_* */
+	uint64_t add; /* host address - linear address */
+	uint64_t gpa; /* guest-physical page | SOFT_TLB_*; 0: empty */
 };
 #define SOFT_TLB_GLOBAL 1u
+#define SOFT_TLB_USED	2u
+
+/*
+ * The page that an instruction or a group of them touched last: looked at before the TLB, because the
+ * host address then does not wait for the look-up.  Half of them are for reading, half for writing.
+ * No access that the guest may do has an address near SOFT_MEMO_EMPTY; what gets there all the same
+ * faults on the host, as its host address is not canonical either.
+ */
+struct soft_memo {
+	uint64_t tag; /* linear address of the page */
+	uint64_t add;
+};
+#define SOFT_MEMOS	512u
+#define SOFT_MEMO_GROUP 16u /* memos for each byte of memo_used[] */
+#define SOFT_MEMO_EMPTY (1ull << 63)
 
 struct soft_tlb {
 	struct soft_tlb_entry entry[SOFT_TLB_ENTRIES];
@@ -113,7 +128,8 @@ struct soft_site {
 	uint16_t host;	   /* offset of its code in the block */
 	uint16_t guest;	   /* offset of the instruction from the block's rip */
 	uint8_t borrowed;  /* host register + 1 whose guest value is in soft_vcpu.borrow, or 0 */
-	bool flags_parked; /* status flags are in soft_vcpu.flags16 while memory is checked */
+	bool flags_parked : 1; /* status flags are in soft_vcpu.flags16 while memory is checked */
+	bool resumable : 1;    /* C may return to here */
 };
 
 struct soft_block {
@@ -140,6 +156,7 @@ struct soft_cache {
 	uint32_t meta_size, meta_used;
 	struct soft_block *blocks;
 	uint32_t nblocks, max_blocks;
+	uint32_t next_memo[2]; /* to be given out next, for reading and for writing */
 	uint32_t *hash;	      /* index + 1 */
 	uint32_t *page_head;  /* by guest page number: index + 1 of the first block */
 	uint64_t *page_lines; /* by guest page number: which 64-byte lines hold code */
@@ -154,6 +171,7 @@ enum soft_reason {
 	SOFT_LOOKUP, /* go on at cpu.rip */
 	SOFT_LINK,   /* the same, and make link_site jump there from now on */
 	SOFT_POLL,   /* go on at cpu.rip after looking at events */
+	SOFT_REDO,   /* the instruction at cpu.rip is for C */
 	SOFT_RESULT  /* v->result says: FAULT or EXIT */
 };
 
@@ -180,6 +198,10 @@ struct soft_vcpu {
 	uint8_t insn_len;    /* of the instruction that an exit is about */
 	uint64_t watch_hit;  /* DR6 bits found while executing one instruction */
 	uint32_t mode;	     /* of the jump caches' contents */
+
+	struct soft_memo memo[SOFT_CLASSES][SOFT_MEMOS];
+	uint8_t memo_used[SOFT_CLASSES][SOFT_MEMOS / SOFT_MEMO_GROUP];
+	bool nomerge; /* the next block without groups */
 
 	struct soft_tlb tlb[SOFT_CLASSES];
 	struct soft_jump jc[SOFT_CLASSES][SOFT_JC_ENTRIES];
@@ -265,6 +287,8 @@ void soft_cpuid(struct x86_cpu *cpu, uint32_t leaf, uint32_t subleaf, uint32_t o
 /* ---- tlb.c ---- */
 extern const struct x86_ops soft_x86_ops;
 void soft_tlb_init(struct soft_vcpu *v);
+/* Empties the memos of a class; only those for writing, or all. */
+void soft_memo_clear(struct soft_vcpu *v, unsigned class, bool writes_only);
 void soft_tlb_flush(struct soft_vcpu *v, enum x86_flush kind, uint64_t gla);
 /* Takes the write tags of a guest page, or all of them. */
 void soft_tlb_drop_writes(struct soft_vcpu *v, uint64_t gpa);
@@ -278,7 +302,8 @@ uint32_t soft_exec_breakpoints(const struct soft_vcpu *v);
 /* Acts on pending_write[]: true if code of this vcpu changed. */
 bool soft_writes_done(struct soft_vcpu *v);
 /* Called by translated code on a miss; `site` is index << 16 | SOFT_FILL_ALIGNED | size. */
-#define SOFT_FILL_SIZE	  0x7fffu
+#define SOFT_FILL_SIZE	  0x3fffu
+#define SOFT_FILL_MERGED  0x4000u /* for several instructions: all or none */
 #define SOFT_FILL_ALIGNED 0x8000u /* size is the operand's alignment, too (X86_P_ALIGN) */
 const void *soft_fill(struct soft_vcpu *v, uint64_t gla, uint64_t site, const uint8_t *ret);
 const void *soft_fill_write(struct soft_vcpu *v, uint64_t gla, uint64_t site, const uint8_t *ret);

@@ -29,9 +29,28 @@ static void tlb_clear(struct soft_tlb *t)
 	t->filled = 0;
 }
 
+void soft_memo_clear(struct soft_vcpu *v, unsigned class, bool writes_only)
+{
+	for (unsigned i = writes_only ? SOFT_MEMOS / 2 : 0; i < SOFT_MEMOS; i += SOFT_MEMO_GROUP) {
+		uint8_t *used = &v->memo_used[class][i / SOFT_MEMO_GROUP];
+
+		for (unsigned k = 0; *used && k < SOFT_MEMO_GROUP; k++)
+			v->memo[class][i + k].tag = SOFT_MEMO_EMPTY;
+		*used = 0;
+	}
+}
+
+static void memo_drop(struct soft_vcpu *v, unsigned class, uint64_t gla)
+{
+	for (unsigned i = 0; i < SOFT_MEMOS; i += SOFT_MEMO_GROUP)
+		for (unsigned k = 0; v->memo_used[class][i / SOFT_MEMO_GROUP] && k < SOFT_MEMO_GROUP; k++)
+			if ((v->memo[class][i + k].tag ^ gla) >> 12 == 0)
+				v->memo[class][i + k].tag = SOFT_MEMO_EMPTY;
+}
+
 static bool entry_used(const struct soft_tlb_entry *e)
 {
-	return e->hva != 0;
+	return e->gpa != 0;
 }
 
 /* Keeps global entries. */
@@ -74,16 +93,20 @@ static void tlb_drop_writes(struct soft_tlb *t, uint64_t gpa)
 
 void soft_tlb_drop_writes(struct soft_vcpu *v, uint64_t gpa)
 {
-	for (unsigned c = 0; c < SOFT_CLASSES; c++)
+	for (unsigned c = 0; c < SOFT_CLASSES; c++) {
+		soft_memo_clear(v, c, true);
 		if (v->tlb[c].filled)
 			tlb_drop_writes(&v->tlb[c], gpa);
+	}
 }
 
+/* Of zeroes. */
 void soft_tlb_init(struct soft_vcpu *v)
 {
 	for (unsigned c = 0; c < SOFT_CLASSES; c++) {
-		v->tlb[c].filled = SOFT_LOG_MAX + 1;
-		tlb_clear(&v->tlb[c]);
+		entry_clear(&v->tlb[c], 0);
+		for (unsigned i = 0; i < SOFT_MEMOS; i++)
+			v->memo[c][i].tag = SOFT_MEMO_EMPTY;
 	}
 }
 
@@ -129,6 +152,7 @@ void soft_note_large(struct soft_vcpu *v, unsigned class, uint64_t gla, unsigned
 static void class_clear(struct soft_vcpu *v, unsigned class)
 {
 	tlb_clear(&v->tlb[class]);
+	soft_memo_clear(v, class, false);
 	itlb_clear(v, class, false);
 	jc_clear(v, class);
 	__builtin_memset(v->large[class], 0, sizeof(v->large[class]));
@@ -146,6 +170,7 @@ static void flush_page(struct soft_vcpu *v, unsigned class, uint64_t gla)
 		class_clear(v, class);
 		return;
 	}
+	memo_drop(v, class, gla);
 	entry_clear(&v->tlb[class], (gla >> 12) & (SOFT_TLB_ENTRIES - 1));
 	v->itlb[class][gla >> 12 & (SOFT_ITLB_ENTRIES - 1)].page = 0;
 	if (v->jc_pages[class][page / 64] & 1ull << page % 64)
@@ -159,6 +184,7 @@ void soft_tlb_flush(struct soft_vcpu *v, enum x86_flush kind, uint64_t gla)
 			flush_page(v, c, gla);
 		} else if (kind == X86_FLUSH_NONGLOBAL) {
 			tlb_clear_nonglobal(&v->tlb[c]);
+			soft_memo_clear(v, c, false);
 			itlb_clear(v, c, true);
 			if (v->jc_nonglobal[c])
 				jc_clear(v, c);
@@ -216,7 +242,7 @@ static void tlb_fill(struct soft_vcpu *v, unsigned class, uint64_t gla, const st
 	struct soft_tlb *t = &v->tlb[class];
 	struct soft_tlb_entry *e = &t->entry[i];
 	uint64_t page = gla & ~0xfffull, pfn = w->gpa >> 12;
-	bool same = e->hva && e->read == page;
+	bool same = entry_used(e) && e->read == page;
 
 	v->stat_tlb_fills++;
 	if (!entry_used(e)) {
@@ -228,8 +254,8 @@ static void tlb_fill(struct soft_vcpu *v, unsigned class, uint64_t gla, const st
 	if (!same)
 		e->write = i ? 0 : 4096;
 	e->read = page;
-	e->hva = (uint64_t)(uintptr_t)hva & ~0xfffull;
-	e->gpa = (w->gpa & ~0xfffull) | (w->global ? SOFT_TLB_GLOBAL : 0);
+	e->add = ((uint64_t)(uintptr_t)hva & ~0xfffull) - page;
+	e->gpa = (w->gpa & ~0xfffull) | SOFT_TLB_USED | (w->global ? SOFT_TLB_GLOBAL : 0);
 	soft_note_large(v, class, gla, w->page_shift);
 	if (!write)
 		return;
@@ -243,7 +269,7 @@ static void *tlb_find(struct soft_vcpu *v, unsigned class, uint64_t gla, unsigne
 	struct soft_tlb_entry *e = &v->tlb[class].entry[(gla >> 12) & (SOFT_TLB_ENTRIES - 1)];
 	uint64_t off = gla - (write ? e->write : e->read);
 
-	return off + len <= 4096 && off < 4096 ? (void *)(uintptr_t)(e->hva + off) : NULL;
+	return off + len <= 4096 && off < 4096 ? (void *)(uintptr_t)(e->add + gla) : NULL;
 }
 
 /* A store is about to go to a page with code: remembered, and acted on when it has happened. */
@@ -494,15 +520,24 @@ static const void *execute_site(struct soft_vcpu *v, uint64_t site, const uint8_
 	v->stat_executed++;
 	if (res == X86_DONE)
 		res = x86_execute(&v->cpu, &insn);
-	if (res == X86_DONE && v->cpu.rip == next && goes_on(&insn))
+	if (res == X86_DONE && v->cpu.rip == next && b->sites[i + 1].resumable && goes_on(&insn))
 		resume = v->cache.rx + b->host + b->sites[i + 1].host;
 	return soft_finish(v, res, resume);
 }
 
-/* A fault is for C to raise: a misaligned operand or an x87 exception that waits comes before #PF.
- */
-static const void *fill(
-	struct soft_vcpu *v, uint64_t gla, uint64_t site, const uint8_t *ret, bool write)
+/* What a group of accesses touches is not all plain RAM of one page: on without groups. */
+static const void *one_by_one(struct soft_vcpu *v, uint64_t site, const uint8_t *ret)
+{
+	struct soft_block *b;
+
+	site_of(v, site, ret, &b);
+	v->nomerge = true;
+	v->reason = SOFT_LOOKUP;
+	return NULL;
+}
+
+/* Enters the page into the TLB. False: what is to be done is for C. */
+static bool fill_page(struct soft_vcpu *v, uint64_t gla, uint64_t site, bool write)
 {
 	unsigned size = (unsigned)site & SOFT_FILL_SIZE;
 	unsigned acc =
@@ -510,18 +545,27 @@ static const void *fill(
 	struct x86_walk w;
 	uint8_t *hva;
 
-	if ((gla & 0xfff) + size > 4096 || !x86_canonical(gla) ||
-		(site & SOFT_FILL_ALIGNED && gla & (size - 1)))
-		return execute_site(v, site, ret);
+	if ((gla & 0xfff) + size > 4096 || !x86_canonical(gla))
+		return false;
+	/* A misaligned operand faults before its page does.  A group's size is not its leader's. */
+	if (site & SOFT_FILL_ALIGNED && (site & SOFT_FILL_MERGED || gla & (size - 1)))
+		return false;
 	if (x86_walk(&v->cpu, gla, acc, &w) == X86_FAULT)
-		return execute_site(v, site, ret);
+		return false;
 	hva = soft_ram(v, w.gpa);
 	if (!hva || !may_cache(v, w.gpa))
-		return execute_site(v, site, ret);
+		return false;
 	tlb_fill(v, class_of(v, acc), gla, &w, hva, write);
-	if (write && atomic_load(&v->soft->page_code[w.gpa >> 12]))
-		return execute_site(v, site, ret);
-	return ret;
+	return !write || !atomic_load(&v->soft->page_code[w.gpa >> 12]);
+}
+
+/* Faults are for C to raise. */
+static const void *fill(
+	struct soft_vcpu *v, uint64_t gla, uint64_t site, const uint8_t *ret, bool write)
+{
+	if (fill_page(v, gla, site, write))
+		return ret;
+	return site & SOFT_FILL_MERGED ? one_by_one(v, site, ret) : execute_site(v, site, ret);
 }
 
 const void *soft_fill(struct soft_vcpu *v, uint64_t gla, uint64_t site, const uint8_t *ret)

@@ -167,7 +167,7 @@ static void gen_op(struct gen *g, soft_op_fn fn, const struct x86_insn *in, bool
 		return;
 	emit_mov_imm(&g->e, HOST_S0, (uint64_t)(uintptr_t)op);
 	emit_jmp(&g->e, g->v->cache.call_op);
-	if (!last)
+	if (!last && gen_resumable(g, g->i + 1))
 		op->resume = emit_here(&g->e);
 }
 
@@ -176,6 +176,8 @@ static void gen_insn(struct gen *g)
 	const struct x86_insn *in = &g->insn[g->i];
 	bool last = g->i + 1 == g->n && g->ended, done = false;
 
+	g->s0_before = g->s0;
+	g->s0 = 0;
 	if (last && x86_insn_allowed(&g->v->cpu, in) != X86_DONE) {
 		gen_op(g, soft_op_execute, in, true);
 		return;
@@ -203,19 +205,6 @@ static void gen_insn(struct gen *g)
 static void emit_reason(struct gen *g, unsigned reason)
 {
 	emit_store_imm(&g->e, 4, HOST_STATE, STATE(reason), reason);
-}
-
-static void stub_fill(struct gen *g, const struct gen_stub *s)
-{
-	int32_t tlb = STATE(tlb) + (int32_t)(g->class * sizeof(struct soft_tlb));
-	struct emit *e = &g->e;
-
-	emit_rm_sib(e, 8, 0x03, HOST_S0, HOST_STATE, HOST_S1, 0,
-		tlb + (int32_t)(s->write ? offsetof(struct soft_tlb_entry, write)
-					 : offsetof(struct soft_tlb_entry, read)));
-	emit_mov_imm(e, HOST_S1, (uint64_t)s->site << 16 | s->size);
-	emit_call(e, s->write ? g->v->cache.fill_write : g->v->cache.fill_read);
-	emit_jmp(e, s->retry);
 }
 
 static void stub_leave(struct gen *g, const struct gen_stub *s)
@@ -255,9 +244,10 @@ static bool linked_now(struct gen *g, const struct gen_stub *s, const struct sof
 {
 	const struct soft_block *b = self;
 
-	if (s->target != g->rip)
+	if (s->target != g->rip || g->mode & SOFT_MODE_NOMERGE)
 		b = soft_block_find(
-			g->v, s->target, (g->gpa & ~0xfffull) | (s->target & 0xfff), g->mode);
+			g->v, s->target, (g->gpa & ~0xfffull) | (s->target & 0xfff),
+			g->mode & ~SOFT_MODE_NOMERGE);
 	if (!b || b->gpa2)
 		return false;
 	emit_patch(&g->e, s->jump, g->v->cache.rx + (s->flags_parked ? b->host_mem : b->host));
@@ -272,8 +262,8 @@ static void gen_stubs(struct gen *g, const struct soft_block *self)
 		if (s->kind == STUB_LINK && linked_now(g, s, self))
 			continue;
 		emit_patch(&g->e, s->jump, emit_here(&g->e));
-		if (s->kind == STUB_FILL)
-			stub_fill(g, s);
+		if (s->kind == STUB_CHECK)
+			gen_check_stub(g, s);
 		else if (s->kind == STUB_LINK)
 			stub_link(g, s);
 		else if (s->kind == STUB_OP)
@@ -285,16 +275,20 @@ static void gen_stubs(struct gen *g, const struct soft_block *self)
 
 static void gen_body(struct gen *g)
 {
+	gen_find_groups(g);
+	g->s0 = 0;
 	for (g->i = 0; g->i < g->n && !g->failed; g->i++) {
 		g->site[g->i] = (struct soft_site){
 			.host = (uint16_t)(emit_here(&g->e) - g->host),
 			.guest = g->offset[g->i],
+			.resumable = gen_resumable(g, g->i),
 		};
 		gen_insn(g);
 	}
 	g->site[g->n] = (struct soft_site){
 		.host = (uint16_t)(emit_here(&g->e) - g->host),
 		.guest = g->offset[g->n],
+		.resumable = true,
 	};
 	if (g->ended || g->failed)
 		return;
@@ -365,7 +359,7 @@ struct soft_block *soft_translate(
 	g->is64 = SOFT_MODE_SIZE(mode) == SOFT_MODE_SIZE_64;
 	g->flat = (mode & SOFT_MODE_FLAT) != 0;
 	g->straddles = g->ended = g->failed = false;
-	g->nstubs = 0;
+	g->nstubs = g->nchecks = g->ngroups = 0;
 	soft_page_has_code(v, g->gpa); /* before the first look: a store from now on is announced */
 	decode(g, page->hva, code_size[SOFT_MODE_SIZE(mode)]);
 	*b = (struct soft_block){.rip = rip, .gpa = g->gpa, .mode = mode};

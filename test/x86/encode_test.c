@@ -80,7 +80,8 @@ static const char *compare_memory(
 		return "memory operand or none";
 	if (!new->has_mem)
 		return NULL;
-	if (new->mem.base != map->mem_base || new->mem.index != X86_NOREG ||
+	if (new->mem.base != map->mem_base ||
+		new->mem.index != (map->mem_index ? map->mem_index - 1u : X86_NOREG) ||
 		new->mem.disp != map->mem_disp)
 		return "address";
 	if (new->mem.size != old->mem.size || new->mem.access != old->mem.access)
@@ -188,6 +189,9 @@ static void check_maps(struct rng *rng, const struct x86_insn *insn)
 	check(insn, &map);
 	map.mem_base = (uint8_t)rng_below(rng, 16);
 	map.mem_disp = disp[rng_below(rng, 8)];
+	map.mem_index = (uint8_t)rng_below(rng, 17);
+	if (map.mem_index == X86_RSP + 1)
+		map.mem_index = 0;
 	check(insn, &map);
 	shuffle(rng, &map, fixed_registers(insn));
 	check(insn, &map);

@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Copyright (c) 2026, the hyve authors */
+/*
+ * Which memory accesses of a block need no check of their own.
+ *
+ * Accesses whose addresses differ by a known constant form a group, as long as they lie close together:
+ * through the same base register, moved by constants at most, or at constant addresses of one page.  The
+ * first, the leader, checks the range of all.  Where that range crosses a page or may not be written as a
+ * whole, the rest of the block is done by another translation without groups (SOFT_MODE_NOMERGE).
+ */
+#include "backend/soft/gen.h"
+
+#define SPAN_MAX 256
+
+/* What a register holds: the value that it had at the leader of a group, plus a constant. */
+struct base {
+	uint8_t group; /* GEN_NO_GROUP: nothing is known */
+	int64_t delta;
+};
+
+struct scan {
+	struct base base[16];
+	uint8_t constant;      /* the group of constant addresses */
+	uint64_t constant_ea;
+};
+
+struct access {
+	unsigned gpr; /* X86_RIP_BASE: constant, of which `off` is the address */
+	int64_t off;
+	unsigned size;
+	bool write;
+};
+
+static bool simple(const struct x86_insn *in)
+{
+	const struct x86_mem *m = &in->mem;
+
+	return in->addrsize == 8 && m->index == X86_NOREG && m->seg != X86_FS && m->seg != X86_GS;
+}
+
+/* The memory operand of a NATIVE instruction, or the stack slot of PUSH, POP, CALL, RET and LEAVE. */
+static bool access_of(const struct gen *g, const struct x86_insn *in, struct access *a)
+{
+	const struct x86_mem *m = &in->mem;
+
+	if (in->row->class == X86_NATIVE) {
+		if (!in->has_mem || !m->access || m->size == 0 || m->size > 64 || !simple(in) ||
+			in->row->props & (X86_P_VSIB | X86_P_NOMEM))
+			return false;
+		*a = (struct access){m->base, m->disp, m->size, m->access & X86_WR};
+		if (m->base == X86_NOREG || m->base == X86_RIP_BASE) {
+			a->gpr = X86_RIP_BASE;
+			a->off += m->base == X86_RIP_BASE ? (int64_t)gen_next_rip(g) : 0;
+			return ((uint64_t)a->off & 0xfff) + a->size <= 4096;
+		}
+		return true;
+	}
+	if (in->opsize != 8)
+		return false;
+	switch (in->row->mnem) {
+	case X86_I_push:
+	case X86_I_call:
+	case X86_I_pushf:
+		*a = (struct access){X86_RSP, -8, 8, true};
+		return !(in->row->class == X86_STACK && in->has_mem);
+	case X86_I_pop:
+	case X86_I_ret:
+	case X86_I_popf:
+		*a = (struct access){X86_RSP, 0, 8, false};
+		return !in->has_mem;
+	case X86_I_leave:
+		*a = (struct access){X86_RBP, 0, 8, false};
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* Does it fit into the group?  A leader that reads does not prove that the page may be written; for the
+ * stack that is a good guess. */
+static bool join(struct gen_group *p, int64_t at, const struct access *a)
+{
+	int64_t lo = at < p->lo ? at : p->lo, hi = p->lo + p->span;
+
+	if (at + (int)a->size > hi)
+		hi = at + a->size;
+	if (hi - lo > SPAN_MAX)
+		return false;
+	if (a->write && !p->write) {
+		if (a->gpr != X86_RSP)
+			return false;
+		p->write = true;
+	}
+	p->lo = (int32_t)lo;
+	p->span = (uint16_t)(hi - lo);
+	return true;
+}
+
+static struct gen_group *found(struct gen *g, uint8_t n, const struct access *a)
+{
+	struct gen_group *p = &g->group[n];
+
+	*p = (struct gen_group){
+		.lo = a->gpr == X86_RIP_BASE ? 0 : (int32_t)a->off,
+		.span = (uint16_t)a->size,
+		.leader = (uint8_t)g->i,
+		.last = (uint8_t)g->i,
+		.write = a->write,
+	};
+	return p;
+}
+
+static void constant_access(struct gen *g, struct scan *s, const struct access *a)
+{
+	if (s->constant != GEN_NO_GROUP && ((uint64_t)a->off ^ s->constant_ea) >> 12 == 0 &&
+		(!a->write || g->group[s->constant].write)) {
+		g->group[s->constant].last = (uint8_t)g->i;
+	} else {
+		s->constant = (uint8_t)g->ngroups++;
+		s->constant_ea = (uint64_t)a->off;
+		found(g, s->constant, a);
+	}
+	g->group_of[g->i] = s->constant;
+}
+
+static void take(struct gen *g, struct scan *s, const struct access *a)
+{
+	struct base *b = &s->base[a->gpr & 15];
+
+	if (a->gpr == X86_RIP_BASE) {
+		constant_access(g, s, a);
+		return;
+	}
+	if (b->group != GEN_NO_GROUP && join(&g->group[b->group], a->off + b->delta, a)) {
+		g->group[b->group].last = (uint8_t)g->i;
+		g->group_of[g->i] = b->group;
+		return;
+	}
+	*b = (struct base){(uint8_t)g->ngroups++, 0};
+	found(g, b->group, a);
+	g->group_of[g->i] = b->group;
+}
+
+static bool is_gpr64(const struct x86_operand *op)
+{
+	return op->kind == X86_OK_GPR && op->size == 8;
+}
+
+/* Registers that the instruction moves by a constant, or copies. */
+static void follow(struct scan *s, const struct x86_insn *in)
+{
+	struct base moved = {GEN_NO_GROUP, 0};
+	unsigned dst = in->nops ? in->op[0].reg & 15u : 0;
+	bool reg = in->nops && is_gpr64(&in->op[0]);
+
+	switch (in->row->mnem) {
+	case X86_I_add:
+	case X86_I_sub:
+		if (reg && in->op[1].kind == X86_OK_IMM) {
+			moved = s->base[dst];
+			moved.delta += in->row->mnem == X86_I_add ? in->imm : -in->imm;
+		}
+		break;
+	case X86_I_inc:
+	case X86_I_dec:
+		if (reg) {
+			moved = s->base[dst];
+			moved.delta += in->row->mnem == X86_I_inc ? 1 : -1;
+		}
+		break;
+	case X86_I_mov:
+		if (reg && is_gpr64(&in->op[1]))
+			moved = s->base[in->op[1].reg];
+		break;
+	case X86_I_lea:
+		if (reg && in->addrsize == 8 && in->mem.index == X86_NOREG && in->mem.base < 16) {
+			moved = s->base[in->mem.base];
+			moved.delta += in->mem.disp;
+		}
+		break;
+	default:
+		break;
+	}
+	for (unsigned r = 0; r < 16; r++)
+		if (in->gpr_write & 1u << r)
+			s->base[r].group = GEN_NO_GROUP;
+	if (reg && in->gpr_write & 1u << dst && moved.delta >= -4096 && moved.delta <= 4096)
+		s->base[dst] = moved;
+}
+
+static void follow_stack(struct scan *s, const struct x86_insn *in)
+{
+	int64_t delta = s->base[X86_RSP].delta;
+	uint8_t group = s->base[X86_RSP].group;
+
+	switch (in->row->mnem) {
+	case X86_I_push:
+	case X86_I_pushf:
+		delta -= 8;
+		break;
+	case X86_I_pop:
+		delta += 8;
+		break;
+	case X86_I_leave:
+		group = s->base[X86_RBP].group;
+		delta = s->base[X86_RBP].delta + 8;
+		break;
+	default:
+		group = GEN_NO_GROUP;
+		break;
+	}
+	for (unsigned r = 0; r < 16; r++)
+		if (in->gpr_write & 1u << r)
+			s->base[r].group = GEN_NO_GROUP;
+	if (in->row->mnem == X86_I_pop && in->op[0].reg == X86_RSP && !in->has_mem)
+		group = GEN_NO_GROUP;
+	s->base[X86_RSP] = (struct base){group, delta};
+}
+
+static void forget(struct scan *s)
+{
+	for (unsigned r = 0; r < 16; r++)
+		s->base[r].group = GEN_NO_GROUP;
+	s->constant = GEN_NO_GROUP;
+}
+
+void gen_find_groups(struct gen *g)
+{
+	struct scan s = { .constant_ea = 0 };
+
+	forget(&s);
+	g->ngroups = 0;
+	__builtin_memset(g->group_of, GEN_NO_GROUP, sizeof(g->group_of));
+	if (!g->is64 || g->mode & SOFT_MODE_NOMERGE)
+		return;
+	for (g->i = 0; g->i < g->n; g->i++) {
+		const struct x86_insn *in = &g->insn[g->i];
+		struct access a;
+
+		/* C may change any register and mapping. */
+		if (in->row->class == X86_SYSTEM || in->row->class == X86_STRING ||
+			in->row->mnem == X86_I_cld || in->row->mnem == X86_I_std) {
+			forget(&s);
+			continue;
+		}
+		if (access_of(g, in, &a))
+			take(g, &s, &a);
+		if (in->row->class == X86_STACK)
+			follow_stack(&s, in);
+		else
+			follow(&s, in);
+	}
+	for (unsigned i = 0; i < g->ngroups; i++)
+		g->group[i].memo = gen_new_memo(g, g->group[i].write);
+}
+
+/* Does nothing at instruction j or behind it rest on a check before it? */
+bool gen_resumable(const struct gen *g, unsigned j)
+{
+	for (unsigned i = 0; i < g->ngroups; i++)
+		if (g->group[i].leader < j && g->group[i].last >= j)
+			return false;
+	return true;
+}
