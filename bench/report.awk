@@ -131,6 +131,7 @@ function of(over, under, k) {
 }
 
 function bars() {
+	COLD_TERMS = 2400 # bench/kernels/jit.c
 	bar("integer kernels, geomean of hyve/native", geomean("hyve", "native", "integer"), 1, 1.8)
 	bar("floating-point kernels, geomean of hyve/native", geomean("hyve", "native", "fp"), 1, 1.6)
 	bar("floating-point kernels, geomean of TCG/hyve", geomean("qemu", "hyve", "fp"), -1, 15)
@@ -147,6 +148,8 @@ function bars() {
 	bar("pipe ping-pong, TCG/hyve", of("qemu", "hyve", "pipe"), -1, 4)
 	bar("fork+exec, TCG/hyve", of("qemu", "hyve", "exec"), -1, 3)
 	bar("page faults, TCG/hyve", of("qemu", "hyve", "fault"), -1, 3)
+	bar("translation, ns an instruction (upper bound: jit-cold)",
+		(ns["hyve", "jit-cold"] - ns["native", "jit-cold"]) / COLD_TERMS, 1, 300)
 	bar("boot to /init, TCG/hyve", ms["hyve"] > 0 ? ms["qemu"] / ms["hyve"] : 0, -1, 3)
 }
 

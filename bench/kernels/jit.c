@@ -2,8 +2,8 @@
 /* Copyright (c) 2026, the hyve authors */
 /*
  * Programs that write code: a compiler of small expressions whose output is called some hundred
- * times and then overwritten; one instruction that is patched before each call; and code that
- * shares its page with its data.
+ * times and then overwritten; long functions that run once; one instruction that is patched before
+ * each call; and code that shares its page with its data.
  */
 #include <errno.h>
 #include <string.h>
@@ -15,20 +15,25 @@
 #define EXPRESSIONS 8
 #define TERMS	    12
 #define CALLS	    256
+#define COLD_TERMS  2400 /* bench/report.awk divides by it */
+#define COLD_SIZE   (6 * PAGE)
 #define PATCHES	    32
 #define STORES	    256
 
 typedef uint64_t (*jit_fn)(uint64_t x);
 
+static void *writable_code(size_t size)
+{
+	void *code = mmap(
+		NULL, size, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	return code == MAP_FAILED ? NULL : code;
+}
+
 static int page_open(void **state)
 {
-	void *page = mmap(
-		NULL, PAGE, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-
-	if (page == MAP_FAILED)
-		return errno;
-	*state = page;
-	return 0;
+	*state = writable_code(PAGE);
+	return *state ? 0 : errno;
 }
 
 static void page_close(void *state)
@@ -88,13 +93,13 @@ static const struct term terms[] = {
 };
 #define TERM_KINDS (sizeof(terms) / sizeof(terms[0]))
 
-/* Compiles TERMS random terms, and computes what they make of x. */
-static uint64_t compile(struct code code, uint64_t *seed, uint64_t x)
+/* Compiles so many random terms, and computes what they make of x. */
+static uint64_t compile(struct code code, int count, uint64_t *seed, uint64_t x)
 {
 	uint64_t rax = x;
 
 	emit(&code, "\x48\x89\xf8", 3); /* mov rax, rdi */
-	for (int i = 0; i < TERMS; i++) {
+	for (int i = 0; i < count; i++) {
 		uint64_t random = random_next(seed);
 		const struct term *t = &terms[random % TERM_KINDS];
 		uint32_t imm = (uint32_t)(random >> 32) & 0x7fffffff;
@@ -112,12 +117,56 @@ static uint64_t jit_unit(void *state)
 	jit_fn f = (jit_fn)state;
 
 	for (int i = 0; i < EXPRESSIONS; i++) {
-		uint64_t want = compile((struct code){.at = state}, &seed, (uint64_t)i + 5);
+		uint64_t want = compile((struct code){.at = state}, TERMS, &seed, (uint64_t)i + 5);
 
 		for (int n = 0; n < CALLS; n++)
 			sum += f((uint64_t)i + 5) == want;
 	}
 	return sum;
+}
+
+/* Two long functions that take turns at one place, each called once: what new code costs. */
+struct cold {
+	uint8_t *code;
+	unsigned turn;
+	uint64_t want[2];
+	uint8_t image[2][COLD_SIZE];
+};
+
+static int cold_open(void **state)
+{
+	struct cold *cold = pages_alloc(sizeof(*cold), PAGE);
+	uint64_t seed = 990099;
+
+	if (!cold)
+		return ENOMEM;
+	cold->code = writable_code(COLD_SIZE);
+	if (!cold->code) {
+		pages_free(cold);
+		return ENOMEM;
+	}
+	for (unsigned i = 0; i < 2; i++)
+		cold->want[i] =
+			compile((struct code){.at = cold->image[i]}, COLD_TERMS, &seed, COLD_TERMS);
+	*state = cold;
+	return 0;
+}
+
+static uint64_t cold_unit(void *state)
+{
+	struct cold *cold = state;
+	unsigned turn = cold->turn++ & 1;
+
+	memcpy(cold->code, cold->image[turn], COLD_SIZE);
+	return ((jit_fn)cold->code)(COLD_TERMS) == cold->want[turn];
+}
+
+static void cold_close(void *state)
+{
+	struct cold *cold = state;
+
+	munmap(cold->code, COLD_SIZE);
+	pages_free(cold);
 }
 
 static int patch_open(void **state)
@@ -174,6 +223,13 @@ static const struct kernel kernels[] = {
 		.open = page_open,
 		.unit = jit_unit,
 		.close = page_close,
+	},
+	{
+		.name = "jit-cold",
+		.checksum = 1,
+		.open = cold_open,
+		.unit = cold_unit,
+		.close = cold_close,
 	},
 	{
 		.name = "jit-patch",
