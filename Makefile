@@ -147,7 +147,7 @@ check:
 .PHONY: bench
 bench:
 	@tools/setup build run bench
-	+@$(SUBMAKE) all $(BUILD)/initramfs.gz
+	+@$(SUBMAKE) all $(BUILD)/initramfs.gz bench-guests
 	@bench/run $(BUILD)
 
 # backend.h is between the core and the backends: the library does not export it.
