@@ -126,6 +126,7 @@ void soft_cache_flush(struct soft_vcpu *v)
 	c->used = c->start;
 	c->meta_used = 0;
 	soft_jc_flush(v);
+	v->nedges = 0;
 	v->stat_flushes++;
 }
 
@@ -171,7 +172,7 @@ struct soft_block *soft_block_find(struct soft_vcpu *v, uint64_t rip, uint64_t g
 	return NULL;
 }
 
-static void mark_lines(struct soft_cache *c, uint64_t gpa, unsigned len)
+void soft_mark_lines(struct soft_cache *c, uint64_t gpa, unsigned len)
 {
 	unsigned first = (gpa & 0xfff) >> 6, last = (unsigned)((gpa & 0xfff) + len - 1) >> 6;
 
@@ -189,11 +190,11 @@ void soft_block_insert(struct soft_vcpu *v, struct soft_block *b)
 	c->hash[h] = number;
 	b->next_page = c->page_head[b->gpa >> 12];
 	c->page_head[b->gpa >> 12] = number;
-	mark_lines(c, b->gpa, len);
+	soft_mark_lines(c, b->gpa, len);
 	if (b->gpa2) {
 		b->next_page2 = c->page_head[b->gpa2 >> 12];
 		c->page_head[b->gpa2 >> 12] = number;
-		mark_lines(c, b->gpa2, (unsigned)((b->gpa & 0xfff) + len - 4096));
+		soft_mark_lines(c, b->gpa2, (unsigned)((b->gpa & 0xfff) + len - 4096));
 	}
 }
 

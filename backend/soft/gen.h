@@ -8,8 +8,9 @@
 #include "backend/soft/soft.h"
 
 #define GEN_MAX_INSNS 64u
-#define GEN_MAX_STUBS 256u
+#define GEN_MAX_STUBS 384u
 #define GEN_NO_GROUP  255u
+#define GEN_MAX_JCC   4u
 #define GEN_ROOM      32768u /* bytes of code that one block can need at most */
 
 #define STATE(member) ((int32_t)offsetof(struct soft_vcpu, member))
@@ -19,6 +20,7 @@
 enum gen_stub_kind {
 	STUB_CHECK, /* memo missed: look into the TLB, and if need be, call fill */
 	STUB_LINK,  /* first time through a direct jump inside the page */
+	STUB_EDGE,  /* the same to another page */
 	STUB_LEAVE, /* to soft_loop() with a known rip */
 	STUB_OP	    /* the instruction in C, which ends the block */
 };
@@ -31,7 +33,9 @@ struct gen_stub {
 	uint16_t site;	   /* CHECK */
 	uint8_t *jump;	   /* displacement that leads here (writable) */
 	const uint8_t *done; /* CHECK: where to go on */
-	uint64_t target; /* LINK, LEAVE: rip */
+	uint64_t target; /* LINK, EDGE, LEAVE: rip */
+	unsigned edge;	 /* EDGE */
+	bool nomerge;	 /* EDGE: to a translation without groups */
 	struct soft_op *op;
 	struct gen_check *check;
 };
@@ -89,6 +93,10 @@ struct gen {
 	bool ended;			  /* the last instruction leaves the block by itself */
 	bool failed;			  /* out of metadata */
 	const uint8_t *host;		  /* block entry, executable */
+	const uint8_t *page;		  /* host address of the guest's page */
+	unsigned code_size;
+	unsigned njcc;			  /* conditional jumps that the block goes on behind */
+	uint64_t looked[2];		  /* rip: from where to where code was looked at besides the block's */
 	uint16_t live[GEN_MAX_INSNS + 1]; /* status flags live before instruction i */
 	uint16_t offset[GEN_MAX_INSNS + 1];
 	uint8_t code[GEN_MAX_INSNS * X86_INSN_MAX];
@@ -124,6 +132,14 @@ static inline uint64_t gen_next_rip(const struct gen *g)
 }
 
 struct gen_stub *gen_stub(struct gen *g, enum gen_stub_kind kind);
+
+/* gen_live.c: backwards over the block, which status flags does somebody still read? */
+void gen_liveness(struct gen *g);
+/* Status flags that code at `rip` may read; all, where that is another page's business. */
+unsigned gen_live_at(struct gen *g, uint64_t rip);
+/* Jcc that translated code does. */
+bool gen_is_jcc(const struct gen *g, const struct x86_insn *in);
+uint64_t gen_branch_target(const struct gen *g, const struct x86_insn *in);
 
 /* translate.c: a record for an instruction that C executes; NULL and g->failed: out of memory. */
 struct soft_op *gen_new_op(struct gen *g, soft_op_fn fn, const struct x86_insn *in);
@@ -165,6 +181,8 @@ bool gen_stack(struct gen *g, const struct x86_insn *in);
 bool gen_system(struct gen *g, const struct x86_insn *in);
 bool gen_branch(struct gen *g, const struct x86_insn *in);
 void gen_move_rsp(struct gen *g, int delta);
+/* jmp to what edge[] will hold for the target. */
+struct gen_stub *gen_edge(struct gen *g, uint64_t target, bool parked);
 /* Leaves the block for a known rip. */
 void gen_goto(struct gen *g, uint64_t rip, bool parked);
 

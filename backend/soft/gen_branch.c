@@ -20,12 +20,13 @@ static struct gen_stub *leave_stub(struct gen *g, enum soft_reason reason, bool 
 }
 
 /*
- * Loops end here when somebody wants the vcpu.  run is 1 as long as nobody does; JRCXZ looks at it
- * without touching flags.
+ * Loops end here when somebody wants the vcpu: run is 1 as long as nobody does.  Where status flags are
+ * live in the host's, JRCXZ looks at it without touching them.
  */
-static void poll(struct gen *g, uint64_t target, bool parked)
+static void poll_live(struct gen *g, uint64_t target)
 {
 	struct emit *e = &g->e;
+	struct gen_stub *s;
 	uint8_t *stop, *go;
 
 	emit_mov(e, 8, HOST_S0, X86_RCX);
@@ -35,10 +36,24 @@ static void poll(struct gen *g, uint64_t target, bool parked)
 	go = emit_jcc8(e, 0xeb);
 	emit_patch8(e, stop);
 	emit_mov(e, 8, X86_RCX, HOST_S0);
-	struct gen_stub *s = leave_stub(g, SOFT_POLL, parked);
+	s = leave_stub(g, SOFT_POLL, false);
 	s->target = target;
 	s->jump = emit_jmp(e, emit_here(e));
 	emit_patch8(e, go);
+}
+
+static void poll(struct gen *g, uint64_t target, bool parked)
+{
+	struct gen_stub *s;
+
+	if (!parked && gen_live_at(g, target)) {
+		poll_live(g, target);
+		return;
+	}
+	emit_alu_mem_imm(&g->e, 4, 7, HOST_STATE, STATE(run), 0);
+	s = leave_stub(g, SOFT_POLL, parked);
+	s->target = target;
+	s->jump = emit_jcc(&g->e, 4, emit_here(&g->e));
 }
 
 static int32_t jc_offset(const struct gen *g)
@@ -63,14 +78,16 @@ static void leave_if_missed(struct gen *g, bool poll_too)
 	s->jump = emit_jcc(e, 4, emit_here(e));
 }
 
-static void jump_cached(struct gen *g, uint64_t target)
+/* To another page when there are no more edges. */
+static void jump_cached(struct gen *g, uint64_t target, bool parked)
 {
-	uint32_t slot = (uint32_t)(target ^ target >> 12) & (SOFT_JC_ENTRIES - 1);
-	int32_t at = jc_offset(g) + (int32_t)(slot * sizeof(struct soft_jump));
+	int32_t at = jc_offset(g) + (int32_t)(soft_jc_slot(target) * sizeof(struct soft_jump));
 
+	if (!parked)
+		gen_park_flags(g);
 	emit_mov_imm(&g->e, HOST_S0, target);
 	emit_rm_mem(&g->e, 8, 0x39, HOST_S0, HOST_STATE, at);
-	leave_if_missed(g, target <= gen_rip(g));
+	leave_if_missed(g, false);
 	emit_rm_mem(&g->e, 4, 0xff, 4, HOST_STATE, at + (int32_t)offsetof(struct soft_jump, code));
 }
 
@@ -81,15 +98,47 @@ static void jump_indirect(struct gen *g)
 
 	if (!g->is64)
 		emit_mov(e, 4, HOST_S0, HOST_S0);
-	emit_mov(e, 8, HOST_S1, HOST_S0);
-	emit_shift_imm(e, 8, 5, HOST_S1, 12);
-	emit_rr(e, 4, 0x33, HOST_S1, HOST_S0);
-	emit_alu_imm(e, 4, 4, HOST_S1, SOFT_JC_ENTRIES - 1);
+	emit_rr(e, 4, 0x0fb7, HOST_S1, HOST_S0); /* movzx r13d, r12w */
 	emit_shift_imm(e, 4, 4, HOST_S1, 4);
 	emit_rm_sib(e, 8, 0x39, HOST_S0, HOST_STATE, HOST_S1, 0, jc_offset(g));
 	leave_if_missed(g, true);
 	emit_rm_sib(e, 4, 0xff, 4, HOST_STATE, HOST_S1, 0,
 		jc_offset(g) + (int32_t)offsetof(struct soft_jump, code));
+}
+
+static bool same_page(const struct gen *g, uint64_t rip)
+{
+	return !((rip ^ g->rip) >> 12 || g->straddles);
+}
+
+struct gen_stub *gen_edge(struct gen *g, uint64_t target, bool parked)
+{
+	struct gen_stub *s = gen_stub(g, STUB_EDGE);
+
+	s->edge = g->v->nedges++;
+	s->target = target;
+	s->flags_parked = parked;
+	emit_rm_mem(&g->e, 4, 0xff, 4, HOST_STATE, STATE(edge) + 8 * (int32_t)s->edge);
+	return s;
+}
+
+/* To another page: flags stay where they are. */
+static void jump_edge(struct gen *g, uint64_t target, bool parked)
+{
+	if (g->v->nedges == SOFT_EDGES)
+		jump_cached(g, target, parked);
+	else
+		gen_edge(g, target, parked);
+}
+
+/* The displacement at `jump` is to lead to a place in this page. */
+static void link_to(struct gen *g, uint8_t *jump, uint64_t target, bool parked)
+{
+	struct gen_stub *s = gen_stub(g, STUB_LINK);
+
+	s->target = target;
+	s->flags_parked = parked;
+	s->jump = jump;
 }
 
 void gen_goto(struct gen *g, uint64_t rip, bool parked)
@@ -104,35 +153,30 @@ void gen_goto(struct gen *g, uint64_t rip, bool parked)
 		s->jump = emit_jmp(&g->e, emit_here(&g->e));
 		return;
 	}
-	if ((rip ^ g->rip) >> 12 || g->straddles) {
-		if (!parked)
-			gen_park_flags(g);
-		jump_cached(g, rip);
-		return;
-	}
 	if (rip <= gen_rip(g))
 		poll(g, rip, parked);
-	s = gen_stub(g, STUB_LINK);
-	s->target = rip;
-	s->flags_parked = parked;
-	s->jump = emit_jmp(&g->e, emit_here(&g->e));
+	if (same_page(g, rip))
+		link_to(g, emit_jmp(&g->e, emit_here(&g->e)), rip, parked);
+	else
+		jump_edge(g, rip, parked);
 }
 
-static uint64_t relative_target(const struct gen *g, const struct x86_insn *in)
-{
-	uint64_t rip = gen_next_rip(g) + (uint64_t)in->imm;
-
-	return g->is64 ? rip : (uint32_t)rip;
-}
-
+/* The block goes on behind it. */
 static void gen_jcc(struct gen *g, const struct x86_insn *in)
 {
+	uint64_t target = gen_branch_target(g, in);
+	unsigned cc = in->opcode & 15;
 	struct emit *e = &g->e;
-	uint8_t *taken = emit_jcc(e, in->opcode & 15, emit_here(e));
+	uint8_t *skip;
 
-	gen_goto(g, gen_next_rip(g), false);
-	emit_patch(e, taken, emit_here(e));
-	gen_goto(g, relative_target(g, in), false);
+	g->s0 = g->s0_before;
+	if (target > gen_rip(g) && same_page(g, target)) {
+		link_to(g, emit_jcc(e, cc, emit_here(e)), target, false);
+		return;
+	}
+	skip = emit_jcc(e, cc ^ 1, emit_here(e));
+	gen_goto(g, target, false);
+	emit_patch(e, skip, emit_here(e));
 }
 
 /* LOOP, LOOPE, LOOPNE, JCXZ: the instruction itself, over a jump to the way on. */
@@ -146,7 +190,7 @@ static void gen_loop(struct gen *g, const struct x86_insn *in)
 	emit8(e, in->opcode);
 	emit8(e, 5);
 	skip = emit_jmp(e, emit_here(e));
-	gen_goto(g, relative_target(g, in), false);
+	gen_goto(g, gen_branch_target(g, in), false);
 	emit_patch(e, skip, emit_here(e));
 	gen_goto(g, gen_next_rip(g), false);
 }
@@ -236,7 +280,7 @@ static void gen_direct(struct gen *g, const struct x86_insn *in, unsigned size)
 		gen_park_flags(g);
 	if (call)
 		push_return(g, size, parked);
-	gen_goto(g, relative_target(g, in), parked);
+	gen_goto(g, gen_branch_target(g, in), parked);
 }
 
 bool gen_branch(struct gen *g, const struct x86_insn *in)

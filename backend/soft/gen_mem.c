@@ -294,6 +294,20 @@ void gen_store_imm(struct gen *g, unsigned size, const struct gen_ref *r, uint32
 		emit32(&g->e, imm);
 }
 
+/* r12 is the first address of a group whose range crosses a page: on by a translation without groups. */
+static void crossing(struct gen *g, const struct gen_check *c)
+{
+	struct emit *e = &g->e;
+	uint8_t *inside;
+
+	emit_mov(e, 4, HOST_S1, HOST_S0);
+	emit_alu_imm(e, 4, 4, HOST_S1, 0xfff);
+	emit_alu_imm(e, 4, 7, HOST_S1, 4096u - c->size);
+	inside = emit_jcc8(e, 0x76); /* jbe */
+	gen_edge(g, gen_rip(g), g->site[g->i].flags_parked)->nomerge = true;
+	emit_patch8(e, inside);
+}
+
 /*
  * The memo missed: the TLB's entry goes into it, or is filled first.  r12 and r13 are free; status flags
  * need not be kept.
@@ -335,6 +349,8 @@ void gen_check_stub(struct gen *g, const struct gen_stub *s)
 	emit_jmp(e, s->done);
 	emit_patch(e, miss, emit_here(e));
 	emit_rm_sib(e, 8, 0x03, HOST_S0, HOST_STATE, HOST_S1, 0, tag);
+	if (c->merged && g->v->nedges < SOFT_EDGES)
+		crossing(g, c);
 	emit_mov_imm(e, HOST_S1,
 		(uint64_t)s->site << 16 | c->size | (aligned ? SOFT_FILL_ALIGNED : 0) |
 			(c->merged ? SOFT_FILL_MERGED : 0));

@@ -128,20 +128,26 @@ static struct soft_itlb_entry *fetch_page(struct soft_vcpu *v, unsigned class, u
 	return e;
 }
 
-static void jc_enter(struct soft_vcpu *v, const struct soft_block *b, bool global)
+static void jc_enter(struct soft_vcpu *v, const struct soft_block *b)
 {
-	unsigned class = SOFT_MODE_CLASS(b->mode);
-	unsigned slot = (unsigned)(b->rip ^ b->rip >> 12) & (SOFT_JC_ENTRIES - 1);
+	unsigned class = SOFT_MODE_CLASS(b->mode), slot = soft_jc_slot(b->rip);
 	struct soft_jump *j = &v->jc[class][slot];
 
 	if (v->jc_filled[class] < SOFT_LOG_MAX)
 		v->jc_log[class][v->jc_filled[class]] = (uint16_t)slot;
 	if (v->jc_filled[class] <= SOFT_LOG_MAX)
 		v->jc_filled[class]++;
-	slot = (unsigned)(b->rip >> 12) & (SOFT_PAGE_FILTER - 1);
-	v->jc_pages[class][slot / 64] |= 1ull << slot % 64;
 	j->rip = b->rip;
 	j->code = v->cache.rx + b->host_mem;
+}
+
+/* Which mappings jc[] and edge[] rest on. */
+static void note_target(struct soft_vcpu *v, const struct soft_block *b, bool global)
+{
+	unsigned class = SOFT_MODE_CLASS(b->mode);
+	unsigned slot = (unsigned)(b->rip >> 12) & (SOFT_PAGE_FILTER - 1);
+
+	v->jc_pages[class][slot / 64] |= 1ull << slot % 64;
 	if (!global)
 		v->jc_nonglobal[class] = true;
 }
@@ -152,6 +158,7 @@ static struct soft_block *find_block(struct soft_vcpu *v, uint32_t mode)
 	unsigned class = SOFT_MODE_CLASS(mode);
 	uint64_t gla = x86_linear_rip(&v->cpu);
 	struct soft_itlb_entry *page = fetch_page(v, class, gla);
+	bool indirect = v->branch_rip != 0;
 	struct soft_block *b;
 
 	v->stat_lookups++;
@@ -160,7 +167,7 @@ static struct soft_block *find_block(struct soft_vcpu *v, uint32_t mode)
 		return NULL;
 	if (v->nomerge)
 		mode |= SOFT_MODE_NOMERGE;
-	v->nomerge = false;
+	v->nomerge = 0;
 	b = soft_block_find(v, v->cpu.rip, (page->gpa & ~0xfffull) | (gla & 0xfff), mode);
 	if (!b) {
 		b = soft_translate(v, v->cpu.rip, mode, page);
@@ -169,8 +176,10 @@ static struct soft_block *find_block(struct soft_vcpu *v, uint32_t mode)
 			b = soft_translate(v, v->cpu.rip, mode, page);
 		}
 	}
-	if (mode & SOFT_MODE_FLAT && !(mode & SOFT_MODE_NOMERGE))
-		jc_enter(v, b, page->gpa & SOFT_TLB_GLOBAL);
+	if (mode & SOFT_MODE_FLAT)
+		note_target(v, b, page->gpa & SOFT_TLB_GLOBAL);
+	if (mode & SOFT_MODE_FLAT && indirect && !(mode & SOFT_MODE_NOMERGE))
+		jc_enter(v, b);
 	return b;
 }
 
@@ -184,6 +193,17 @@ static void link_block(
 		return;
 	rel = to - ((site >> 1) + 4);
 	__builtin_memcpy(disp, &rel, 4);
+}
+
+static void fill_edge(
+	struct soft_vcpu *v, const struct soft_block *b, uint32_t site, uint32_t flushes)
+{
+	unsigned class = SOFT_MODE_CLASS(b->mode);
+
+	if (v->stat_flushes != flushes)
+		return;
+	v->edge[site >> 1] = v->cache.rx + (site & 1 ? b->host_mem : b->host);
+	v->edge_log[class][v->edges_filled[class]++] = (uint16_t)(site >> 1);
 }
 
 /* A fault or an exit. False: vm_exitinfo() is filled. */
@@ -285,16 +305,20 @@ static bool run_block(struct soft_vcpu *v, uint32_t mode)
 		~X86_RF_RF; /* without breakpoints it only has to be gone after one instruction */
 	while (b != none) {
 		uint32_t flushes = (uint32_t)v->stat_flushes, site;
+		bool link;
 
 		v->reason = (uint32_t)v->cache.enter(v, v->cache.rx + b->host);
 		if (v->reason == SOFT_REDO)
 			return step(v);
-		if (v->reason != SOFT_LINK)
+		if (v->reason != SOFT_LINK && v->reason != SOFT_EDGE)
 			return v->reason != SOFT_RESULT || handle_result(v);
 		site = v->link_site;
+		link = v->reason == SOFT_LINK;
 		b = find_block(v, mode);
-		if (b)
+		if (b && link)
 			link_block(v, b, site, flushes);
+		else if (b)
+			fill_edge(v, b, site, flushes);
 	}
 	return handle_result(v);
 }

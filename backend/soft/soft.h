@@ -57,8 +57,9 @@ enum soft_class { SOFT_USER, SOFT_SUPER, SOFT_SUPER_AC, SOFT_CLASSES };
 
 #define SOFT_TLB_BITS	    12
 #define SOFT_TLB_ENTRIES    (1u << SOFT_TLB_BITS)
-#define SOFT_JC_BITS	    13
+#define SOFT_JC_BITS	    16 /* translated code takes them with one MOVZX */
 #define SOFT_JC_ENTRIES	    (1u << SOFT_JC_BITS)
+#define SOFT_EDGES	    32768u
 #define SOFT_ITLB_ENTRIES   512u
 #define SOFT_LOG_MAX	    2048u
 #define SOFT_PENDING_WRITES 8
@@ -170,6 +171,7 @@ struct soft_cache {
 enum soft_reason {
 	SOFT_LOOKUP, /* go on at cpu.rip */
 	SOFT_LINK,   /* the same, and make link_site jump there from now on */
+	SOFT_EDGE,   /* the same for edge[link_site / 2] */
 	SOFT_POLL,   /* go on at cpu.rip after looking at events */
 	SOFT_REDO,   /* the instruction at cpu.rip is for C */
 	SOFT_RESULT  /* v->result says: FAULT or EXIT */
@@ -186,7 +188,8 @@ struct soft_vcpu {
 	uint64_t borrow;
 	uint32_t flags16;    /* AH, AL of LAHF and SETO: status flags outside the host's */
 	uint32_t reason;     /* enum soft_reason */
-	uint32_t link_site;  /* SOFT_LINK: offset in the cache of the jmp's displacement */
+	uint32_t link_site;  /* SOFT_LINK: offset in the cache of the jmp's displacement; times two, plus
+				one if it jumps with parked flags */
 	uint64_t branch_rip; /* SOFT_LOOKUP: of the indirect branch that went to cpu.rip, or 0 */
 	/* 1: guest code may run on; 0: leave soon. Written by any thread. */
 	_Atomic uint32_t run;
@@ -201,13 +204,18 @@ struct soft_vcpu {
 
 	struct soft_memo memo[SOFT_CLASSES][SOFT_MEMOS];
 	uint8_t memo_used[SOFT_CLASSES][SOFT_MEMOS / SOFT_MEMO_GROUP];
-	bool nomerge; /* the next block without groups */
+	uint32_t nomerge; /* 1: the next block without groups */
 
 	struct soft_tlb tlb[SOFT_CLASSES];
 	struct soft_jump jc[SOFT_CLASSES][SOFT_JC_ENTRIES];
 	uint32_t jc_filled[SOFT_CLASSES]; /* indices in jc_log[]; over SOFT_LOG_MAX: useless */
 	uint16_t jc_log[SOFT_CLASSES][SOFT_LOG_MAX];
 	bool jc_nonglobal[SOFT_CLASSES];
+	/* Direct jumps to other pages: where to, or their stub; forgotten together with jc[]. */
+	const void *edge[SOFT_EDGES];
+	uint32_t edge_stub[SOFT_EDGES]; /* offset in the cache */
+	uint32_t nedges, edges_filled[SOFT_CLASSES];
+	uint16_t edge_log[SOFT_CLASSES][SOFT_EDGES];
 	uint64_t jc_pages[SOFT_CLASSES]
 			 [SOFT_PAGE_FILTER / 64]; /* pages that jc[] may lead to, hashed */
 	/* Where large pages are that tlb[] or itlb[] know parts of, hashed by 2 MiB and 1 GiB. */
@@ -295,6 +303,11 @@ void soft_tlb_drop_writes(struct soft_vcpu *v, uint64_t gpa);
 #define SOFT_ALL_PAGES (~0ull)
 void *soft_ram(struct soft_vcpu *v, uint64_t gpa);
 void soft_jc_flush(struct soft_vcpu *v);
+/* Slot of a block in the jump cache. */
+static inline unsigned soft_jc_slot(uint64_t rip)
+{
+	return rip & (SOFT_JC_ENTRIES - 1);
+}
 /* A translation of a page of 2^shift bytes at gla is being cached. */
 void soft_note_large(struct soft_vcpu *v, unsigned class, uint64_t gla, unsigned shift);
 /* DR6 bits of execution breakpoints at rip. */
@@ -320,6 +333,8 @@ void soft_block_insert(struct soft_vcpu *v, struct soft_block *b);
 bool soft_code_written(struct soft_vcpu *v, uint64_t gpa, uint64_t len);
 /* Announces it to the other vcpus. */
 void soft_code_broadcast(struct soft_vcpu *v, uint64_t gpa, uint64_t len);
+/* Stores to these bytes drop the blocks of their page. */
+void soft_mark_lines(struct soft_cache *c, uint64_t gpa, unsigned len);
 void soft_page_has_code(struct soft_vcpu *v, uint64_t gpa);
 void soft_serve_requests(struct soft_vcpu *v);
 

@@ -120,6 +120,12 @@ static void jc_clear(struct soft_vcpu *v, unsigned class)
 			v->jc[class][i].rip = ~0ull;
 	}
 	v->jc_filled[class] = 0;
+	for (unsigned i = 0; i < v->edges_filled[class]; i++) {
+		unsigned edge = v->edge_log[class][i];
+
+		v->edge[edge] = v->cache.rx + v->edge_stub[edge];
+	}
+	v->edges_filled[class] = 0;
 	__builtin_memset(v->jc_pages[class], 0, sizeof(v->jc_pages[class]));
 	v->jc_nonglobal[class] = false;
 }
@@ -531,7 +537,7 @@ static const void *one_by_one(struct soft_vcpu *v, uint64_t site, const uint8_t 
 	struct soft_block *b;
 
 	site_of(v, site, ret, &b);
-	v->nomerge = true;
+	v->nomerge = 1;
 	v->reason = SOFT_LOOKUP;
 	return NULL;
 }

@@ -91,6 +91,16 @@ struct gen_stub *gen_stub(struct gen *g, enum gen_stub_kind kind)
 	return s;
 }
 
+/* Behind a conditional jump: not if there is a block already, and not for ever. */
+static bool goes_on_behind(struct gen *g, unsigned off)
+{
+	uint64_t rip = g->rip + off;
+
+	if (++g->njcc > GEN_MAX_JCC)
+		return false;
+	return !soft_block_find(g->v, rip, g->gpa + off, g->mode);
+}
+
 /*
  * Decodes into g->insn[].  Returns false if not even the first instruction can be decoded from this
  * page: it runs into the next one, or is undefined.
@@ -111,35 +121,17 @@ static void decode(struct gen *g, const uint8_t *page, unsigned code_size)
 			break;
 		g->offset[g->n++] = (uint16_t)off;
 		off += in->len;
+		if (gen_is_jcc(g, in)) {
+			if (goes_on_behind(g, off))
+				continue;
+			break;
+		}
 		if (x86_insn_allowed(&g->v->cpu, in) != X86_DONE || ends_block(g, in)) {
 			g->ended = true;
 			break;
 		}
 	}
 	g->offset[g->n] = (uint16_t)off;
-}
-
-static bool by_c(const struct x86_insn *in)
-{
-	return in->row->class != X86_NATIVE && in->row->class != X86_BRANCH &&
-	       in->row->class != X86_STACK;
-}
-
-/* Backwards: which status flags does somebody still read?  At the end of the block: all. */
-static void liveness(struct gen *g)
-{
-	unsigned live = X86_FL_STATUS;
-
-	g->live[g->n] = (uint16_t)live;
-	for (unsigned i = g->n; i-- > 0;) {
-		const struct x86_row *row = g->insn[i].row;
-
-		if (by_c(&g->insn[i]) || g->v->soft->all_flags)
-			live = X86_FL_STATUS; /* C and its exits see all of RFLAGS */
-		else
-			live = (live & ~row->fl_kill) | (row->fl_read & X86_FL_STATUS);
-		g->live[i] = (uint16_t)live;
-	}
 }
 
 struct soft_op *gen_new_op(struct gen *g, soft_op_fn fn, const struct x86_insn *in)
@@ -231,6 +223,22 @@ static void stub_link(struct gen *g, const struct gen_stub *s)
 	emit_jmp(&g->e, s->flags_parked ? g->v->cache.leave_mem : g->v->cache.leave);
 }
 
+/* What edge[] holds until its target is known. */
+static void stub_edge(struct gen *g, const struct gen_stub *s)
+{
+	struct soft_vcpu *v = g->v;
+
+	v->edge_stub[s->edge] = (uint32_t)(emit_here(&g->e) - v->cache.rx);
+	v->edge[s->edge] = emit_here(&g->e);
+	emit_store_imm(&g->e, 4, HOST_STATE, STATE(link_site), s->edge << 1 | s->flags_parked);
+	if (s->nomerge)
+		emit_store_imm(&g->e, 4, HOST_STATE, STATE(nomerge), 1);
+	emit_mov_imm(&g->e, HOST_S0, s->target);
+	emit_store(&g->e, 8, HOST_STATE, STATE(cpu.rip), HOST_S0);
+	emit_reason(g, SOFT_EDGE);
+	emit_jmp(&g->e, s->flags_parked ? v->cache.leave_mem : v->cache.leave);
+}
+
 static void stub_op(struct gen *g, const struct gen_stub *s)
 {
 	if (s->flags_parked)
@@ -259,6 +267,10 @@ static void gen_stubs(struct gen *g, const struct soft_block *self)
 	for (unsigned i = 0; i < g->nstubs; i++) {
 		const struct gen_stub *s = &g->stub[i];
 
+		if (s->kind == STUB_EDGE) {
+			stub_edge(g, s);
+			continue;
+		}
 		if (s->kind == STUB_LINK && linked_now(g, s, self))
 			continue;
 		emit_patch(&g->e, s->jump, emit_here(&g->e));
@@ -361,11 +373,15 @@ struct soft_block *soft_translate(
 	g->straddles = g->ended = g->failed = false;
 	g->nstubs = g->nchecks = g->ngroups = 0;
 	soft_page_has_code(v, g->gpa); /* before the first look: a store from now on is announced */
-	decode(g, page->hva, code_size[SOFT_MODE_SIZE(mode)]);
+	g->page = page->hva;
+	g->code_size = code_size[SOFT_MODE_SIZE(mode)];
+	g->njcc = 0;
+	g->looked[0] = g->looked[1] = 0;
+	decode(g, page->hva, g->code_size);
 	*b = (struct soft_block){.rip = rip, .gpa = g->gpa, .mode = mode};
 	b->host_mem = b->host = c->used;
 	g->host = c->rx + b->host;
-	liveness(g);
+	gen_liveness(g);
 	if (g->live[0]) {
 		gen_unpark_flags(g);
 		g->host = emit_here(&g->e);
