@@ -193,6 +193,7 @@ static void link_block(
 		return;
 	rel = to - ((site >> 1) + 4);
 	__builtin_memcpy(disp, &rel, 4);
+	v->stat_links++;
 }
 
 static void fill_edge(

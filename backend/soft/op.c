@@ -47,6 +47,7 @@ const void *soft_op_execute(struct soft_vcpu *v, struct soft_op *op)
 
 	v->cpu.rip = op->rip;
 	v->insn_len = op->insn.len;
+	soft_stat_in_c(v, &op->insn);
 	res = x86_execute(&v->cpu, &op->insn);
 	if (v->cpu.tsc_offset != tsc_offset)
 		tsc_written(v);
@@ -61,6 +62,7 @@ const void *soft_op_fetch(struct soft_vcpu *v, struct soft_op *op)
 	enum x86_result res;
 
 	v->cpu.rip = op->rip;
+	v->stat_c_fetch++;
 	res = x86_fetch(&v->cpu, &insn);
 	if (res == X86_DONE) {
 		v->insn_len = insn.len;

@@ -539,30 +539,6 @@ static void soft_vlapic_cleanup(void *vmi, struct vlapic *vlapic)
 	vlapic_generic_cleanup(vlapic);
 }
 
-static bool soft_stat(void *vmi, int vcpu, unsigned i, const char **name, uint64_t *value)
-{
-	const struct soft_vcpu *v = ((struct soft_vm *)vmi)->vcpu[vcpu];
-	const struct {
-		const char *name;
-		uint64_t value;
-	} stat[] = {
-		{"blocks translated", v->stat_translated_blocks},
-		{"instructions translated", v->stat_translated_insns},
-		{"translated-address cache fills", v->stat_tlb_fills},
-		{"block lookups", v->stat_lookups},
-		{"instructions executed out of line", v->stat_executed},
-		{"instructions single-stepped", v->stat_steps},
-		{"code cache flushes", v->stat_flushes},
-		{"pages of code invalidated", v->stat_invalidations},
-	};
-
-	if (i >= sizeof(stat) / sizeof(stat[0]))
-		return false;
-	*name = stat[i].name;
-	*value = stat[i].value;
-	return true;
-}
-
 struct vmm_ops vmm_ops_soft = {
 	.init = soft_init,
 	.cleanup = soft_cleanup_module,

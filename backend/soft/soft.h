@@ -262,9 +262,12 @@ struct soft_vcpu {
 		uint64_t gpa, len;
 	} written[16];
 
-	/* counters */
-	uint64_t stat_translated_blocks, stat_translated_insns, stat_tlb_fills, stat_lookups,
-		stat_executed, stat_flushes, stat_invalidations, stat_steps;
+	/* Counters: written by the vcpu's thread alone. */
+#define SOFT_STAT(member, name) uint64_t stat_##member;
+#define SOFT_FIGURE(name, value)
+#include "backend/soft/stat.def"
+#undef SOFT_STAT
+#undef SOFT_FIGURE
 };
 #define SOFT_REQ_CODE	  1u /* look at written[]; too many: drop all code */
 #define SOFT_REQ_CODE_ALL 2u
@@ -273,9 +276,10 @@ struct soft_vcpu {
 
 struct soft_vm {
 	struct vm *vm;
-	uint32_t cache_size; /* bytes of code for each vcpu; tests make it small before the first
-				run */
-	bool all_flags;	     /* tests: status flags are exact at every instruction, none is dead */
+	/* Settings (option.c); none changes once a vcpu has run. */
+	uint32_t cache_size;		  /* bytes of code for each vcpu */
+	bool all_flags;			  /* tests: no status flag is dead */
+	bool count;			  /* stat_entered */
 	uint64_t tsc_hz;
 	struct soft_vcpu *vcpu[VM_MAXCPU];
 	_Atomic uint16_t *page_code;	/* by guest page number: vcpus with code of that page */
@@ -373,5 +377,17 @@ uint64_t soft_guest_tsc(void *vcpu); /* any thread */
 void soft_exit(struct soft_vcpu *v);
 void soft_exit_mtrap(struct soft_vcpu *v);
 void soft_paging(struct soft_vcpu *v, struct vm_guest_paging *paging);
+
+/* ---- stat.c ---- */
+/* vmm_ops.stat */
+bool soft_stat(void *vmi, int vcpu, unsigned i, const char **name, uint64_t *value);
+/* Taken before a translation, and what that took is counted behind it. */
+struct soft_stat_mark {
+	uint64_t tsc;
+	uint32_t code, meta;
+};
+void soft_stat_translated(struct soft_vcpu *v, const struct soft_stat_mark *m);
+/* An instruction that C executes for translated code. */
+void soft_stat_in_c(struct soft_vcpu *v, const struct x86_insn *insn);
 
 #endif

@@ -259,6 +259,7 @@ static bool linked_now(struct gen *g, const struct gen_stub *s, const struct sof
 	if (!b || b->gpa2)
 		return false;
 	emit_patch(&g->e, s->jump, g->v->cache.rx + (s->flags_parked ? b->host_mem : b->host));
+	g->v->stat_links++;
 	return true;
 }
 
@@ -350,7 +351,15 @@ struct gen *soft_gen_create(void)
 	return malloc(sizeof(struct gen));
 }
 
-struct soft_block *soft_translate(
+/* One more for stat_entered, with nothing but a scratch register. */
+static void gen_count(struct gen *g)
+{
+	emit_load(&g->e, 8, HOST_S1, HOST_STATE, STATE(stat_entered));
+	emit_lea(&g->e, 8, HOST_S1, HOST_S1, 1);
+	emit_store(&g->e, 8, HOST_STATE, STATE(stat_entered), HOST_S1);
+}
+
+static struct soft_block *translate(
 	struct soft_vcpu *v, uint64_t rip, uint32_t mode, const struct soft_itlb_entry *page)
 {
 	static const uint8_t code_size[] = {16, 32, 64, 64};
@@ -387,6 +396,8 @@ struct soft_block *soft_translate(
 		g->host = emit_here(&g->e);
 		b->host = (uint32_t)(g->host - c->rx);
 	}
+	if (v->soft->count)
+		gen_count(g);
 	if (g->n == 0)
 		gen_fetch(g);
 	else
@@ -395,4 +406,16 @@ struct soft_block *soft_translate(
 		return NULL;
 	gen_stubs(g, b);
 	return finish(g, b);
+}
+
+struct soft_block *soft_translate(
+	struct soft_vcpu *v, uint64_t rip, uint32_t mode, const struct soft_itlb_entry *page)
+{
+	struct soft_stat_mark mark = {__builtin_ia32_rdtsc(), v->cache.used, v->cache.meta_used};
+	struct soft_block *b = translate(v, rip, mode, page);
+
+	if (!b)
+		return NULL;
+	soft_stat_translated(v, &mark);
+	return b;
 }
