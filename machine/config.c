@@ -38,6 +38,7 @@ static const char *const known_keys[] = {
 	"memory.guest_in_core",
 	"acpi_tables",
 	"backend",
+	"soft.*",
 	"config.dump",
 	"rtc.use_localtime",
 	"uuid",

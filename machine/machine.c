@@ -76,6 +76,27 @@ static int choose_backend(
 	return code;
 }
 
+/* soft.cache and the like are for the backend with that name. */
+static int set_backend_options(struct machine *m, struct machine_error *error)
+{
+	const char *name = vm_ops(m->vm)->name, *key, *value;
+	size_t len = strlen(name);
+
+	for (size_t i = 0; config_at(m->config, i, &key, &value); i++) {
+		char why[160] = "";
+
+		if (strncmp(key, name, len) != 0 || key[len] != '.')
+			continue;
+		int code = backend_set_option(m->vm, key + len + 1, value, why, sizeof(why));
+
+		if (code) {
+			config_bad(m->config, key, error, "%s", why);
+			return code;
+		}
+	}
+	return 0;
+}
+
 static int create_vm(struct machine *m, struct machine_error *error)
 {
 	const struct settings *s = &m->settings;
@@ -89,8 +110,9 @@ static int create_vm(struct machine *m, struct machine_error *error)
 		code = vmmdev_set_x2apic_state(
 			m->vm, (int)i, s->x2apic ? X2APIC_ENABLED : X2APIC_DISABLED);
 	if (code)
-		machine_error(error, code, "cannot create the virtual machine: %s", strerror(code));
-	return code;
+		return machine_error(
+			error, code, "cannot create the virtual machine: %s", strerror(code));
+	return set_backend_options(m, error);
 }
 
 static int create_memory(struct machine *m, struct machine_error *error)

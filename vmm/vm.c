@@ -303,6 +303,11 @@ const struct vmm_ops *vm_ops(struct vm *vm)
 	return vm->ops;
 }
 
+void *vm_vmi(struct vm *vm)
+{
+	return vm->vmi;
+}
+
 void vm_set_halt_detection(struct vm *vm, bool on)
 {
 	atomic_store(&vm->halt_detection, on);

@@ -29,6 +29,8 @@ struct vpmtmr;
 void *vm_gpa_ram(struct vm *vm, vm_paddr_t gpa, size_t *contiguous);
 /* True for the LAPIC, I/O APIC and HPET pages, which the core serves itself. */
 bool vm_gpa_is_chip(struct vm *vm, vm_paddr_t gpa);
+/* What the backend's vminit returned; another one after vm_reinit. */
+void *vm_vmi(struct vm *vm);
 struct vmm_clock *vm_clock(struct vm *vm);
 /* The chips that vmm.h has no accessor for. Borrowed until vm_reinit. Any+locks. */
 struct vrtc *vm_rtc(struct vm *vm);

@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Copyright (c) 2026, the hyve authors */
+/* Settings of the software CPU: soft.cache and so on. Their values come as text. */
+#include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "backend/soft/option.h"
+#include "backend/soft/soft.h"
+
+/* Code addresses are 31 bits inside the cache; a block may need 32 KiB, thunks and metadata theirs.
+ */
+#define CACHE_MIN (256ull << 10)
+#define CACHE_MAX (1ull << 30)
+
+static int refuse(char *why, size_t size, const char *text)
+{
+	snprintf(why, size, "%s", text);
+	return EINVAL;
+}
+
+/* K, M, G; as with hyve's -m a small plain number counts megabytes. */
+static int parse_size(const char *text, uint64_t *bytes)
+{
+	static const char suffixes[] = "kmg";
+	const char *suffix;
+	char *end;
+	unsigned shift = 0;
+
+	if (!isdigit((unsigned char)text[0]))
+		return EINVAL;
+	errno = 0;
+	*bytes = strtoull(text, &end, 10);
+	if (*end) {
+		suffix = strchr(suffixes, tolower((unsigned char)*end));
+		if (!suffix || end[1])
+			return EINVAL;
+		shift = 10 * (unsigned)(suffix - suffixes + 1);
+	} else if (*bytes < 1 << 20) {
+		shift = 20;
+	}
+	if (errno || *bytes > UINT64_MAX >> shift)
+		return EINVAL;
+	*bytes <<= shift;
+	return 0;
+}
+
+static int set_cache(struct soft_vm *s, const char *value, char *why, size_t size)
+{
+	uint64_t bytes;
+
+	if (parse_size(value, &bytes) || bytes < CACHE_MIN || bytes > CACHE_MAX)
+		return refuse(why, size, "use a size from 256K to 1G, like 32M");
+	s->cache_size = (uint32_t)(bytes + 4095) & ~4095u;
+	return 0;
+}
+
+static int parse_bool(const char *text, bool *value, char *why, size_t size)
+{
+	static const char *const words[] = {"true", "on", "yes", "1", "false", "off", "no", "0"};
+
+	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+		if (strcasecmp(text, words[i]) == 0) {
+			*value = i < 4;
+			return 0;
+		}
+	return refuse(why, size, "use true or false");
+}
+
+static int set_count(struct soft_vm *s, const char *value, char *why, size_t size)
+{
+	return parse_bool(value, &s->count, why, size);
+}
+
+static const struct {
+	const char *key;
+	int (*set)(struct soft_vm *s, const char *value, char *why, size_t size);
+} options[] = {
+	{"cache", set_cache},
+	{"count", set_count},
+};
+
+int soft_set_option(void *vmi, const char *key, const char *value, char *why, size_t size)
+{
+	struct soft_vm *s = vmi;
+
+	for (int i = 0; i < VM_MAXCPU; i++)
+		if (s->vcpu[i]->cache.rw) {
+			snprintf(why, size, "the virtual machine has run already");
+			return EBUSY;
+		}
+	for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++)
+		if (strcmp(options[i].key, key) == 0)
+			return options[i].set(s, value, why, size);
+	snprintf(why, size, "unknown setting");
+	return ENOENT;
+}
