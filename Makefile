@@ -34,7 +34,10 @@ plain_mem = objcopy $(foreach f,memcpy memmove memset memcmp,--redefine-sym $(1)
 
 LIB_ROOMS := x86 vmm vmm/chip backend backend/soft backend/intel backend/amd
 CMD_ROOMS := host device device/pci device/uart machine machine/firmware machine/boot
-LIB_SRC := $(foreach r,$(LIB_ROOMS),$(wildcard $(r)/*.c $(r)/*.S))
+# What the software CPU's traces get their text from.
+DISASM := $(shell echo '\#include <Zydis/Zydis.h>' | $(CC) -E -x c - >/dev/null 2>&1 && echo zydis || echo none)
+LIB_SRC := $(filter-out backend/soft/disasm_%,$(foreach r,$(LIB_ROOMS),$(wildcard $(r)/*.c $(r)/*.S))) \
+	backend/soft/disasm_$(DISASM).c
 CMD_SRC := $(foreach r,$(CMD_ROOMS),$(wildcard $(r)/*.c))
 LIB_OBJ := $(patsubst %,$(BUILD)/%.o,$(basename $(LIB_SRC)))
 CMD_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(CMD_SRC))

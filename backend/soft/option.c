@@ -57,6 +57,28 @@ static int set_cache(struct soft_vm *s, const char *value, char *why, size_t siz
 	return 0;
 }
 
+static int set_trace(struct soft_vm *s, const char *value, char *why, size_t size)
+{
+	return soft_trace_open(s, value, why, size);
+}
+
+/* RIP or FIRST-LAST, in C's notation of numbers. */
+static int set_trace_rip(struct soft_vm *s, const char *value, char *why, size_t size)
+{
+	uint64_t first, last;
+	char *end;
+
+	errno = 0;
+	first = last = strtoull(value, &end, 0);
+	if (*end == '-' && isdigit((unsigned char)end[1]))
+		last = strtoull(end + 1, &end, 0);
+	if (!isdigit((unsigned char)value[0]) || *end || errno || first > last)
+		return refuse(why, size, "use an address, or two of them like 0x1000-0x1fff");
+	s->trace_first = first;
+	s->trace_last = last;
+	return 0;
+}
+
 static int parse_bool(const char *text, bool *value, char *why, size_t size)
 {
 	static const char *const words[] = {"true", "on", "yes", "1", "false", "off", "no", "0"};
@@ -67,6 +89,19 @@ static int parse_bool(const char *text, bool *value, char *why, size_t size)
 			return 0;
 		}
 	return refuse(why, size, "use true or false");
+}
+
+static int set_perf(struct soft_vm *s, const char *value, char *why, size_t size)
+{
+	bool on;
+	int error = parse_bool(value, &on, why, size);
+
+	if (error)
+		return error;
+	if (on)
+		return soft_perf_open(s, why, size);
+	soft_perf_close(s);
+	return 0;
 }
 
 static int set_count(struct soft_vm *s, const char *value, char *why, size_t size)
@@ -80,6 +115,9 @@ static const struct {
 } options[] = {
 	{"cache", set_cache},
 	{"count", set_count},
+	{"perf", set_perf},
+	{"trace", set_trace},
+	{"trace.rip", set_trace_rip},
 };
 
 int soft_set_option(void *vmi, const char *key, const char *value, char *why, size_t size)

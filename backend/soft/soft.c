@@ -176,6 +176,8 @@ static void soft_vmcleanup(void *vmi)
 
 	for (int i = 0; i < VM_MAXCPU; i++)
 		vcpu_free(s->vcpu[i]);
+	soft_trace_close(s);
+	soft_perf_close(s);
 	if (s->page_code)
 		munmap(s->page_code, s->pages * sizeof(*s->page_code));
 	if (s->page_writers)
@@ -194,6 +196,7 @@ static void *soft_vminit(struct vm *vm, struct pmap *pmap)
 	s->tsc_hz = soft_tsc_measure();
 	s->pages = MAX_PAGES;
 	s->cache_size = CODE_CACHE_SIZE;
+	s->trace_last = UINT64_MAX;
 	s->page_code = zeroed(s->pages * sizeof(*s->page_code));
 	s->page_writers = zeroed(s->pages * sizeof(*s->page_writers));
 	if (!s->page_code || !s->page_writers)
@@ -212,6 +215,8 @@ fail:
 /* What only a vcpu that runs needs. */
 static int vcpu_prepare(struct soft_vcpu *v)
 {
+	int error;
+
 	if (v->cache.rw && v->gen && v->cpu.exec)
 		return 0;
 	if (!v->cpu.exec)
@@ -220,7 +225,10 @@ static int vcpu_prepare(struct soft_vcpu *v)
 		v->gen = soft_gen_create();
 	if (!v->cpu.exec || !v->gen)
 		return ENOMEM;
-	return v->cache.rw ? 0 : soft_cache_create(v, v->soft->cache_size);
+	error = v->cache.rw ? 0 : soft_cache_create(v, v->soft->cache_size);
+	if (!error && v->soft->perf)
+		soft_perf_thunks(v);
+	return error;
 }
 
 /* Once for each thread that runs this vcpu. */

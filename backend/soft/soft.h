@@ -280,6 +280,9 @@ struct soft_vm {
 	uint32_t cache_size;		  /* bytes of code for each vcpu */
 	bool all_flags;			  /* tests: no status flag is dead */
 	bool count;			  /* stat_entered */
+	uint64_t trace_first, trace_last; /* which blocks: those with an instruction there */
+	struct soft_trace *trace;	  /* NULL: none */
+	struct soft_perf *perf;		  /* NULL: none */
 	uint64_t tsc_hz;
 	struct soft_vcpu *vcpu[VM_MAXCPU];
 	_Atomic uint16_t *page_code;	/* by guest page number: vcpus with code of that page */
@@ -389,5 +392,21 @@ struct soft_stat_mark {
 void soft_stat_translated(struct soft_vcpu *v, const struct soft_stat_mark *m);
 /* An instruction that C executes for translated code. */
 void soft_stat_in_c(struct soft_vcpu *v, const struct x86_insn *insn);
+
+/* ---- trace.c ---- */
+/* Guest and host code of blocks, into a file. 0, or an errno and a line in why[size]. */
+int soft_trace_open(struct soft_vm *s, const char *path, char *why, size_t size);
+void soft_trace_close(struct soft_vm *s);
+/* A block has been translated: for the trace and perf's map. Guest vector registers are kept. */
+void soft_observe(struct soft_vcpu *v, const struct soft_block *b);
+
+/* ---- perf.c ---- */
+/* The process's map for perf(1); the last VM to open it has it. Errors as above. */
+int soft_perf_open(struct soft_vm *s, char *why, size_t size);
+void soft_perf_close(struct soft_vm *s);
+void soft_perf_thunks(struct soft_vcpu *v);
+void soft_perf_block(struct soft_vcpu *v, const struct soft_block *b);
+/* What begins at a host address; NULL: no thunk. */
+const char *soft_thunk_name(const struct soft_cache *c, const uint8_t *code);
 
 #endif

@@ -417,5 +417,7 @@ struct soft_block *soft_translate(
 	if (!b)
 		return NULL;
 	soft_stat_translated(v, &mark);
+	if (v->soft->trace || v->soft->perf)
+		soft_observe(v, b);
 	return b;
 }

@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Copyright (c) 2026, the hyve authors */
+/*
+ * soft.perf: /tmp/perf-PID.map, in which perf(1) looks up the names of code that no file on disk
+ * has: a line "start size name" for each, start and size in hexadecimal.  Code that comes where
+ * dropped code was gets another line; perf has no way to tell when.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "backend/soft/soft.h"
+
+struct soft_perf {
+	FILE *out;
+};
+
+/* A file of somebody else's with this name, or a link, is not written to. */
+static FILE *create_map(void)
+{
+	char path[48];
+	FILE *out;
+	int fd;
+
+	snprintf(path, sizeof(path), "/tmp/perf-%ld.map", (long)getpid());
+	unlink(path);
+	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return NULL;
+	out = fdopen(fd, "w");
+	if (!out)
+		close(fd);
+	else
+		setvbuf(out, NULL, _IOLBF, 0); /* it is read while we run */
+	return out;
+}
+
+int soft_perf_open(struct soft_vm *s, char *why, size_t size)
+{
+	struct soft_perf *p = calloc(1, sizeof(*p));
+	int error = ENOMEM;
+
+	soft_perf_close(s);
+	if (p)
+		p->out = create_map();
+	if (!p || !p->out) {
+		error = p ? errno : ENOMEM;
+		snprintf(why, size, "cannot write /tmp/perf-%ld.map: %s", (long)getpid(),
+			strerror(error));
+		free(p);
+		return error;
+	}
+	s->perf = p;
+	return 0;
+}
+
+/* The map stays: it is read when the process is gone. */
+void soft_perf_close(struct soft_vm *s)
+{
+	if (s->perf) {
+		fclose(s->perf->out);
+		free(s->perf);
+	}
+	s->perf = NULL;
+}
+
+/* ---- fixed code ---- */
+
+static const struct {
+	const char *name;
+	size_t member;
+} thunks[] = {
+	{"enter", offsetof(struct soft_cache, enter)},
+	{"leave", offsetof(struct soft_cache, leave)},
+	{"leave_raw", offsetof(struct soft_cache, leave_raw)},
+	{"leave_mem", offsetof(struct soft_cache, leave_mem)},
+	{"fill_read", offsetof(struct soft_cache, fill_read)},
+	{"fill_write", offsetof(struct soft_cache, fill_write)},
+	{"call_op", offsetof(struct soft_cache, call_op)},
+};
+
+enum { NTHUNKS = sizeof(thunks) / sizeof(thunks[0]) };
+
+static const uint8_t *thunk(const struct soft_cache *c, unsigned i)
+{
+	const uint8_t *code;
+
+	__builtin_memcpy(&code, (const uint8_t *)c + thunks[i].member, sizeof(code));
+	return code;
+}
+
+const char *soft_thunk_name(const struct soft_cache *c, const uint8_t *code)
+{
+	for (unsigned i = 0; i < NTHUNKS; i++)
+		if (thunk(c, i) == code)
+			return thunks[i].name;
+	return NULL;
+}
+
+static void put(struct soft_perf *p, const uint8_t *code, size_t size, const char *name)
+{
+	fprintf(p->out, "%llx %zx %s\n", (unsigned long long)(uintptr_t)code, size, name);
+}
+
+/* Each goes to the next one. */
+void soft_perf_thunks(struct soft_vcpu *v)
+{
+	const struct soft_cache *c = &v->cache;
+	char name[48];
+
+	for (unsigned i = 0; i < NTHUNKS; i++) {
+		const uint8_t *code = thunk(c, i), *end = c->rx + c->start;
+
+		for (unsigned j = 0; j < NTHUNKS; j++)
+			if (thunk(c, j) > code && thunk(c, j) < end)
+				end = thunk(c, j);
+		snprintf(name, sizeof(name), "hyve_%s", thunks[i].name);
+		put(v->soft->perf, code, (size_t)(end - code), name);
+	}
+}
+
+/* ---- blocks ---- */
+
+void soft_perf_block(struct soft_vcpu *v, const struct soft_block *b)
+{
+	char name[64];
+
+	snprintf(name, sizeof(name), "guest_%#llx_%s%u", (unsigned long long)b->rip,
+		SOFT_MODE_CLASS(b->mode) == SOFT_USER ? "user" : "kernel",
+		16u << SOFT_MODE_SIZE(b->mode));
+	put(v->soft->perf, v->cache.rx + b->host_mem, b->host_end - b->host_mem, name);
+}
