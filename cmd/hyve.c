@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "cmd/options.h"
+#include "cmd/stats.h"
 #include "host/host.h"
 #include "machine/machine.h"
 
@@ -20,7 +21,9 @@ enum { EXIT_REBOOT = 0, EXIT_POWEROFF = 1, EXIT_HALT = 2, EXIT_TRIPLEFAULT = 3, 
 static const char usage[] =
 	"usage: hyve [-aACehHPuwxY] [-c N] [-m size] [-l comN,dev] [-k file] [-o key=value] [-U "
 	"uuid]\n"
-	"            [--kernel file [--initrd file] [--append text]] [--backend auto|soft] name\n"
+	"            [--kernel file [--initrd file] [--append text]] [--backend auto|soft] "
+	"[--stats] "
+	"name\n"
 	"       hyve --preflight | --version | --help\n"
 	"\n"
 	"  -c N           virtual cpus (1); also cpus=N,sockets=N,cores=N,threads=N\n"
@@ -30,6 +33,7 @@ static const char usage[] =
 	"  --initrd file  initial RAM disk\n"
 	"  --append text  kernel command line\n"
 	"  --backend name auto, soft, ...; --preflight lists which work here\n"
+	"  --stats        print the vcpus' counters at the end\n"
 	"  -k file        settings from a file; -o key=value: one setting\n"
 	"  -x -a          x2APIC; xAPIC (default)\n"
 	"  -e             end on access to a port that nothing answers\n"
@@ -148,7 +152,11 @@ static int run(const struct config *config)
 	enum vm_suspend_how how = VM_SUSPEND_NONE;
 	struct watch watch = {0};
 	struct machine_error error;
+	char *counters = NULL;
+	bool stats;
 
+	if (config_bool(config, "stats", false, &stats, &error))
+		return fail(&error);
 	block_signals();
 	if (machine_create(config, &watch.machine, &error))
 		return fail(&error);
@@ -160,7 +168,13 @@ static int run(const struct config *config)
 	else
 		code = machine_run(watch.machine, &how, &error);
 	event_source_remove(signals);
+	if (stats)
+		counters = stats_text(machine_vm(watch.machine));
 	machine_destroy(watch.machine);
+	/* Now that the terminal is itself again. */
+	if (counters)
+		fputs(counters, stderr);
+	free(counters);
 	if (code)
 		return fail(&error);
 	if (watch.signal)

@@ -16,6 +16,7 @@ enum {
 	LONG_INITRD,
 	LONG_APPEND,
 	LONG_BACKEND,
+	LONG_STATS,
 	LONG_PREFLIGHT,
 	LONG_VERSION,
 };
@@ -25,6 +26,7 @@ static const struct option long_options[] = {
 	{"initrd", required_argument, NULL, LONG_INITRD},
 	{"append", required_argument, NULL, LONG_APPEND},
 	{"backend", required_argument, NULL, LONG_BACKEND},
+	{"stats", no_argument, NULL, LONG_STATS},
 	{"preflight", no_argument, NULL, LONG_PREFLIGHT},
 	{"version", no_argument, NULL, LONG_VERSION},
 	{"help", no_argument, NULL, 'h'},
@@ -54,6 +56,7 @@ static const struct {
 	{LONG_INITRD, "kernel.initrd", NULL},
 	{LONG_APPEND, "kernel.cmdline", NULL},
 	{LONG_BACKEND, "backend", NULL},
+	{LONG_STATS, "stats", "true"},
 };
 
 static int set(

@@ -39,6 +39,7 @@ static const char *const known_keys[] = {
 	"acpi_tables",
 	"backend",
 	"soft.*",
+	"stats",
 	"config.dump",
 	"rtc.use_localtime",
 	"uuid",
