@@ -45,7 +45,7 @@ printf 'cpus=1\nmemory.size=zero\n' >"$dir/config"
 printf 'cpus\n' >"$dir/noconfig"
 printf '\177ELF\002\001\001' >"$dir/cut"
 
-echo "1..28"
+echo "1..33"
 bad "no kernel file" "$dir/none" --kernel "$dir/none" vm
 bad "a folder for a kernel" "$dir" --kernel "$dir" vm
 bad "a text for a kernel" "$dir/text" --kernel "$dir/text" vm
@@ -74,4 +74,9 @@ bad "a terminal that is not there" "$dir/none" -l "com1,$dir/none" --kernel "$he
 bad "an unknown backend" "magic" --backend magic --kernel "$hello" vm
 bad "a setting that is wrong in a file" "memory.size" -k "$dir/config" --kernel "$hello" vm
 bad "a file that is no configuration" "$dir/noconfig" -k "$dir/noconfig" --kernel "$hello" vm
+bad "a code cache too small" "soft.cache" --backend soft -o soft.cache=1K --kernel "$hello" vm
+bad "a code cache that is no size" "soft.cache" --backend soft -o soft.cache=big --kernel "$hello" vm
+bad "an unknown key of the backend" "soft.cash" --backend soft -o soft.cash=4M --kernel "$hello" vm
+bad "a trace that cannot be written" "soft.trace" --backend soft -o "soft.trace=$dir/none/x" --kernel "$hello" vm
+bad "counters, or not" "stats" -o stats=perhaps --kernel "$hello" vm
 exit $failed

@@ -82,6 +82,8 @@ static void flags(void **state)
 		{"-A vm", "acpi_tables", "true"},
 		{"-C vm", "memory.guest_in_core", "true"},
 		{"--backend soft vm", "backend", "soft"},
+		{"--stats vm", "stats", "true"},
+		{"-o soft.cache=4M vm", "soft.cache", "4M"},
 		{"-HPew vm", "x86.strictio", "true"},
 		{"-U 01234567-89ab-cdef-0123-456789ABCDEF vm", "uuid",
 			"01234567-89ab-cdef-0123-456789ABCDEF"},
