@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "backend/soft/soft.h"
@@ -106,9 +107,8 @@ static void put(struct soft_perf *p, const uint8_t *code, size_t size, const cha
 }
 
 /* Each goes to the next one. */
-void soft_perf_thunks(struct soft_vcpu *v)
+static void put_thunks(struct soft_perf *p, const struct soft_cache *c)
 {
-	const struct soft_cache *c = &v->cache;
 	char name[48];
 
 	for (unsigned i = 0; i < NTHUNKS; i++) {
@@ -118,8 +118,40 @@ void soft_perf_thunks(struct soft_vcpu *v)
 			if (thunk(c, j) > code && thunk(c, j) < end)
 				end = thunk(c, j);
 		snprintf(name, sizeof(name), "hyve_%s", thunks[i].name);
-		put(v->soft->perf, code, (size_t)(end - code), name);
+		put(p, code, (size_t)(end - code), name);
 	}
+}
+
+/* The cache, which holds its thunks so far, moves to anonymous memory under the same addresses. */
+static int make_anonymous(struct soft_cache *c)
+{
+	size_t total = (size_t)c->size + c->meta_size;
+	uint8_t *p = mmap(NULL, total, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	if (p == MAP_FAILED)
+		return errno;
+	memcpy(p, c->rw, c->start);
+	/* An old size of 0 maps the same memory once more. */
+	if (mremap(p, 0, c->size, MREMAP_MAYMOVE | MREMAP_FIXED, c->rx) == MAP_FAILED ||
+		mprotect(c->rx, c->size, PROT_READ | PROT_EXEC) != 0 ||
+		mremap(p, total, total, MREMAP_MAYMOVE | MREMAP_FIXED, c->rw) == MAP_FAILED) {
+		int error = errno;
+
+		munmap(p, total);
+		return error;
+	}
+	return 0;
+}
+
+int soft_perf_cache(struct soft_vcpu *v)
+{
+	int error = make_anonymous(&v->cache);
+
+	if (error)
+		soft_cache_destroy(&v->cache);
+	else
+		put_thunks(v->soft->perf, &v->cache);
+	return error;
 }
 
 /* ---- blocks ---- */

@@ -227,7 +227,7 @@ static int vcpu_prepare(struct soft_vcpu *v)
 		return ENOMEM;
 	error = v->cache.rw ? 0 : soft_cache_create(v, v->soft->cache_size);
 	if (!error && v->soft->perf)
-		soft_perf_thunks(v);
+		error = soft_perf_cache(v);
 	return error;
 }
 

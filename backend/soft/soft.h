@@ -404,7 +404,8 @@ void soft_observe(struct soft_vcpu *v, const struct soft_block *b);
 /* The process's map for perf(1); the last VM to open it has it. Errors as above. */
 int soft_perf_open(struct soft_vm *s, char *why, size_t size);
 void soft_perf_close(struct soft_vm *s);
-void soft_perf_thunks(struct soft_vcpu *v);
+/* A cache has been created. An errno: it is gone again. */
+int soft_perf_cache(struct soft_vcpu *v);
 void soft_perf_block(struct soft_vcpu *v, const struct soft_block *b);
 /* What begins at a host address; NULL: no thunk. */
 const char *soft_thunk_name(const struct soft_cache *c, const uint8_t *code);

@@ -13,7 +13,7 @@
 #include "backend/soft/disasm.h"
 #include "backend/soft/soft.h"
 
-enum { LEFT = 76 };
+enum { LEFT = 68 };
 
 struct soft_trace {
 	pthread_mutex_t lock; /* one block at a time */
