@@ -73,6 +73,38 @@ static const uint8_t *target_of(const uint8_t *code, unsigned len)
 	return code + len + rel;
 }
 
+/* Members of struct soft_vcpu that translated code names by their offset from r15. */
+static const struct {
+	size_t offset;
+	const char *name;
+} members[] = {
+	{offsetof(struct soft_vcpu, cpu.gpr[X86_R12]), "guest r12"},
+	{offsetof(struct soft_vcpu, cpu.gpr[X86_R13]), "guest r13"},
+	{offsetof(struct soft_vcpu, cpu.gpr[X86_R14]), "guest r14"},
+	{offsetof(struct soft_vcpu, cpu.gpr[X86_R15]), "guest r15"},
+	{offsetof(struct soft_vcpu, cpu.rip), "rip"},
+	{offsetof(struct soft_vcpu, cpu.rflags), "rflags"},
+	{offsetof(struct soft_vcpu, flags16), "flags16"},
+	{offsetof(struct soft_vcpu, reason), "reason"},
+	{offsetof(struct soft_vcpu, run), "run"},
+};
+
+/* " ; name" behind a memory operand there. */
+static void put_member(FILE *out, const char *text)
+{
+	static const char base[] = "[r15+";
+	const char *at = strstr(text, base);
+	unsigned long offset;
+	char *end;
+
+	if (!at)
+		return;
+	offset = strtoul(at + sizeof(base) - 1, &end, 16);
+	for (size_t i = 0; *end == ']' && i < sizeof(members) / sizeof(members[0]); i++)
+		if (members[i].offset == offset)
+			fprintf(out, " ; %s", members[i].name);
+}
+
 /* Behind a jump out of the block: " ; name". */
 static void put_target(FILE *out, struct soft_cache *c, const uint8_t *code, unsigned len)
 {
@@ -105,6 +137,7 @@ static void put_piece(
 
 		fprintf(t->out, "%-*s | %6x  %s", LEFT, left, from,
 			len ? text : "(no instruction)");
+		put_member(t->out, text);
 		put_target(t->out, c, code, len);
 		fputc('\n', t->out);
 		from += len ? len : 1;
