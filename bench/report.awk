@@ -40,7 +40,8 @@ function geomean(over, under, only_class,  i, k, sum, n) {
 	return n ? exp(sum / n) : 0
 }
 
-# The largest (sign 1) or smallest (sign -1) ratio of the kernels whose "class/name" matches; its kernel is in extreme_name.
+# The largest (sign 1) or smallest (sign -1) ratio of the kernels whose "class/name" matches; extreme_name is its
+# kernel.
 function extreme(over, under, pattern, sign,  i, k, r, best) {
 	extreme_name = ""
 	for (i = 1; i <= kernels; i++) {
@@ -138,7 +139,7 @@ function bars() {
 	bar("all kernels, geomean of TCG/hyve", geomean("qemu", "hyve", ""), -1, 5)
 	low = extreme("qemu", "hyve", ".", -1)
 	bar("all kernels, lowest TCG/hyve: " extreme_name, low, -1, 1)
-	high = extreme("hyve", "native", "^(integer|layout|rep|fp|jit)/", 1)
+	high = extreme("hyve", "native", "^(integer|layout|rep|fp)/|^jit/jit(-patch|-beside)?$", 1)
 	bar("user kernels, highest hyve/native: " extreme_name, high, 1, 4)
 	high = extreme("hyve", "native", "^(integer|layout|rep|fp)/", 1)
 	bar("  ... of those that write no code: " extreme_name, high, 1, 4)

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Copyright (c) 2026, the hyve authors */
 /*
- * A flat guest for a PVH loader, which starts it in 32-bit protected mode: to main() in long mode, with the first 4
- * GiB mapped to themselves; and its interrupt handlers.
+ * A flat guest for a PVH loader, which starts it in 32-bit protected mode: to main() in long mode,
+ * with the first 4 GiB mapped to themselves; and its interrupt handlers.
  */
 #include "bench/micro/micro.h"
 
 #define XEN_ELFNOTE_PHYS32_ENTRY 18
-#define PTE_RW 0x03
-#define PTE_LARGE 0x83
+#define PTE_RW		 0x03
+#define PTE_LARGE		 0x83
 
 	.section .note.pvh, "a", @note
 	.long	4, 4, XEN_ELFNOTE_PHYS32_ENTRY
