@@ -159,14 +159,16 @@ struct soft_block *soft_block_at(struct soft_cache *c, const void *host)
 	return lo < c->nblocks && off >= c->blocks[lo].host ? &c->blocks[lo] : NULL;
 }
 
-struct soft_block *soft_block_find(struct soft_vcpu *v, uint64_t rip, uint64_t gpa, uint32_t mode)
+struct soft_block *soft_block_find(
+	struct soft_vcpu *v, uint64_t rip, uint64_t gpa, uint64_t gpa2, uint32_t mode)
 {
 	struct soft_cache *c = &v->cache;
 
 	for (uint32_t i = c->hash[hash_of(rip, gpa, mode)]; i; i = c->blocks[i - 1].next_hash) {
 		struct soft_block *b = &c->blocks[i - 1];
 
-		if (b->rip == rip && b->gpa == gpa && b->mode == mode && !b->dead)
+		if (b->rip == rip && b->gpa == gpa && b->mode == mode && !b->dead &&
+			(!b->gpa2 || b->gpa2 == gpa2))
 			return b;
 	}
 	return NULL;

@@ -164,6 +164,13 @@ static inline void emit_store_imm(
 	emit32(e, imm);
 }
 
+static inline void emit_mov_imm64(struct emit *e, unsigned reg, uint64_t v)
+{
+	emit8(e, 0x48 | reg >> 3);
+	emit8(e, 0xb8 | (reg & 7));
+	emit64(e, v);
+}
+
 static inline void emit_mov_imm(struct emit *e, unsigned reg, uint64_t v)
 {
 	if (v == (uint32_t)v) {
@@ -177,9 +184,7 @@ static inline void emit_mov_imm(struct emit *e, unsigned reg, uint64_t v)
 		emit8(e, 0xc0 | (reg & 7));
 		emit32(e, (uint32_t)v);
 	} else {
-		emit8(e, 0x48 | reg >> 3);
-		emit8(e, 0xb8 | (reg & 7));
-		emit64(e, v);
+		emit_mov_imm64(e, reg, v);
 	}
 }
 

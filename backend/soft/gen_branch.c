@@ -141,6 +141,19 @@ static void link_to(struct gen *g, uint8_t *jump, uint64_t target, bool parked)
 	s->jump = jump;
 }
 
+/* Backwards in the page, with nothing in the host's flags. */
+static void loop_to(struct gen *g, uint64_t rip, bool parked)
+{
+	struct emit *e = &g->e;
+	struct gen_stub *s;
+
+	emit_alu_mem_imm(e, 4, 7, HOST_STATE, STATE(run), 0);
+	link_to(g, emit_jcc(e, 5, emit_here(e)), rip, parked);
+	s = leave_stub(g, SOFT_POLL, parked);
+	s->target = rip;
+	s->jump = emit_jmp(e, emit_here(e));
+}
+
 void gen_goto(struct gen *g, uint64_t rip, bool parked)
 {
 	struct gen_stub *s;
@@ -151,6 +164,10 @@ void gen_goto(struct gen *g, uint64_t rip, bool parked)
 		s = leave_stub(g, SOFT_POLL, parked);
 		s->target = rip;
 		s->jump = emit_jmp(&g->e, emit_here(&g->e));
+		return;
+	}
+	if (rip <= gen_rip(g) && same_page(g, rip) && (parked || !gen_live_at(g, rip))) {
+		loop_to(g, rip, parked);
 		return;
 	}
 	if (rip <= gen_rip(g))

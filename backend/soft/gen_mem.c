@@ -308,52 +308,28 @@ static void crossing(struct gen *g, const struct gen_check *c)
 	emit_patch8(e, inside);
 }
 
-/*
- * The memo missed: the TLB's entry goes into it, or is filled first.  r12 and r13 are free; status flags
- * need not be kept.
- */
+/* The memo missed.  r12 and r13 are free; status flags need not be kept. */
 void gen_check_stub(struct gen *g, const struct gen_stub *s)
 {
 	const struct gen_check *c = s->check;
-	int32_t tlb = STATE(tlb) + (int32_t)(g->class * sizeof(struct soft_tlb));
-	int32_t tag = tlb + (int32_t)(c->write ? offsetof(struct soft_tlb_entry, write)
-					       : offsetof(struct soft_tlb_entry, read));
 	bool aligned = c->a.in && c->a.in->row->props & X86_P_ALIGN;
-	const uint8_t *lookup;
+	uint64_t site = (uint64_t)s->site << 16 | c->size | (aligned ? SOFT_FILL_ALIGNED : 0) |
+			(c->merged ? SOFT_FILL_MERGED : 0);
 	struct emit *e = &g->e;
-	uint8_t *miss;
 
 	g->i = s->site;
 	form_address(g, c);
 	if (c->form == FORM_SLOT && c->lo)
 		emit_lea(e, 8, HOST_S0, HOST_S0, c->lo);
-	lookup = emit_here(e);
-	emit_mov(e, 8, HOST_S1, HOST_S0);
-	emit_shift_imm(e, 8, 5, HOST_S1, 12 - 5);
-	emit_alu_imm(e, 4, 4, HOST_S1, (SOFT_TLB_ENTRIES - 1) << 5);
-	emit_rm_sib(e, 8, 0x2b, HOST_S0, HOST_STATE, HOST_S1, 0, tag);
-	emit_alu_imm(e, 8, 7, HOST_S0, 4096u - c->size);
-	miss = emit_jcc(e, 7, emit_here(e)); /* ja */
-	emit_rm_sib(e, 8, 0x8b, HOST_S0, HOST_STATE, HOST_S1, 0, tag);
-	emit_store(e, 8, HOST_STATE, MEMO_TAG(g, c->memo), HOST_S0);
-	emit_rm_sib(e, 8, 0x8b, HOST_S0, HOST_STATE, HOST_S1, 0,
-		tlb + (int32_t)offsetof(struct soft_tlb_entry, add));
-	emit_store(e, 8, HOST_STATE, MEMO_ADD(g, c->memo), HOST_S0);
-	emit_rm_mem(e, 1, 0xc6, 0, HOST_STATE,
-		STATE(memo_used) + (int32_t)((g->class * SOFT_MEMOS + c->memo) / SOFT_MEMO_GROUP));
-	emit8(e, 1);
-	if (c->form != FORM_BASE) {
-		form_address(g, c);
-		add_memo(g, c);
-	}
-	emit_jmp(e, s->done);
-	emit_patch(e, miss, emit_here(e));
-	emit_rm_sib(e, 8, 0x03, HOST_S0, HOST_STATE, HOST_S1, 0, tag);
 	if (c->merged && g->v->nedges < SOFT_EDGES)
 		crossing(g, c);
-	emit_mov_imm(e, HOST_S1,
-		(uint64_t)s->site << 16 | c->size | (aligned ? SOFT_FILL_ALIGNED : 0) |
-			(c->merged ? SOFT_FILL_MERGED : 0));
-	emit_call(e, c->write ? g->v->cache.fill_write : g->v->cache.fill_read);
-	emit_jmp(e, lookup);
+	emit_mov_imm64(e, HOST_S1,
+		site << 32 | (uint64_t)(c->memo * sizeof(struct soft_memo)) << 16 | (4096u - c->size));
+	emit_call(e, g->v->cache.look_up[g->class][c->write]);
+	if (c->form == FORM_BASE)
+		emit_mov(e, 8, HOST_S0, HOST_S1);
+	else
+		emit_rm_sib(e, 8, 0x8d, HOST_S0, HOST_S0, HOST_S1, 0,
+			c->form == FORM_SLOT ? -c->lo : 0);
+	emit_jmp(e, s->done);
 }

@@ -91,8 +91,7 @@ static void undo_branch(struct soft_vcpu *v)
 		v->cpu.gpr[X86_RSP] -= 8 + (insn.nops ? (uint16_t)insn.imm : 0u);
 }
 
-/* The page of the next instruction; NULL: v->result says why not. */
-static struct soft_itlb_entry *fetch_page(struct soft_vcpu *v, unsigned class, uint64_t gla)
+struct soft_itlb_entry *soft_fetch_page(struct soft_vcpu *v, unsigned class, uint64_t gla)
 {
 	struct soft_itlb_entry *e = &v->itlb[class][gla >> 12 & (SOFT_ITLB_ENTRIES - 1)];
 	struct x86_walk w;
@@ -145,9 +144,12 @@ static void jc_enter(struct soft_vcpu *v, const struct soft_block *b)
 static void note_target(struct soft_vcpu *v, const struct soft_block *b, bool global)
 {
 	unsigned class = SOFT_MODE_CLASS(b->mode);
-	unsigned slot = (unsigned)(b->rip >> 12) & (SOFT_PAGE_FILTER - 1);
 
-	v->jc_pages[class][slot / 64] |= 1ull << slot % 64;
+	for (unsigned i = 0; i < (b->gpa2 ? 2u : 1u); i++) {
+		unsigned slot = (unsigned)((b->rip >> 12) + i) & (SOFT_PAGE_FILTER - 1);
+
+		v->jc_pages[class][slot / 64] |= 1ull << slot % 64;
+	}
 	if (!global)
 		v->jc_nonglobal[class] = true;
 }
@@ -157,7 +159,7 @@ static struct soft_block *find_block(struct soft_vcpu *v, uint32_t mode)
 {
 	unsigned class = SOFT_MODE_CLASS(mode);
 	uint64_t gla = x86_linear_rip(&v->cpu);
-	struct soft_itlb_entry *page = fetch_page(v, class, gla);
+	struct soft_itlb_entry *page = soft_fetch_page(v, class, gla);
 	bool indirect = v->branch_rip != 0;
 	struct soft_block *b;
 
@@ -168,7 +170,7 @@ static struct soft_block *find_block(struct soft_vcpu *v, uint32_t mode)
 	if (v->nomerge)
 		mode |= SOFT_MODE_NOMERGE;
 	v->nomerge = 0;
-	b = soft_block_find(v, v->cpu.rip, (page->gpa & ~0xfffull) | (gla & 0xfff), mode);
+	b = soft_block_find(v, v->cpu.rip, (page->gpa & ~0xfffull) | (gla & 0xfff), 0, mode);
 	if (!b) {
 		b = soft_translate(v, v->cpu.rip, mode, page);
 		if (!b) {
@@ -177,7 +179,7 @@ static struct soft_block *find_block(struct soft_vcpu *v, uint32_t mode)
 		}
 	}
 	if (mode & SOFT_MODE_FLAT)
-		note_target(v, b, page->gpa & SOFT_TLB_GLOBAL);
+		note_target(v, b, page->gpa & SOFT_TLB_GLOBAL && !b->gpa2);
 	if (mode & SOFT_MODE_FLAT && indirect && !(mode & SOFT_MODE_NOMERGE))
 		jc_enter(v, b);
 	return b;

@@ -78,8 +78,12 @@ static const struct {
 	{"leave", offsetof(struct soft_cache, leave)},
 	{"leave_raw", offsetof(struct soft_cache, leave_raw)},
 	{"leave_mem", offsetof(struct soft_cache, leave_mem)},
-	{"fill_read", offsetof(struct soft_cache, fill_read)},
-	{"fill_write", offsetof(struct soft_cache, fill_write)},
+	{"read_user", offsetof(struct soft_cache, look_up[SOFT_USER][0])},
+	{"write_user", offsetof(struct soft_cache, look_up[SOFT_USER][1])},
+	{"read_super", offsetof(struct soft_cache, look_up[SOFT_SUPER][0])},
+	{"write_super", offsetof(struct soft_cache, look_up[SOFT_SUPER][1])},
+	{"read_super_ac", offsetof(struct soft_cache, look_up[SOFT_SUPER_AC][0])},
+	{"write_super_ac", offsetof(struct soft_cache, look_up[SOFT_SUPER_AC][1])},
 	{"call_op", offsetof(struct soft_cache, call_op)},
 };
 

@@ -164,7 +164,8 @@ struct soft_cache {
 	uint64_t pages;
 	/* emitted once: */
 	int (*enter)(struct soft_vcpu *v, const void *code);
-	const uint8_t *leave, *leave_mem, *leave_raw, *fill_read, *fill_write, *call_op;
+	const uint8_t *leave, *leave_mem, *leave_raw, *call_op;
+	const uint8_t *look_up[SOFT_CLASSES][2]; /* for reading, for writing */
 };
 
 /* Why translated code came back to soft_loop(). */
@@ -184,7 +185,7 @@ struct soft_vcpu {
 	struct x86_cpu cpu; /* first: translated code addresses it through r15 */
 
 	uint64_t host_rsp;
-	uint64_t park; /* a host register for a moment */
+	uint64_t park, park2; /* host registers for a moment */
 	uint64_t borrow;
 	uint32_t flags16;    /* AH, AL of LAHF and SETO: status flags outside the host's */
 	uint32_t reason;     /* enum soft_reason */
@@ -321,12 +322,19 @@ void soft_note_large(struct soft_vcpu *v, unsigned class, uint64_t gla, unsigned
 uint32_t soft_exec_breakpoints(const struct soft_vcpu *v);
 /* Acts on pending_write[]: true if code of this vcpu changed. */
 bool soft_writes_done(struct soft_vcpu *v);
-/* Called by translated code on a miss; `site` is index << 16 | SOFT_FILL_ALIGNED | size. */
+/*
+ * What a look-up needs to know, a constant in translated code:
+ *	bits 0..15: highest offset in the page that is good for it, 4096 - size
+ *	bits 16..31: offset of its memo in memo[class]
+ *	bits 32..63: its site: index << 16 | SOFT_FILL_* | size
+ */
 #define SOFT_FILL_SIZE	  0x3fffu
 #define SOFT_FILL_MERGED  0x4000u /* for several instructions: all or none */
 #define SOFT_FILL_ALIGNED 0x8000u /* size is the operand's alignment, too (X86_P_ALIGN) */
-const void *soft_fill(struct soft_vcpu *v, uint64_t gla, uint64_t site, const uint8_t *ret);
-const void *soft_fill_write(struct soft_vcpu *v, uint64_t gla, uint64_t site, const uint8_t *ret);
+/* Called by translated code on a miss; ret: where to look again. */
+const void *soft_fill(struct soft_vcpu *v, uint64_t gla, uint64_t what, const uint8_t *ret);
+const void *soft_fill_write(struct soft_vcpu *v, uint64_t gla, uint64_t what, const uint8_t *ret);
+#define SOFT_LOOK_UP_BYTES 15 /* of the instructions that call it */
 
 /* ---- cache.c ---- */
 int soft_cache_create(struct soft_vcpu *v, uint32_t size);
@@ -334,7 +342,9 @@ void soft_cache_destroy(struct soft_cache *c);
 void soft_cache_flush(struct soft_vcpu *v);
 void *soft_meta_alloc(struct soft_cache *c, uint32_t size);
 struct soft_block *soft_block_at(struct soft_cache *c, const void *host);
-struct soft_block *soft_block_find(struct soft_vcpu *v, uint64_t rip, uint64_t gpa, uint32_t mode);
+/* gpa2: the page that follows, for blocks that lie in two; 0: none of those. */
+struct soft_block *soft_block_find(
+	struct soft_vcpu *v, uint64_t rip, uint64_t gpa, uint64_t gpa2, uint32_t mode);
 void soft_block_insert(struct soft_vcpu *v, struct soft_block *b);
 /* A store to guest RAM by this vcpu, or seen by it: drops code that it changed. True if it did. */
 bool soft_code_written(struct soft_vcpu *v, uint64_t gpa, uint64_t len);
@@ -360,6 +370,8 @@ const void *soft_finish(struct soft_vcpu *v, enum x86_result res, const void *re
 
 /* ---- loop.c ---- */
 uint32_t soft_mode(struct soft_vcpu *v);
+/* The page of code at a linear address; NULL: v->result says why not. */
+struct soft_itlb_entry *soft_fetch_page(struct soft_vcpu *v, unsigned class, uint64_t gla);
 int soft_loop(struct soft_vcpu *v);
 bool soft_trap(struct x86_trap *trap, int sig, void *info, void *context);
 

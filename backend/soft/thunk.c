@@ -136,7 +136,7 @@ static void call_abs(struct emit *e, const void *fn)
 	emit8(e, 0xd0);
 }
 
-/* r12: address, r13: site, [rsp]: return address. The address comes back in r12 for the retry. */
+/* r12: address, r13: what, [rsp]: return address.  r12 is kept. */
 static void emit_fill(struct emit *e, const void *fn, const uint8_t *leave_raw)
 {
 	save_rax(e);
@@ -144,7 +144,8 @@ static void emit_fill(struct emit *e, const void *fn, const uint8_t *leave_raw)
 	emit_mov(e, 8, X86_RDI, HOST_STATE);
 	emit_mov(e, 8, X86_RSI, HOST_S0);
 	emit_mov(e, 8, X86_RDX, HOST_S1);
-	emit8(e, 0x59);			  /* pop rcx */
+	emit8(e, 0x59); /* pop rcx */
+	emit_lea(e, 8, X86_RCX, X86_RCX, -SOFT_LOOK_UP_BYTES);
 	emit_mov(e, 8, X86_RBX, HOST_S0); /* callee-saved, and its guest value is in memory */
 	call_abs(e, fn);
 	emit_rr(e, 8, 0x85, X86_RAX, X86_RAX);
@@ -155,6 +156,53 @@ static void emit_fill(struct emit *e, const void *fn, const uint8_t *leave_raw)
 	emit8(e, 0x41);
 	emit8(e, 0xff);
 	emit8(e, 0xe5); /* jmp r13 */
+}
+
+/*
+ * The memo missed: the TLB's entry goes there.  r12: address, which is kept; r13: what, then the addend.
+ * Status flags are clobbered.
+ */
+static void emit_look_up(struct emit *e, unsigned class, bool write, const uint8_t *leave_raw)
+{
+	int32_t tlb = STATE(tlb) + (int32_t)(class * sizeof(struct soft_tlb));
+	int32_t tag = tlb + (int32_t)(write ? offsetof(struct soft_tlb_entry, write)
+					    : offsetof(struct soft_tlb_entry, read));
+	int32_t memo = STATE(memo) + (int32_t)(class * SOFT_MEMOS * sizeof(struct soft_memo));
+	uint8_t *far, *near;
+
+	emit_store(e, 8, HOST_STATE, STATE(park), X86_RAX);
+	emit_store(e, 8, HOST_STATE, STATE(park2), X86_RCX);
+	emit_mov(e, 8, X86_RAX, HOST_S0);
+	emit_mov(e, 8, X86_RCX, HOST_S0);
+	emit_shift_imm(e, 8, 5, X86_RAX, 12 - 5);
+	emit_alu_imm(e, 4, 4, X86_RAX, (SOFT_TLB_ENTRIES - 1) << 5);
+	emit_rm_sib(e, 8, 0x2b, X86_RCX, HOST_STATE, X86_RAX, 0, tag);
+	emit_alu_imm(e, 8, 7, X86_RCX, 4095);
+	far = emit_jcc8(e, 0x77); /* ja */
+	emit_rr(e, 2, 0x3b, X86_RCX, HOST_S1);
+	near = emit_jcc8(e, 0x77);
+	emit_shift_imm(e, 8, 5, HOST_S1, 16);
+	emit_rr(e, 4, 0x0fb7, HOST_S1, HOST_S1); /* movzx r13d, r13w */
+	emit_rm_sib(e, 8, 0x8b, X86_RCX, HOST_STATE, X86_RAX, 0, tag);
+	emit_rm_sib(e, 8, 0x8b, X86_RAX, HOST_STATE, X86_RAX, 0,
+		tlb + (int32_t)offsetof(struct soft_tlb_entry, add));
+	emit_rm_sib(e, 8, 0x89, X86_RCX, HOST_STATE, HOST_S1, 0,
+		memo + (int32_t)offsetof(struct soft_memo, tag));
+	emit_rm_sib(e, 8, 0x89, X86_RAX, HOST_STATE, HOST_S1, 0,
+		memo + (int32_t)offsetof(struct soft_memo, add));
+	emit_shift_imm(e, 4, 5, HOST_S1, 8); /* sizeof(struct soft_memo) * SOFT_MEMO_GROUP */
+	emit_rm_sib(e, 4, 0xc6, 0, HOST_STATE, HOST_S1, 0,
+		STATE(memo_used) + (int32_t)(class * SOFT_MEMOS / SOFT_MEMO_GROUP));
+	emit8(e, 1);
+	emit_mov(e, 8, HOST_S1, X86_RAX);
+	emit_load(e, 8, X86_RAX, HOST_STATE, STATE(park));
+	emit_load(e, 8, X86_RCX, HOST_STATE, STATE(park2));
+	emit8(e, 0xc3);
+	emit_patch8(e, far);
+	emit_patch8(e, near);
+	emit_load(e, 8, X86_RAX, HOST_STATE, STATE(park));
+	emit_load(e, 8, X86_RCX, HOST_STATE, STATE(park2));
+	emit_fill(e, (const void *)(uintptr_t)(write ? soft_fill_write : soft_fill), leave_raw);
 }
 
 /* r12: struct soft_op. */
@@ -192,10 +240,10 @@ void soft_emit_thunks(struct soft_cache *c)
 	emit_load(&e, 4, X86_RAX, HOST_STATE, STATE(flags16));
 	ax_to_rflags(&e);
 	emit_jmp(&e, c->leave_raw);
-	c->fill_read = emit_here(&e);
-	emit_fill(&e, (const void *)(uintptr_t)soft_fill, c->leave_raw);
-	c->fill_write = emit_here(&e);
-	emit_fill(&e, (const void *)(uintptr_t)soft_fill_write, c->leave_raw);
+	for (unsigned i = 0; i < 2 * SOFT_CLASSES; i++) {
+		c->look_up[i / 2][i % 2] = emit_here(&e);
+		emit_look_up(&e, i / 2, i % 2, c->leave_raw);
+	}
 	c->call_op = emit_here(&e);
 	emit_call_op(&e, c->leave_raw);
 	c->used = (uint32_t)(e.p - c->rw + 63) & ~63u;

@@ -574,12 +574,12 @@ static const void *fill(
 	return site & SOFT_FILL_MERGED ? one_by_one(v, site, ret) : execute_site(v, site, ret);
 }
 
-const void *soft_fill(struct soft_vcpu *v, uint64_t gla, uint64_t site, const uint8_t *ret)
+const void *soft_fill(struct soft_vcpu *v, uint64_t gla, uint64_t what, const uint8_t *ret)
 {
-	return fill(v, gla, site, ret, false);
+	return fill(v, gla, what >> 32, ret, false);
 }
 
-const void *soft_fill_write(struct soft_vcpu *v, uint64_t gla, uint64_t site, const uint8_t *ret)
+const void *soft_fill_write(struct soft_vcpu *v, uint64_t gla, uint64_t what, const uint8_t *ret)
 {
-	return fill(v, gla, site, ret, true);
+	return fill(v, gla, what >> 32, ret, true);
 }

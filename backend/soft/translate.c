@@ -98,7 +98,7 @@ static bool goes_on_behind(struct gen *g, unsigned off)
 
 	if (++g->njcc > GEN_MAX_JCC)
 		return false;
-	return !soft_block_find(g->v, rip, g->gpa + off, g->mode);
+	return !soft_block_find(g->v, rip, g->gpa + off, 0, g->mode);
 }
 
 /*
@@ -254,7 +254,7 @@ static bool linked_now(struct gen *g, const struct gen_stub *s, const struct sof
 
 	if (s->target != g->rip || g->mode & SOFT_MODE_NOMERGE)
 		b = soft_block_find(
-			g->v, s->target, (g->gpa & ~0xfffull) | (s->target & 0xfff),
+			g->v, s->target, (g->gpa & ~0xfffull) | (s->target & 0xfff), 0,
 			g->mode & ~SOFT_MODE_NOMERGE);
 	if (!b || b->gpa2)
 		return false;
@@ -346,6 +346,38 @@ static void gen_fetch(struct gen *g)
 	gen_op(g, soft_op_fetch, NULL, true);
 }
 
+/*
+ * An instruction that runs into the next page, if that can be had, is a block of its own.  Returns the
+ * guest-physical address of that page, or 0.
+ */
+static uint64_t decode_straddling(struct gen *g)
+{
+	unsigned start = (unsigned)(g->gpa & 0xfff), size = 4096 - start;
+	const struct soft_itlb_entry *next;
+	uint64_t gpa2;
+
+	if (size >= X86_INSN_MAX || !g->flat || (!g->is64 && (uint32_t)(g->rip + size) == 0))
+		return 0;
+	if (x86_decode(&g->insn[0], g->page + start, size, g->code_size) != X86_DECODE_MORE)
+		return 0;
+	next = soft_fetch_page(g->v, g->class, g->rip + size);
+	if (!next)
+		return 0;
+	gpa2 = next->gpa & ~0xfffull;
+	soft_page_has_code(g->v, gpa2);
+	__builtin_memcpy(g->code, g->page + start, size);
+	__builtin_memcpy(g->code + size, next->hva, X86_INSN_MAX - size);
+	if (x86_decode(&g->insn[0], g->code, X86_INSN_MAX, g->code_size) != X86_DECODE_OK ||
+		g->insn[0].len <= size)
+		return 0;
+	g->n = 1;
+	g->straddles = true;
+	g->offset[1] = g->insn[0].len;
+	g->ended = x86_insn_allowed(&g->v->cpu, &g->insn[0]) != X86_DONE ||
+		   (!gen_is_jcc(g, &g->insn[0]) && ends_block(g, &g->insn[0]));
+	return gpa2;
+}
+
 struct gen *soft_gen_create(void)
 {
 	return malloc(sizeof(struct gen));
@@ -367,10 +399,10 @@ static struct soft_block *translate(
 	struct gen *g = v->gen;
 	struct soft_block *b;
 	unsigned off = (unsigned)(x86_linear_rip(&v->cpu) & 0xfff);
+	uint64_t gpa2;
 
 	if (c->size - c->used < GEN_ROOM || c->nblocks == c->max_blocks)
 		return NULL;
-	b = &c->blocks[c->nblocks];
 	g->e = (struct emit){.p = c->rw + c->used, .end = c->rw + c->size, .to_rx = c->rx - c->rw};
 	g->v = v;
 	g->rip = rip;
@@ -387,7 +419,11 @@ static struct soft_block *translate(
 	g->njcc = 0;
 	g->looked[0] = g->looked[1] = 0;
 	decode(g, page->hva, g->code_size);
-	*b = (struct soft_block){.rip = rip, .gpa = g->gpa, .mode = mode};
+	gpa2 = g->n == 0 ? decode_straddling(g) : 0;
+	if (gpa2 && (b = soft_block_find(v, rip, g->gpa, gpa2, mode)))
+		return b;
+	b = &c->blocks[c->nblocks];
+	*b = (struct soft_block){.rip = rip, .gpa = g->gpa, .gpa2 = gpa2, .mode = mode};
 	b->host_mem = b->host = c->used;
 	g->host = c->rx + b->host;
 	gen_liveness(g);
