@@ -1,0 +1,10 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# Copyright (c) 2026, the hyve authors
+# needs: node
+node "$real/jobs/node.js" "$(echo "$n" | awk '{ print $1 / 4 }')"
+# Once more with every function compiled at once, and with code and data moved about all the time.
+for o in --always-turbofan --always-opt; do
+	node $o -e 0 2>/dev/null && break
+done
+node $o "$real/jobs/node.js" 0
+node --stress-compaction --gc-interval=2000 "$real/jobs/node.js" 0
