@@ -22,19 +22,14 @@ PATH=/usr/bin:/bin:/usr/sbin:/sbin:$PATH
 needs() {
 	sed -n 's/^# needs: //p' "test/real/jobs/$1.sh"
 }
-# reference JOB: on this machine.
-reference() {
-	(cd "$logs/real" && sh ./runjob "$1" "$work/host")
-	read -r status seconds <"$logs/host/$1.status"
-	[ "$status" = 0 ]
-}
 # guest_output JOB: from what the guest printed into its .out and .status; fails where there is no end.
 guest_output() {
 	awk -v job="$1" -v out="$logs/guest/$1" '
 		$1 == "@begin" && $2 == job { inside = 1; next }
 		$1 == "@end" && $2 == job { print $3, $4 >(out ".status"); ended = 1; exit }
 		inside { print >(out ".base64") }
-		END { exit !ended }' "$logs/console" && base64 -di "$logs/guest/$1.base64" 2>/dev/null | gzip -dcq >"$logs/guest/$1.out"
+		END { exit !ended }' "$logs/console" &&
+		base64 -di "$logs/guest/$1.base64" 2>/dev/null | gzip -dcq >"$logs/guest/$1.out"
 }
 # compare JOB
 compare() {
@@ -43,8 +38,12 @@ compare() {
 		return
 	fi
 	read -r status seconds <"$logs/guest/$1.status"
-	read -r _ native <"$logs/host/$1.status"
-	if [ "$status" != 0 ]; then
+	read -r native_status native <"$logs/host/$1.status"
+	if [ "$native_status" != 0 ]; then
+		fail "$1" "exit status $native_status on the host"
+		tail -n 5 "$logs/host/$1.out" | sed 's/^/#   /'
+		return
+	elif [ "$status" != 0 ]; then
 		fail "$1" "exit status $status after $seconds s in the guest"
 	elif ! cmp -s "$logs/host/$1.out" "$logs/guest/$1.out"; then
 		fail "$1" "prints something else in the guest"
@@ -82,15 +81,16 @@ printf '%s\n' $list >"$logs/real/list"
 # Something to compress, hash and sort: half text, half machine code.
 { seq 1 150000 && cat /lib64/ld-linux-x86-64.so.2 "$(command -v sh)" "$(command -v gzip)"; } |
 	head -c 1500000 >"$logs/real/data"
-for job in $list; do
-	reference "$job" || echo "# $job: exit status $status on the host"
-done
 mkdir -p "$logs/guest"
+for job in $list; do
+	(cd "$logs/real" && sh ./runjob "$job" "$work/host")
+done &
 test/real/mkroot "$logs/root.cpio" "$logs/real" $words
 # shellcheck disable=SC2086
 timeout -k 5 $((200 * n)) "$HYVE" -c 1 -m "${REAL_MEMORY:-1200M}" --kernel "$vmlinuz" --initrd "$logs/root.cpio" \
 	--append "console=ttyS0 quiet loglevel=3" $REAL_OPTIONS real </dev/null >"$logs/raw" 2>"$logs/err"
 hyve=$?
+wait
 tr -d '\r' <"$logs/raw" >"$logs/console"
 for job in $list; do
 	compare "$job"

@@ -5,20 +5,20 @@ key=00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff
 iv=0102030405060708090a0b0c0d0e0f10
 openssl version
 for i in $(seq "$n"); do
-	{ echo "$i" && cat "$real/data"; } >data
-	for d in md5 sha1 sha224 sha256 sha512 sha3-256 shake128 blake2s256 blake2b512 sm3; do
+	{ echo "$i" && tail -c 600000 "$real/data"; } >data
+	for d in md5 sha1 sha256 sha512 sha3-256 shake128 blake2s256 blake2b512; do
 		openssl dgst -$d data
 	done
 	openssl dgst -sha256 -mac HMAC -macopt hexkey:$key data
-	for c in aes-128-cbc aes-256-cbc aes-256-ctr aes-192-cfb aria-256-cbc camellia-256-cbc chacha20 des-ede3-cbc sm4-cbc; do
-		case $c in *128* | sm4*) k=32 ;; *192* | des*) k=48 ;; *) k=64 ;; esac
+	for c in aes-128-cbc aes-256-cbc aes-256-ctr aes-192-cfb camellia-256-cbc chacha20 des-ede3-cbc; do
+		case $c in *128*) k=32 ;; *192* | des*) k=48 ;; *) k=64 ;; esac
 		case $c in des*) v=16 ;; *) v=32 ;; esac
 		set -- -$c -K "$(echo $key | cut -c 1-$k)" -iv "$(echo $iv | cut -c 1-$v)"
 		openssl enc "$@" -in data -out secret
 		sha256sum <secret
 		openssl enc -d "$@" -in secret | cmp - data && echo "$c: the same"
 	done
-	openssl enc -aes-256-cbc -pbkdf2 -iter 20000 -S 0011223344556677 -pass pass:secret -in data | sha256sum
+	openssl enc -aes-256-cbc -pbkdf2 -iter 5000 -S 0011223344556677 -pass pass:secret -in data | sha256sum
 done
 
 # Keys made here differ from run to run, signatures with them too: each has to verify.
