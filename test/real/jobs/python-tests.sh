@@ -6,8 +6,7 @@
 few="float format cmath bisect zlib memoryview generators fractions index"
 more="struct dict list binascii contextlib mmap string audioop bool math complex int strtod heapq array
 	functools re coroutines pow enum set sort thread hash json deque long unicode bytes hashlib random
-	itertools exceptions ast buffer statistics pickle compile gc weakref lzma bz2 fork1 threading queue io
-	select poll datetime subprocess signal faulthandler"
+	itertools exceptions ast buffer statistics pickle compile gc weakref lzma bz2 fork1 threading"
 # verdicts TEST...
 verdicts() {
 	python3 -S -m unittest -v "$@" 2>&1 | sed -nE \
