@@ -95,4 +95,5 @@ tr -d '\r' <"$logs/raw" >"$logs/console"
 for job in $list; do
 	compare "$job"
 done
+[ $failed = 1 ] || rm -f "$logs/root.cpio"
 finish

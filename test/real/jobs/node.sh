@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # Copyright (c) 2026, the hyve authors
 # needs: node
-node "$real/jobs/node.js" "$(echo "$n" | awk '{ print $1 / 8 }')"
+node "$real/jobs/node.js" "$(echo "$n" | awk '{ print $1 / 16 }')"
 # Once more with code and data moved about all the time.
 node --stress-compaction --gc-interval=2000 "$real/jobs/node.js" 0
 # And with every function compiled at once, which takes long.
