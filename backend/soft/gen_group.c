@@ -243,7 +243,10 @@ void gen_find_groups(struct gen *g)
 			forget(&s);
 			continue;
 		}
-		if (access_of(g, in, &a))
+		/* Behind STI nothing may leave for another translation: events would be looked at. */
+		if (g->i && g->insn[g->i - 1].row->mnem == X86_I_sti)
+			forget(&s);
+		else if (access_of(g, in, &a))
 			take(g, &s, &a);
 		if (in->row->class == X86_STACK)
 			follow_stack(&s, in);

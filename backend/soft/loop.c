@@ -93,11 +93,12 @@ static void undo_branch(struct soft_vcpu *v)
 
 struct soft_itlb_entry *soft_fetch_page(struct soft_vcpu *v, unsigned class, uint64_t gla)
 {
-	struct soft_itlb_entry *e = &v->itlb[class][gla >> 12 & (SOFT_ITLB_ENTRIES - 1)];
+	struct soft_itlb_entry *e = &v->itlb[class][soft_itlb_slot(gla)];
 	struct x86_walk w;
 	enum x86_result res;
 
-	if (e->page == ((gla & ~0xfffull) | 1))
+	if (e->page == ((gla & ~0xfffull) | 1) &&
+		e->stamp == v->itlb_stamp[class][e->gpa & SOFT_TLB_GLOBAL])
 		return e;
 	if (v->cpu.efer & X86_EFER_LMA && !x86_canonical(gla)) {
 		if (v->branch_rip)
@@ -124,6 +125,7 @@ struct soft_itlb_entry *soft_fetch_page(struct soft_vcpu *v, unsigned class, uin
 	soft_note_large(v, class, gla, w.page_shift);
 	e->page = (gla & ~0xfffull) | 1;
 	e->gpa = (w.gpa & ~0xfffull) | (w.global ? SOFT_TLB_GLOBAL : 0);
+	e->stamp = v->itlb_stamp[class][e->gpa & SOFT_TLB_GLOBAL];
 	return e;
 }
 

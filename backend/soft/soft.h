@@ -60,7 +60,7 @@ enum soft_class { SOFT_USER, SOFT_SUPER, SOFT_SUPER_AC, SOFT_CLASSES };
 #define SOFT_JC_BITS	    16 /* translated code takes them with one MOVZX */
 #define SOFT_JC_ENTRIES	    (1u << SOFT_JC_BITS)
 #define SOFT_EDGES	    32768u
-#define SOFT_ITLB_ENTRIES   512u
+#define SOFT_ITLB_ENTRIES   1024u
 #define SOFT_LOG_MAX	    2048u
 #define SOFT_PENDING_WRITES 8
 #define SOFT_PAGE_FILTER    4096u /* bits */
@@ -95,9 +95,23 @@ struct soft_memo {
 
 struct soft_tlb {
 	struct soft_tlb_entry entry[SOFT_TLB_ENTRIES];
-	uint32_t filled; /* indices in log[]; more than SOFT_LOG_MAX: log is useless */
-	uint16_t log[SOFT_LOG_MAX];
+	/* Entries that were filled, those of global pages apart: what a flush has to look at. */
+	struct soft_log {
+		uint32_t n; /* more than SOFT_LOG_MAX: index[] is useless */
+		uint16_t index[SOFT_LOG_MAX];
+	} log[2];
 };
+
+/* A page is in the first of two places, or, pushed out of it by another, in the second. */
+static inline unsigned soft_tlb_slot(uint64_t gla)
+{
+	return (unsigned)(gla >> 12) & (SOFT_TLB_ENTRIES - 1);
+}
+
+static inline unsigned soft_tlb_slot2(uint64_t gla)
+{
+	return (unsigned)(gla >> 12 ^ gla >> 24) & (SOFT_TLB_ENTRIES - 1);
+}
 
 struct soft_jump {
 	uint64_t rip;
@@ -105,10 +119,16 @@ struct soft_jump {
 };
 
 struct soft_itlb_entry {
-	uint64_t page; /* linear page | 1 when valid */
+	uint64_t page;	/* linear page | 1 when valid */
+	uint64_t stamp; /* itlb_stamp[] when it was filled: otherwise it is none */
 	uint64_t gpa;  /* guest-physical page | SOFT_TLB_GLOBAL */
 	uint8_t *hva;
 };
+
+static inline unsigned soft_itlb_slot(uint64_t gla)
+{
+	return (unsigned)(gla >> 12 ^ gla >> 22 ^ gla >> 32) & (SOFT_ITLB_ENTRIES - 1);
+}
 
 struct soft_vcpu;
 struct soft_op;
@@ -222,6 +242,7 @@ struct soft_vcpu {
 	/* Where large pages are that tlb[] or itlb[] know parts of, hashed by 2 MiB and 1 GiB. */
 	uint64_t large[SOFT_CLASSES][SOFT_PAGE_FILTER / 64], huge[SOFT_CLASSES];
 	struct soft_itlb_entry itlb[SOFT_CLASSES][SOFT_ITLB_ENTRIES];
+	uint64_t itlb_stamp[SOFT_CLASSES][2]; /* of global pages: [1] */
 
 	struct {
 		uint64_t cr0, cr3, cr4, efer;

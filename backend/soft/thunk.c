@@ -168,7 +168,7 @@ static void emit_look_up(struct emit *e, unsigned class, bool write, const uint8
 	int32_t tag = tlb + (int32_t)(write ? offsetof(struct soft_tlb_entry, write)
 					    : offsetof(struct soft_tlb_entry, read));
 	int32_t memo = STATE(memo) + (int32_t)(class * SOFT_MEMOS * sizeof(struct soft_memo));
-	uint8_t *far, *near;
+	uint8_t *other, *found, *none, *near, *near2;
 
 	emit_store(e, 8, HOST_STATE, STATE(park), X86_RAX);
 	emit_store(e, 8, HOST_STATE, STATE(park2), X86_RCX);
@@ -178,9 +178,22 @@ static void emit_look_up(struct emit *e, unsigned class, bool write, const uint8
 	emit_alu_imm(e, 4, 4, X86_RAX, (SOFT_TLB_ENTRIES - 1) << 5);
 	emit_rm_sib(e, 8, 0x2b, X86_RCX, HOST_STATE, X86_RAX, 0, tag);
 	emit_alu_imm(e, 8, 7, X86_RCX, 4095);
-	far = emit_jcc8(e, 0x77); /* ja */
+	other = emit_jcc8(e, 0x77); /* ja */
 	emit_rr(e, 2, 0x3b, X86_RCX, HOST_S1);
-	near = emit_jcc8(e, 0x77);
+	near = emit_jcc(e, 7, emit_here(e));
+	found = emit_jcc8(e, 0xeb);
+	emit_patch8(e, other); /* soft_tlb_slot2() */
+	emit_mov(e, 8, X86_RCX, HOST_S0);
+	emit_shift_imm(e, 8, 5, X86_RCX, 24 - 5);
+	emit_rr(e, 4, 0x33, X86_RAX, X86_RCX);
+	emit_alu_imm(e, 4, 4, X86_RAX, (SOFT_TLB_ENTRIES - 1) << 5);
+	emit_mov(e, 8, X86_RCX, HOST_S0);
+	emit_rm_sib(e, 8, 0x2b, X86_RCX, HOST_STATE, X86_RAX, 0, tag);
+	emit_alu_imm(e, 8, 7, X86_RCX, 4095);
+	none = emit_jcc(e, 7, emit_here(e));
+	emit_rr(e, 2, 0x3b, X86_RCX, HOST_S1);
+	near2 = emit_jcc(e, 7, emit_here(e));
+	emit_patch8(e, found);
 	emit_shift_imm(e, 8, 5, HOST_S1, 16);
 	emit_rr(e, 4, 0x0fb7, HOST_S1, HOST_S1); /* movzx r13d, r13w */
 	emit_rm_sib(e, 8, 0x8b, X86_RCX, HOST_STATE, X86_RAX, 0, tag);
@@ -198,8 +211,9 @@ static void emit_look_up(struct emit *e, unsigned class, bool write, const uint8
 	emit_load(e, 8, X86_RAX, HOST_STATE, STATE(park));
 	emit_load(e, 8, X86_RCX, HOST_STATE, STATE(park2));
 	emit8(e, 0xc3);
-	emit_patch8(e, far);
-	emit_patch8(e, near);
+	emit_patch(e, none, emit_here(e));
+	emit_patch(e, near, emit_here(e));
+	emit_patch(e, near2, emit_here(e));
 	emit_load(e, 8, X86_RAX, HOST_STATE, STATE(park));
 	emit_load(e, 8, X86_RCX, HOST_STATE, STATE(park2));
 	emit_fill(e, (const void *)(uintptr_t)(write ? soft_fill_write : soft_fill), leave_raw);

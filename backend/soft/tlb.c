@@ -17,16 +17,40 @@ static void entry_clear(struct soft_tlb *t, unsigned i)
 	t->entry[i] = (struct soft_tlb_entry){.read = i ? 0 : 4096, .write = i ? 0 : 4096};
 }
 
-static void tlb_clear(struct soft_tlb *t)
+static bool entry_used(const struct soft_tlb_entry *e)
 {
-	if (t->filled <= SOFT_LOG_MAX) {
-		for (uint32_t i = 0; i < t->filled; i++)
-			entry_clear(t, t->log[i]);
-	} else {
-		for (unsigned i = 0; i < SOFT_TLB_ENTRIES; i++)
+	return e->gpa != 0;
+}
+
+static void log_entry(struct soft_tlb *t, unsigned i)
+{
+	struct soft_log *log = &t->log[t->entry[i].gpa & SOFT_TLB_GLOBAL];
+
+	if (log->n < SOFT_LOG_MAX)
+		log->index[log->n] = (uint16_t)i;
+	if (log->n <= SOFT_LOG_MAX)
+		log->n++;
+}
+
+/* Entries of one kind; an entry may have been taken by the other meanwhile. */
+static void tlb_clear_kind(struct soft_tlb *t, unsigned global)
+{
+	struct soft_log *log = &t->log[global];
+	unsigned n = log->n <= SOFT_LOG_MAX ? log->n : SOFT_TLB_ENTRIES;
+
+	for (unsigned k = 0; k < n; k++) {
+		unsigned i = log->n <= SOFT_LOG_MAX ? log->index[k] : k;
+
+		if (entry_used(&t->entry[i]) && (t->entry[i].gpa & SOFT_TLB_GLOBAL) == global)
 			entry_clear(t, i);
 	}
-	t->filled = 0;
+	log->n = 0;
+}
+
+static void tlb_clear(struct soft_tlb *t)
+{
+	tlb_clear_kind(t, 0);
+	tlb_clear_kind(t, 1);
 }
 
 void soft_memo_clear(struct soft_vcpu *v, unsigned class, bool writes_only)
@@ -48,42 +72,6 @@ static void memo_drop(struct soft_vcpu *v, unsigned class, uint64_t gla)
 				v->memo[class][i + k].tag = SOFT_MEMO_EMPTY;
 }
 
-static bool entry_used(const struct soft_tlb_entry *e)
-{
-	return e->gpa != 0;
-}
-
-/* Keeps global entries. */
-static void tlb_clear_nonglobal(struct soft_tlb *t)
-{
-	uint32_t kept = 0;
-
-	if (t->filled <= SOFT_LOG_MAX) {
-		for (uint32_t i = 0; i < t->filled; i++) {
-			unsigned n = t->log[i];
-
-			if (t->entry[n].gpa & SOFT_TLB_GLOBAL)
-				t->log[kept++] = (uint16_t)n;
-			else
-				entry_clear(t, n);
-		}
-		t->filled = kept;
-		return;
-	}
-	for (unsigned i = 0; i < SOFT_TLB_ENTRIES; i++) {
-		if (!entry_used(&t->entry[i]))
-			continue;
-		if (t->entry[i].gpa & SOFT_TLB_GLOBAL) {
-			if (kept < SOFT_LOG_MAX)
-				t->log[kept] = (uint16_t)i;
-			kept++;
-		} else {
-			entry_clear(t, i);
-		}
-	}
-	t->filled = kept;
-}
-
 static void tlb_drop_writes(struct soft_tlb *t, uint64_t gpa)
 {
 	for (unsigned i = 0; i < SOFT_TLB_ENTRIES; i++)
@@ -95,7 +83,7 @@ void soft_tlb_drop_writes(struct soft_vcpu *v, uint64_t gpa)
 {
 	for (unsigned c = 0; c < SOFT_CLASSES; c++) {
 		soft_memo_clear(v, c, true);
-		if (v->tlb[c].filled)
+		if (v->tlb[c].log[0].n || v->tlb[c].log[1].n)
 			tlb_drop_writes(&v->tlb[c], gpa);
 	}
 }
@@ -136,13 +124,6 @@ void soft_jc_flush(struct soft_vcpu *v)
 		jc_clear(v, c);
 }
 
-static void itlb_clear(struct soft_vcpu *v, unsigned class, bool keep_global)
-{
-	for (unsigned i = 0; i < SOFT_ITLB_ENTRIES; i++)
-		if (!keep_global || !(v->itlb[class][i].gpa & SOFT_TLB_GLOBAL))
-			v->itlb[class][i].page = 0;
-}
-
 void soft_note_large(struct soft_vcpu *v, unsigned class, uint64_t gla, unsigned shift)
 {
 	unsigned bit = (unsigned)(gla >> 21) & (SOFT_PAGE_FILTER - 1);
@@ -159,7 +140,8 @@ static void class_clear(struct soft_vcpu *v, unsigned class)
 {
 	tlb_clear(&v->tlb[class]);
 	soft_memo_clear(v, class, false);
-	itlb_clear(v, class, false);
+	v->itlb_stamp[class][0]++;
+	v->itlb_stamp[class][1]++;
 	jc_clear(v, class);
 	__builtin_memset(v->large[class], 0, sizeof(v->large[class]));
 	v->huge[class] = 0;
@@ -177,8 +159,9 @@ static void flush_page(struct soft_vcpu *v, unsigned class, uint64_t gla)
 		return;
 	}
 	memo_drop(v, class, gla);
-	entry_clear(&v->tlb[class], (gla >> 12) & (SOFT_TLB_ENTRIES - 1));
-	v->itlb[class][gla >> 12 & (SOFT_ITLB_ENTRIES - 1)].page = 0;
+	entry_clear(&v->tlb[class], soft_tlb_slot(gla));
+	entry_clear(&v->tlb[class], soft_tlb_slot2(gla));
+	v->itlb[class][soft_itlb_slot(gla)].page = 0;
 	if (v->jc_pages[class][page / 64] & 1ull << page % 64)
 		jc_clear(v, class);
 }
@@ -189,9 +172,9 @@ void soft_tlb_flush(struct soft_vcpu *v, enum x86_flush kind, uint64_t gla)
 		if (kind == X86_FLUSH_PAGE) {
 			flush_page(v, c, gla);
 		} else if (kind == X86_FLUSH_NONGLOBAL) {
-			tlb_clear_nonglobal(&v->tlb[c]);
+			tlb_clear_kind(&v->tlb[c], 0);
 			soft_memo_clear(v, c, false);
-			itlb_clear(v, c, true);
+			v->itlb_stamp[c][0]++;
 			if (v->jc_nonglobal[c])
 				jc_clear(v, c);
 		} else {
@@ -237,6 +220,29 @@ static bool may_cache(const struct soft_vcpu *v, uint64_t gpa)
 	return !v->watch && gpa >> 12 < v->soft->pages;
 }
 
+/* A place for the page: its own, or the first one, of which the page there moves to its second. */
+static unsigned make_room(struct soft_tlb *t, uint64_t page)
+{
+	unsigned i = soft_tlb_slot(page), second = soft_tlb_slot2(page);
+
+	if (entry_used(&t->entry[second]) && t->entry[second].read == page)
+		return second;
+	if (entry_used(&t->entry[i]) && t->entry[i].read != page) {
+		unsigned to = soft_tlb_slot2(t->entry[i].read);
+
+		if (to != i) {
+			bool write = t->entry[i].write == t->entry[i].read;
+
+			t->entry[to] = t->entry[i];
+			if (!write)
+				t->entry[to].write = to ? 0 : 4096;
+			log_entry(t, to);
+		}
+		entry_clear(t, i);
+	}
+	return i;
+}
+
 /*
  * Enters a translation.  A page that holds translated code gets no write tag; the writer's bit is
  * set before the look, soft_page_has_code() does it the other way round.
@@ -244,24 +250,18 @@ static bool may_cache(const struct soft_vcpu *v, uint64_t gpa)
 static void tlb_fill(struct soft_vcpu *v, unsigned class, uint64_t gla, const struct x86_walk *w,
 	uint8_t *hva, bool write)
 {
-	unsigned i = (gla >> 12) & (SOFT_TLB_ENTRIES - 1);
 	struct soft_tlb *t = &v->tlb[class];
-	struct soft_tlb_entry *e = &t->entry[i];
 	uint64_t page = gla & ~0xfffull, pfn = w->gpa >> 12;
-	bool same = entry_used(e) && e->read == page;
+	unsigned i = make_room(t, page);
+	struct soft_tlb_entry *e = &t->entry[i];
+	uint64_t was = e->gpa;
 
 	v->stat_tlb_fills++;
-	if (!entry_used(e)) {
-		if (t->filled < SOFT_LOG_MAX)
-			t->log[t->filled] = (uint16_t)i;
-		if (t->filled <= SOFT_LOG_MAX)
-			t->filled++;
-	}
-	if (!same)
-		e->write = i ? 0 : 4096;
 	e->read = page;
 	e->add = ((uint64_t)(uintptr_t)hva & ~0xfffull) - page;
 	e->gpa = (w->gpa & ~0xfffull) | SOFT_TLB_USED | (w->global ? SOFT_TLB_GLOBAL : 0);
+	if (!was || (was ^ e->gpa) & SOFT_TLB_GLOBAL)
+		log_entry(t, i);
 	soft_note_large(v, class, gla, w->page_shift);
 	if (!write)
 		return;
@@ -270,12 +270,19 @@ static void tlb_fill(struct soft_vcpu *v, unsigned class, uint64_t gla, const st
 		e->write = page;
 }
 
-static void *tlb_find(struct soft_vcpu *v, unsigned class, uint64_t gla, unsigned len, bool write)
+static void *entry_find(const struct soft_tlb_entry *e, uint64_t gla, unsigned len, bool write)
 {
-	struct soft_tlb_entry *e = &v->tlb[class].entry[(gla >> 12) & (SOFT_TLB_ENTRIES - 1)];
 	uint64_t off = gla - (write ? e->write : e->read);
 
 	return off + len <= 4096 && off < 4096 ? (void *)(uintptr_t)(e->add + gla) : NULL;
+}
+
+static void *tlb_find(struct soft_vcpu *v, unsigned class, uint64_t gla, unsigned len, bool write)
+{
+	struct soft_tlb *t = &v->tlb[class];
+	void *hva = entry_find(&t->entry[soft_tlb_slot(gla)], gla, len, write);
+
+	return hva ? hva : entry_find(&t->entry[soft_tlb_slot2(gla)], gla, len, write);
 }
 
 /* A store is about to go to a page with code: remembered, and acted on when it has happened. */
