@@ -35,7 +35,7 @@ struct gen_stub {
 	const uint8_t *done; /* CHECK: where to go on */
 	uint64_t target; /* LINK, EDGE, LEAVE: rip */
 	unsigned edge;	 /* EDGE */
-	bool nomerge;	 /* EDGE: to a translation without groups */
+	bool nomerge;	 /* LINK: to a translation without groups */
 	struct soft_op *op;
 	struct gen_check *check;
 };
@@ -181,8 +181,6 @@ bool gen_stack(struct gen *g, const struct x86_insn *in);
 bool gen_system(struct gen *g, const struct x86_insn *in);
 bool gen_branch(struct gen *g, const struct x86_insn *in);
 void gen_move_rsp(struct gen *g, int delta);
-/* jmp to what edge[] will hold for the target. */
-struct gen_stub *gen_edge(struct gen *g, uint64_t target, bool parked);
 /* Leaves the block for a known rip. */
 void gen_goto(struct gen *g, uint64_t rip, bool parked);
 

@@ -111,24 +111,20 @@ static bool same_page(const struct gen *g, uint64_t rip)
 	return !((rip ^ g->rip) >> 12 || g->straddles);
 }
 
-struct gen_stub *gen_edge(struct gen *g, uint64_t target, bool parked)
+/* To another page, through edge[]: flags stay where they are. */
+static void jump_edge(struct gen *g, uint64_t target, bool parked)
 {
-	struct gen_stub *s = gen_stub(g, STUB_EDGE);
+	struct gen_stub *s;
 
+	if (g->v->nedges == SOFT_EDGES) {
+		jump_cached(g, target, parked);
+		return;
+	}
+	s = gen_stub(g, STUB_EDGE);
 	s->edge = g->v->nedges++;
 	s->target = target;
 	s->flags_parked = parked;
 	emit_rm_mem(&g->e, 4, 0xff, 4, HOST_STATE, STATE(edge) + 8 * (int32_t)s->edge);
-	return s;
-}
-
-/* To another page: flags stay where they are. */
-static void jump_edge(struct gen *g, uint64_t target, bool parked)
-{
-	if (g->v->nedges == SOFT_EDGES)
-		jump_cached(g, target, parked);
-	else
-		gen_edge(g, target, parked);
 }
 
 /* The displacement at `jump` is to lead to a place in this page. */

@@ -298,14 +298,15 @@ void gen_store_imm(struct gen *g, unsigned size, const struct gen_ref *r, uint32
 static void crossing(struct gen *g, const struct gen_check *c)
 {
 	struct emit *e = &g->e;
-	uint8_t *inside;
+	struct gen_stub *s = gen_stub(g, STUB_LINK);
 
 	emit_mov(e, 4, HOST_S1, HOST_S0);
 	emit_alu_imm(e, 4, 4, HOST_S1, 0xfff);
 	emit_alu_imm(e, 4, 7, HOST_S1, 4096u - c->size);
-	inside = emit_jcc8(e, 0x76); /* jbe */
-	gen_edge(g, gen_rip(g), g->site[g->i].flags_parked)->nomerge = true;
-	emit_patch8(e, inside);
+	s->jump = emit_jcc(e, 7, emit_here(e)); /* ja */
+	s->target = gen_rip(g);
+	s->flags_parked = g->site[g->i].flags_parked;
+	s->nomerge = true;
 }
 
 /* The memo missed.  r12 and r13 are free; status flags need not be kept. */
@@ -321,7 +322,7 @@ void gen_check_stub(struct gen *g, const struct gen_stub *s)
 	form_address(g, c);
 	if (c->form == FORM_SLOT && c->lo)
 		emit_lea(e, 8, HOST_S0, HOST_S0, c->lo);
-	if (c->merged && g->v->nedges < SOFT_EDGES)
+	if (c->merged)
 		crossing(g, c);
 	emit_mov_imm64(e, HOST_S1,
 		site << 32 | (uint64_t)(c->memo * sizeof(struct soft_memo)) << 16 | (4096u - c->size));

@@ -193,7 +193,7 @@ static void link_block(
 	uint8_t *disp = v->cache.rw + (site >> 1);
 	uint32_t to = site & 1 ? b->host_mem : b->host, rel;
 
-	if (b->gpa2 || b->mode & SOFT_MODE_NOMERGE || v->stat_flushes != flushes)
+	if (b->gpa2 || v->stat_flushes != flushes)
 		return;
 	rel = to - ((site >> 1) + 4);
 	__builtin_memcpy(disp, &rel, 4);
@@ -208,7 +208,7 @@ static void fill_edge(
 	if (v->stat_flushes != flushes)
 		return;
 	v->edge[site >> 1] = v->cache.rx + (site & 1 ? b->host_mem : b->host);
-	v->edge_log[class][v->edges_filled[class]++] = (uint16_t)(site >> 1);
+	v->edge_log[class][v->edges_filled[class]++] = site >> 1;
 }
 
 /* A fault or an exit. False: vm_exitinfo() is filled. */

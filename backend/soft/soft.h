@@ -59,7 +59,7 @@ enum soft_class { SOFT_USER, SOFT_SUPER, SOFT_SUPER_AC, SOFT_CLASSES };
 #define SOFT_TLB_ENTRIES    (1u << SOFT_TLB_BITS)
 #define SOFT_JC_BITS	    16 /* translated code takes them with one MOVZX */
 #define SOFT_JC_ENTRIES	    (1u << SOFT_JC_BITS)
-#define SOFT_EDGES	    32768u
+#define SOFT_EDGES	    131072u
 #define SOFT_ITLB_ENTRIES   1024u
 #define SOFT_LOG_MAX	    2048u
 #define SOFT_PENDING_WRITES 8
@@ -236,7 +236,7 @@ struct soft_vcpu {
 	const void *edge[SOFT_EDGES];
 	uint32_t edge_stub[SOFT_EDGES]; /* offset in the cache */
 	uint32_t nedges, edges_filled[SOFT_CLASSES];
-	uint16_t edge_log[SOFT_CLASSES][SOFT_EDGES];
+	uint32_t edge_log[SOFT_CLASSES][SOFT_EDGES];
 	uint64_t jc_pages[SOFT_CLASSES]
 			 [SOFT_PAGE_FILTER / 64]; /* pages that jc[] may lead to, hashed */
 	/* Where large pages are that tlb[] or itlb[] know parts of, hashed by 2 MiB and 1 GiB. */

@@ -217,6 +217,8 @@ static void stub_link(struct gen *g, const struct gen_stub *s)
 {
 	emit_store_imm(&g->e, 4, HOST_STATE, STATE(link_site),
 		(uint32_t)(s->jump - g->v->cache.rw) << 1 | s->flags_parked);
+	if (s->nomerge)
+		emit_store_imm(&g->e, 4, HOST_STATE, STATE(nomerge), 1);
 	emit_mov_imm(&g->e, HOST_S0, s->target);
 	emit_store(&g->e, 8, HOST_STATE, STATE(cpu.rip), HOST_S0);
 	emit_reason(g, SOFT_LINK);
@@ -231,8 +233,6 @@ static void stub_edge(struct gen *g, const struct gen_stub *s)
 	v->edge_stub[s->edge] = (uint32_t)(emit_here(&g->e) - v->cache.rx);
 	v->edge[s->edge] = emit_here(&g->e);
 	emit_store_imm(&g->e, 4, HOST_STATE, STATE(link_site), s->edge << 1 | s->flags_parked);
-	if (s->nomerge)
-		emit_store_imm(&g->e, 4, HOST_STATE, STATE(nomerge), 1);
 	emit_mov_imm(&g->e, HOST_S0, s->target);
 	emit_store(&g->e, 8, HOST_STATE, STATE(cpu.rip), HOST_S0);
 	emit_reason(g, SOFT_EDGE);
@@ -250,16 +250,15 @@ static void stub_op(struct gen *g, const struct gen_stub *s)
 /* A direct jump whose target is there already needs no stub. */
 static bool linked_now(struct gen *g, const struct gen_stub *s, const struct soft_block *self)
 {
+	uint32_t mode = (g->mode & ~SOFT_MODE_NOMERGE) | (s->nomerge ? SOFT_MODE_NOMERGE : 0);
 	const struct soft_block *b = self;
 
-	if (s->target != g->rip || g->mode & SOFT_MODE_NOMERGE)
+	if (s->target != g->rip || g->mode != mode)
 		b = soft_block_find(
-			g->v, s->target, (g->gpa & ~0xfffull) | (s->target & 0xfff), 0,
-			g->mode & ~SOFT_MODE_NOMERGE);
+			g->v, s->target, (g->gpa & ~0xfffull) | (s->target & 0xfff), 0, mode);
 	if (!b || b->gpa2)
 		return false;
 	emit_patch(&g->e, s->jump, g->v->cache.rx + (s->flags_parked ? b->host_mem : b->host));
-	g->v->stat_links++;
 	return true;
 }
 
