@@ -111,6 +111,12 @@ static void page_forget(struct soft_vcpu *v, uint64_t page)
 	atomic_fetch_and(&v->soft->page_code[page], (uint16_t) ~(1u << v->vcpuid));
 }
 
+void soft_page_idle(struct soft_vcpu *v, uint64_t gpa)
+{
+	if (!v->cache.page_lines[gpa >> 12])
+		page_forget(v, gpa >> 12);
+}
+
 void soft_cache_flush(struct soft_vcpu *v)
 {
 	struct soft_cache *c = &v->cache;
@@ -156,30 +162,81 @@ struct soft_block *soft_block_at(struct soft_cache *c, const void *host)
 		else
 			hi = mid;
 	}
-	return lo < c->nblocks && off >= c->blocks[lo].host ? &c->blocks[lo] : NULL;
+	return lo < c->nblocks && off >= c->blocks[lo].host_mem ? &c->blocks[lo] : NULL;
 }
 
-struct soft_block *soft_block_find(
-	struct soft_vcpu *v, uint64_t rip, uint64_t gpa, uint64_t gpa2, uint32_t mode)
+uint64_t soft_lines(uint64_t gpa, uint64_t len)
 {
-	struct soft_cache *c = &v->cache;
+	uint64_t first = (gpa & 0xfff) >> 6, last = ((gpa & 0xfff) + len - 1) >> 6;
 
+	return (last >= 63 ? ~0ull : (1ull << (last + 1)) - 1) & ~((1ull << first) - 1);
+}
+
+/* ---- a block's entry ---- */
+
+/*
+ * Jumps to a block stay when it dies: its entry then calls soft_dead(), or jumps to the block that has
+ * been made from the changed code, whose `root` it is.
+ */
+static struct soft_block *root_of(const struct soft_cache *c, const struct soft_block *b)
+{
+	return &c->blocks[b->root ? b->root - 1 : (uint32_t)(b - c->blocks)];
+}
+
+uint32_t soft_entry(const struct soft_cache *c, const struct soft_block *b, bool parked)
+{
+	const struct soft_block *root = root_of(c, b);
+
+	return parked ? root->host_mem : root->host;
+}
+
+static void put_jump(struct soft_cache *c, uint32_t at, uint8_t opcode, const uint8_t *to)
+{
+	uint32_t rel = (uint32_t)(to - (c->rx + at + 5));
+
+	c->rw[at] = opcode;
+	__builtin_memcpy(c->rw + at + 1, &rel, 4);
+}
+
+static void entry_dies(struct soft_cache *c, const struct soft_block *root)
+{
+	put_jump(c, root->host, 0xe8, c->dead);
+	if (root->host_mem != root->host)
+		put_jump(c, root->host_mem, 0xe8, c->dead_mem);
+}
+
+static void entry_leads_to(struct soft_cache *c, const struct soft_block *root, const struct soft_block *b)
+{
+	put_jump(c, root->host, 0xe9, c->rx + b->host);
+	if (root->host_mem != root->host)
+		put_jump(c, root->host_mem, 0xe9, c->rx + b->host_mem);
+}
+
+const void *soft_dead(struct soft_vcpu *v, const uint8_t *ret)
+{
+	v->cpu.rip = soft_block_at(&v->cache, ret - 1)->rip;
+	v->reason = SOFT_LOOKUP;
+	v->stat_dead_entries++;
+	return NULL;
+}
+
+static struct soft_block *find(struct soft_cache *c, uint64_t rip, uint64_t gpa, uint64_t gpa2,
+	uint32_t mode, bool dead)
+{
 	for (uint32_t i = c->hash[hash_of(rip, gpa, mode)]; i; i = c->blocks[i - 1].next_hash) {
 		struct soft_block *b = &c->blocks[i - 1];
 
-		if (b->rip == rip && b->gpa == gpa && b->mode == mode && !b->dead &&
+		if (b->rip == rip && b->gpa == gpa && b->mode == mode && b->dead == dead &&
 			(!b->gpa2 || b->gpa2 == gpa2))
 			return b;
 	}
 	return NULL;
 }
 
-void soft_mark_lines(struct soft_cache *c, uint64_t gpa, unsigned len)
+struct soft_block *soft_block_find(
+	struct soft_vcpu *v, uint64_t rip, uint64_t gpa, uint64_t gpa2, uint32_t mode)
 {
-	unsigned first = (gpa & 0xfff) >> 6, last = (unsigned)((gpa & 0xfff) + len - 1) >> 6;
-
-	for (unsigned i = first; i <= last && i < 64; i++)
-		c->page_lines[gpa >> 12] |= 1ull << i;
+	return find(&v->cache, rip, gpa, gpa2, mode, false);
 }
 
 void soft_block_insert(struct soft_vcpu *v, struct soft_block *b)
@@ -187,16 +244,22 @@ void soft_block_insert(struct soft_vcpu *v, struct soft_block *b)
 	struct soft_cache *c = &v->cache;
 	uint32_t number = (uint32_t)(b - c->blocks) + 1, h = hash_of(b->rip, b->gpa, b->mode);
 	unsigned len = b->sites[b->nsites].guest;
+	struct soft_block *root = find(c, b->rip, b->gpa, b->gpa2, b->mode, true);
 
+	if (root && root->gpa2 == b->gpa2) {
+		b->root = (uint32_t)(root - c->blocks) + 1;
+		entry_leads_to(c, root, b);
+	}
 	b->next_hash = c->hash[h];
 	c->hash[h] = number;
 	b->next_page = c->page_head[b->gpa >> 12];
 	c->page_head[b->gpa >> 12] = number;
-	soft_mark_lines(c, b->gpa, len);
+	b->lines |= soft_lines(b->gpa, len);
+	c->page_lines[b->gpa >> 12] |= b->lines;
 	if (b->gpa2) {
 		b->next_page2 = c->page_head[b->gpa2 >> 12];
 		c->page_head[b->gpa2 >> 12] = number;
-		soft_mark_lines(c, b->gpa2, (unsigned)((b->gpa & 0xfff) + len - 4096));
+		c->page_lines[b->gpa2 >> 12] |= 1; /* 14 bytes at most */
 	}
 }
 
@@ -211,30 +274,42 @@ static void unhash(struct soft_cache *c, struct soft_block *b)
 		*link = b->next_hash;
 }
 
-static void drop_page(struct soft_vcpu *v, uint64_t page)
+/* A root stays in the hash, to be found by the block that takes its place. */
+static void kill(struct soft_cache *c, struct soft_block *b)
 {
-	struct soft_cache *c = &v->cache;
-	uint32_t i = c->page_head[page];
-
-	while (i) {
-		struct soft_block *b = &c->blocks[i - 1];
-
-		if (!b->dead) {
-			b->dead = true;
-			unhash(c, b);
-		}
-		i = b->gpa >> 12 == page ? b->next_page : b->next_page2;
-	}
-	page_forget(v, page);
-	soft_jc_flush(v);
-	v->stat_invalidations++;
+	b->dead = true;
+	entry_dies(c, root_of(c, b));
+	if (b->root)
+		unhash(c, b);
 }
 
-static uint64_t line_mask(uint64_t gpa, uint64_t len)
+static uint64_t lines_in(const struct soft_block *b, uint64_t page)
 {
-	unsigned first = (gpa & 0xfff) >> 6, last = (unsigned)((gpa & 0xfff) + len - 1) >> 6;
+	return b->gpa >> 12 == page ? b->lines : 1;
+}
 
-	return (last == 63 ? ~0ull : (1ull << (last + 1)) - 1) & ~((1ull << first) - 1);
+/* Blocks that were made from these lines of a page. */
+static void drop_lines(struct soft_vcpu *v, uint64_t page, uint64_t lines)
+{
+	struct soft_cache *c = &v->cache;
+	uint32_t *link = &c->page_head[page];
+	uint64_t left = 0;
+
+	while (*link) {
+		struct soft_block *b = &c->blocks[*link - 1];
+		uint32_t *next = b->gpa >> 12 == page ? &b->next_page : &b->next_page2;
+
+		if (!b->dead && lines_in(b, page) & lines)
+			kill(c, b);
+		if (b->dead) {
+			*link = *next;
+		} else {
+			left |= lines_in(b, page);
+			link = next;
+		}
+	}
+	c->page_lines[page] = left;
+	v->stat_invalidations++;
 }
 
 bool soft_code_written(struct soft_vcpu *v, uint64_t gpa, uint64_t len)
@@ -251,8 +326,8 @@ bool soft_code_written(struct soft_vcpu *v, uint64_t gpa, uint64_t len)
 			n = len;
 		if (page >= c->pages)
 			break;
-		if (c->page_lines[page] & line_mask(gpa, n)) {
-			drop_page(v, page);
+		if (c->page_lines[page] & soft_lines(gpa, n)) {
+			drop_lines(v, page, soft_lines(gpa, n));
 			hit = true;
 		}
 		gpa += n;

@@ -48,6 +48,15 @@ static inline void emit64(struct emit *e, uint64_t v)
 	e->p += 8;
 }
 
+static inline void emit_nop5(struct emit *e)
+{
+	emit8(e, 0x0f);
+	emit8(e, 0x1f);
+	emit8(e, 0x44);
+	emit8(e, 0);
+	emit8(e, 0);
+}
+
 static inline const uint8_t *emit_here(const struct emit *e)
 {
 	return e->p + e->to_rx;

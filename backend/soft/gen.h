@@ -96,7 +96,7 @@ struct gen {
 	const uint8_t *page;		  /* host address of the guest's page */
 	unsigned code_size;
 	unsigned njcc;			  /* conditional jumps that the block goes on behind */
-	uint64_t looked[2];		  /* rip: from where to where code was looked at besides the block's */
+	uint64_t lines;			  /* of the page, looked at besides the block's own */
 	uint16_t live[GEN_MAX_INSNS + 1]; /* status flags live before instruction i */
 	uint16_t offset[GEN_MAX_INSNS + 1];
 	uint8_t code[GEN_MAX_INSNS * X86_INSN_MAX];

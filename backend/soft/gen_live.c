@@ -68,7 +68,7 @@ unsigned gen_live_at(struct gen *g, uint64_t rip)
 		rest &= ~(unsigned)in.row->fl_kill;
 		off += in.len;
 	}
-	soft_mark_lines(&g->v->cache, (g->gpa & ~0xfffull) | start, off - start + 1);
+	g->lines |= soft_lines(start, off < 4096 ? off - start + X86_INSN_MAX : 4096 - start);
 	return live | rest;
 }
 

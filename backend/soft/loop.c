@@ -139,7 +139,7 @@ static void jc_enter(struct soft_vcpu *v, const struct soft_block *b)
 	if (v->jc_filled[class] <= SOFT_LOG_MAX)
 		v->jc_filled[class]++;
 	j->rip = b->rip;
-	j->code = v->cache.rx + b->host_mem;
+	j->code = v->cache.rx + soft_entry(&v->cache, b, true);
 }
 
 /* Which mappings jc[] and edge[] rest on. */
@@ -191,7 +191,7 @@ static void link_block(
 	struct soft_vcpu *v, const struct soft_block *b, uint32_t site, uint32_t flushes)
 {
 	uint8_t *disp = v->cache.rw + (site >> 1);
-	uint32_t to = site & 1 ? b->host_mem : b->host, rel;
+	uint32_t to = soft_entry(&v->cache, b, site & 1), rel;
 
 	if (b->gpa2 || v->stat_flushes != flushes)
 		return;
@@ -207,7 +207,7 @@ static void fill_edge(
 
 	if (v->stat_flushes != flushes)
 		return;
-	v->edge[site >> 1] = v->cache.rx + (site & 1 ? b->host_mem : b->host);
+	v->edge[site >> 1] = v->cache.rx + soft_entry(&v->cache, b, site & 1);
 	v->edge_log[class][v->edges_filled[class]++] = site >> 1;
 }
 

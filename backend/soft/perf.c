@@ -84,6 +84,8 @@ static const struct {
 	{"write_super", offsetof(struct soft_cache, look_up[SOFT_SUPER][1])},
 	{"read_super_ac", offsetof(struct soft_cache, look_up[SOFT_SUPER_AC][0])},
 	{"write_super_ac", offsetof(struct soft_cache, look_up[SOFT_SUPER_AC][1])},
+	{"dead", offsetof(struct soft_cache, dead)},
+	{"dead_mem", offsetof(struct soft_cache, dead_mem)},
 	{"call_op", offsetof(struct soft_cache, call_op)},
 };
 

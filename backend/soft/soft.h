@@ -78,6 +78,7 @@ struct soft_tlb_entry {
 };
 #define SOFT_TLB_GLOBAL 1u
 #define SOFT_TLB_USED	2u
+#define SOFT_TLB_CODE	4u /* may be written, but holds translated code */
 
 /*
  * The page that an instruction or a group of them touched last: looked at before the TLB, because the
@@ -164,6 +165,8 @@ struct soft_block {
 	uint32_t next_hash;  /* index + 1 */
 	uint32_t next_page;  /* index + 1: next block with the same first page */
 	uint32_t next_page2; /* ... with the same second page */
+	uint32_t root;	     /* index + 1 of the block whose entry leads here; 0: its own */
+	uint64_t lines;	     /* 64-byte lines of its first page that it was made from */
 	uint16_t nsites;     /* sites[nsites] is the end of the block */
 	bool dead;
 	struct soft_site *sites;
@@ -184,7 +187,7 @@ struct soft_cache {
 	uint64_t pages;
 	/* emitted once: */
 	int (*enter)(struct soft_vcpu *v, const void *code);
-	const uint8_t *leave, *leave_mem, *leave_raw, *call_op;
+	const uint8_t *leave, *leave_mem, *leave_raw, *call_op, *dead, *dead_mem;
 	const uint8_t *look_up[SOFT_CLASSES][2]; /* for reading, for writing */
 };
 
@@ -206,6 +209,8 @@ struct soft_vcpu {
 
 	uint64_t host_rsp;
 	uint64_t park, park2; /* host registers for a moment */
+	uint64_t fill_add;    /* soft_fill(): the addend, for this access alone */
+	uint32_t code_stores; /* those that changed no code */
 	uint64_t borrow;
 	uint32_t flags16;    /* AH, AL of LAHF and SETO: status flags outside the host's */
 	uint32_t reason;     /* enum soft_reason */
@@ -371,8 +376,14 @@ void soft_block_insert(struct soft_vcpu *v, struct soft_block *b);
 bool soft_code_written(struct soft_vcpu *v, uint64_t gpa, uint64_t len);
 /* Announces it to the other vcpus. */
 void soft_code_broadcast(struct soft_vcpu *v, uint64_t gpa, uint64_t len);
-/* Stores to these bytes drop the blocks of their page. */
-void soft_mark_lines(struct soft_cache *c, uint64_t gpa, unsigned len);
+/* Somebody stores to a page that is marked as code: is there any left? */
+void soft_page_idle(struct soft_vcpu *v, uint64_t gpa);
+/* Bits of the 64-byte lines of a page that [gpa, gpa + len) touches, up to the page's end. */
+uint64_t soft_lines(uint64_t gpa, uint64_t len);
+/* What jumps to a block jump to. */
+uint32_t soft_entry(const struct soft_cache *c, const struct soft_block *b, bool parked);
+/* Translated code came to a block that is dead: where to look for another. */
+const void *soft_dead(struct soft_vcpu *v, const uint8_t *ret);
 void soft_page_has_code(struct soft_vcpu *v, uint64_t gpa);
 void soft_serve_requests(struct soft_vcpu *v);
 

@@ -150,12 +150,11 @@ static void emit_fill(struct emit *e, const void *fn, const uint8_t *leave_raw)
 	call_abs(e, fn);
 	emit_rr(e, 8, 0x85, X86_RAX, X86_RAX);
 	emit_jcc(e, 4, leave_raw);
-	emit_mov(e, 8, HOST_S1, X86_RAX);
+	emit_store(e, 8, HOST_STATE, STATE(park), X86_RAX);
 	emit_mov(e, 8, HOST_S0, X86_RBX);
 	load_guest(e);
-	emit8(e, 0x41);
-	emit8(e, 0xff);
-	emit8(e, 0xe5); /* jmp r13 */
+	emit_load(e, 8, HOST_S1, HOST_STATE, STATE(fill_add));
+	emit_rm_mem(e, 4, 0xff, 4, HOST_STATE, STATE(park)); /* jmp */
 }
 
 /*
@@ -234,6 +233,22 @@ static void emit_call_op(struct emit *e, const uint8_t *leave_raw)
 	emit_continue(e, leave_raw);
 }
 
+/* [rsp]: behind the entry of a block that is dead. */
+static void emit_dead(struct emit *e, bool parked, const uint8_t *leave_raw)
+{
+	save_rax(e);
+	save_others(e);
+	if (parked)
+		emit_load(e, 4, X86_RAX, HOST_STATE, STATE(flags16));
+	else
+		flags_to_ax(e);
+	ax_to_rflags(e);
+	emit_mov(e, 8, X86_RDI, HOST_STATE);
+	emit8(e, 0x5e); /* pop rsi */
+	call_abs(e, (const void *)(uintptr_t)soft_dead);
+	emit_jmp(e, leave_raw);
+}
+
 void soft_emit_thunks(struct soft_cache *c)
 {
 	struct emit e = {.p = c->rw, .end = c->rw + c->size, .to_rx = c->rx - c->rw};
@@ -258,6 +273,10 @@ void soft_emit_thunks(struct soft_cache *c)
 		c->look_up[i / 2][i % 2] = emit_here(&e);
 		emit_look_up(&e, i / 2, i % 2, c->leave_raw);
 	}
+	c->dead = emit_here(&e);
+	emit_dead(&e, false, c->leave_raw);
+	c->dead_mem = emit_here(&e);
+	emit_dead(&e, true, c->leave_raw);
 	c->call_op = emit_here(&e);
 	emit_call_op(&e, c->leave_raw);
 	c->used = (uint32_t)(e.p - c->rw + 63) & ~63u;

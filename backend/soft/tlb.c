@@ -72,11 +72,21 @@ static void memo_drop(struct soft_vcpu *v, unsigned class, uint64_t gla)
 				v->memo[class][i + k].tag = SOFT_MEMO_EMPTY;
 }
 
+static void entry_drop_write(struct soft_tlb *t, unsigned i, uint64_t gpa)
+{
+	if (gpa == SOFT_ALL_PAGES || (t->entry[i].gpa ^ gpa) >> 12 == 0)
+		t->entry[i].write = i ? 0 : 4096;
+}
+
 static void tlb_drop_writes(struct soft_tlb *t, uint64_t gpa)
 {
-	for (unsigned i = 0; i < SOFT_TLB_ENTRIES; i++)
-		if (gpa == SOFT_ALL_PAGES || (t->entry[i].gpa ^ gpa) >> 12 == 0)
-			t->entry[i].write = i ? 0 : 4096;
+	for (unsigned kind = 0; kind < 2; kind++) {
+		const struct soft_log *log = &t->log[kind];
+		bool all = log->n > SOFT_LOG_MAX;
+
+		for (unsigned k = 0; k < (all ? SOFT_TLB_ENTRIES : log->n); k++)
+			entry_drop_write(t, all ? k : log->index[k], gpa);
+	}
 }
 
 void soft_tlb_drop_writes(struct soft_vcpu *v, uint64_t gpa)
@@ -268,6 +278,8 @@ static void tlb_fill(struct soft_vcpu *v, unsigned class, uint64_t gla, const st
 	atomic_fetch_or(&v->soft->page_writers[pfn], (uint16_t)(1u << v->vcpuid));
 	if (!atomic_load(&v->soft->page_code[pfn]))
 		e->write = page;
+	else
+		e->gpa |= SOFT_TLB_CODE;
 }
 
 static void *entry_find(const struct soft_tlb_entry *e, uint64_t gla, unsigned len, bool write)
@@ -549,36 +561,69 @@ static const void *one_by_one(struct soft_vcpu *v, uint64_t site, const uint8_t 
 	return NULL;
 }
 
-/* Enters the page into the TLB. False: what is to be done is for C. */
-static bool fill_page(struct soft_vcpu *v, uint64_t gla, uint64_t site, bool write)
+/* The entry of a page that may be written, but for the code that it holds. */
+static struct soft_tlb_entry *code_entry(struct soft_tlb *t, uint64_t gla)
 {
-	unsigned size = (unsigned)site & SOFT_FILL_SIZE;
-	unsigned acc =
-		(write ? X86_ACC_WRITE : X86_ACC_READ) | (v->cpu.cpl == 3 ? X86_ACC_USER : 0);
+	struct soft_tlb_entry *e = &t->entry[soft_tlb_slot(gla)];
+
+	if (!(e->gpa & SOFT_TLB_CODE) || e->read != (gla & ~0xfffull))
+		e = &t->entry[soft_tlb_slot2(gla)];
+	return e->gpa & SOFT_TLB_CODE && e->read == (gla & ~0xfffull) ? e : NULL;
+}
+
+/* A store to a page with code, but not to code, may go on by itself this time. */
+static bool fill_once(struct soft_vcpu *v, uint64_t gla, unsigned size, unsigned class)
+{
+	const struct soft_tlb_entry *e = code_entry(&v->tlb[class], gla);
+	uint64_t gpa, lines;
+
+	if (!e)
+		return false;
+	gpa = (e->gpa & ~0xfffull) | (gla & 0xfff);
+	lines = v->cache.page_lines[gpa >> 12];
+	if (atomic_load(&v->soft->page_code[gpa >> 12]) != 1u << v->vcpuid || lines & soft_lines(gpa, size))
+		return false;
+	if (!lines && ++v->code_stores % 64 == 0)
+		soft_page_idle(v, gpa);
+	v->stat_code_stores++;
+	v->fill_add = e->add;
+	return true;
+}
+
+/* Enters the page into the TLB. */
+static bool fill_page(struct soft_vcpu *v, uint64_t gla, unsigned acc, unsigned class)
+{
+	bool write = acc & X86_ACC_WRITE;
 	struct x86_walk w;
 	uint8_t *hva;
 
-	if ((gla & 0xfff) + size > 4096 || !x86_canonical(gla))
-		return false;
-	/* A misaligned operand faults before its page does.  A group's size is not its leader's. */
-	if (site & SOFT_FILL_ALIGNED && (site & SOFT_FILL_MERGED || gla & (size - 1)))
-		return false;
 	if (x86_walk(&v->cpu, gla, acc, &w) == X86_FAULT)
 		return false;
 	hva = soft_ram(v, w.gpa);
 	if (!hva || !may_cache(v, w.gpa))
 		return false;
-	tlb_fill(v, class_of(v, acc), gla, &w, hva, write);
+	tlb_fill(v, class, gla, &w, hva, write);
 	return !write || !atomic_load(&v->soft->page_code[w.gpa >> 12]);
 }
 
-/* Faults are for C to raise. */
+/* What cannot be done in translated code is for C, faults among it. */
 static const void *fill(
 	struct soft_vcpu *v, uint64_t gla, uint64_t site, const uint8_t *ret, bool write)
 {
-	if (fill_page(v, gla, site, write))
+	unsigned size = (unsigned)site & SOFT_FILL_SIZE;
+	unsigned acc =
+		(write ? X86_ACC_WRITE : X86_ACC_READ) | (v->cpu.cpl == 3 ? X86_ACC_USER : 0);
+	unsigned class = class_of(v, acc);
+	bool merged = site & SOFT_FILL_MERGED, good = (gla & 0xfff) + size <= 4096 && x86_canonical(gla);
+
+	/* A misaligned operand faults before its page does.  A group's size is not its leader's. */
+	if (site & SOFT_FILL_ALIGNED && (merged || gla & (size - 1)))
+		good = false;
+	if (good && write && !merged && fill_once(v, gla, size, class))
+		return ret + SOFT_LOOK_UP_BYTES;
+	if (good && fill_page(v, gla, acc, class))
 		return ret;
-	return site & SOFT_FILL_MERGED ? one_by_one(v, site, ret) : execute_site(v, site, ret);
+	return merged ? one_by_one(v, site, ret) : execute_site(v, site, ret);
 }
 
 const void *soft_fill(struct soft_vcpu *v, uint64_t gla, uint64_t what, const uint8_t *ret)

@@ -258,7 +258,7 @@ static bool linked_now(struct gen *g, const struct gen_stub *s, const struct sof
 			g->v, s->target, (g->gpa & ~0xfffull) | (s->target & 0xfff), 0, mode);
 	if (!b || b->gpa2)
 		return false;
-	emit_patch(&g->e, s->jump, g->v->cache.rx + (s->flags_parked ? b->host_mem : b->host));
+	emit_patch(&g->e, s->jump, g->v->cache.rx + soft_entry(&g->v->cache, b, s->flags_parked));
 	return true;
 }
 
@@ -308,6 +308,16 @@ static void gen_body(struct gen *g)
 	gen_goto(g, gen_next_rip(g), false);
 }
 
+/* The entry with parked flags; five bytes at least, for a jump when the block dies. */
+static void gen_entry(struct gen *g)
+{
+	if (g->live[0])
+		gen_unpark_flags(g);
+	else
+		emit_nop5(&g->e);
+	g->host = emit_here(&g->e);
+}
+
 static struct soft_block *finish(struct gen *g, struct soft_block *b)
 {
 	struct soft_cache *c = &g->v->cache;
@@ -323,6 +333,7 @@ static struct soft_block *finish(struct gen *g, struct soft_block *b)
 	c->nblocks++;
 	if (b->gpa2)
 		soft_page_has_code(g->v, b->gpa2);
+	b->lines = g->lines;
 	soft_block_insert(g->v, b);
 	g->v->stat_translated_blocks++;
 	g->v->stat_translated_insns += g->n;
@@ -416,7 +427,7 @@ static struct soft_block *translate(
 	g->page = page->hva;
 	g->code_size = code_size[SOFT_MODE_SIZE(mode)];
 	g->njcc = 0;
-	g->looked[0] = g->looked[1] = 0;
+	g->lines = 0;
 	decode(g, page->hva, g->code_size);
 	gpa2 = g->n == 0 ? decode_straddling(g) : 0;
 	if (gpa2 && (b = soft_block_find(v, rip, g->gpa, gpa2, mode)))
@@ -426,11 +437,8 @@ static struct soft_block *translate(
 	b->host_mem = b->host = c->used;
 	g->host = c->rx + b->host;
 	gen_liveness(g);
-	if (g->live[0]) {
-		gen_unpark_flags(g);
-		g->host = emit_here(&g->e);
-		b->host = (uint32_t)(g->host - c->rx);
-	}
+	gen_entry(g);
+	b->host = (uint32_t)(g->host - c->rx);
 	if (v->soft->count)
 		gen_count(g);
 	if (g->n == 0)
