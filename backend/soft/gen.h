@@ -67,6 +67,7 @@ struct gen_check {
 	struct gen_address a;
 	uint8_t form;
 	bool write, merged; /* merged: later instructions rely on it */
+	bool early;	    /* a later instruction stores, this one does not */
 	uint16_t memo, size; /* bytes checked from lo */
 	int32_t lo;	     /* to be added to the base register; FORM_BASE and FORM_SLOT */
 };

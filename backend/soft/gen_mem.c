@@ -228,6 +228,7 @@ static struct gen_ref refer(
 	c->lo = a->in ? (int32_t)a->in->mem.disp : a->disp;
 	if (p) {
 		c->memo = p->memo;
+		c->early = p->write && !write;
 		c->write = p->write;
 		c->merged = p->last > p->leader;
 		if (c->form != FORM_FULL) {
@@ -315,7 +316,7 @@ void gen_check_stub(struct gen *g, const struct gen_stub *s)
 	const struct gen_check *c = s->check;
 	bool aligned = c->a.in && c->a.in->row->props & X86_P_ALIGN;
 	uint64_t site = (uint64_t)s->site << 16 | c->size | (aligned ? SOFT_FILL_ALIGNED : 0) |
-			(c->merged ? SOFT_FILL_MERGED : 0);
+			(c->merged ? SOFT_FILL_MERGED : 0) | (c->early ? SOFT_FILL_EARLY : 0);
 	struct emit *e = &g->e;
 
 	g->i = s->site;

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Copyright (c) 2026, the hyve authors */
 /* Around translated code: which block comes next, what to do when one gives up, host signals. */
+#include <errno.h>
 #include <signal.h>
 #include <ucontext.h>
 
+#include "backend/soft/check.h"
 #include "backend/soft/soft.h"
 
 static bool is_flat(const struct x86_seg *s, bool code)
@@ -134,6 +136,8 @@ static void jc_enter(struct soft_vcpu *v, const struct soft_block *b)
 	unsigned class = SOFT_MODE_CLASS(b->mode), slot = soft_jc_slot(b->rip);
 	struct soft_jump *j = &v->jc[class][slot];
 
+	if (soft_unlinked(v))
+		return;
 	if (v->jc_filled[class] < SOFT_LOG_MAX)
 		v->jc_log[class][v->jc_filled[class]] = (uint16_t)slot;
 	if (v->jc_filled[class] <= SOFT_LOG_MAX)
@@ -193,7 +197,7 @@ static void link_block(
 	uint8_t *disp = v->cache.rw + (site >> 1);
 	uint32_t to = soft_entry(&v->cache, b, site & 1), rel;
 
-	if (b->gpa2 || v->stat_flushes != flushes)
+	if (b->gpa2 || v->stat_flushes != flushes || soft_unlinked(v))
 		return;
 	rel = to - ((site >> 1) + 4);
 	__builtin_memcpy(disp, &rel, 4);
@@ -205,7 +209,7 @@ static void fill_edge(
 {
 	unsigned class = SOFT_MODE_CLASS(b->mode);
 
-	if (v->stat_flushes != flushes)
+	if (v->stat_flushes != flushes || soft_unlinked(v))
 		return;
 	v->edge[site >> 1] = v->cache.rx + soft_entry(&v->cache, b, site & 1);
 	v->edge_log[class][v->edges_filled[class]++] = site >> 1;
@@ -301,22 +305,33 @@ static bool near_limit(const struct soft_vcpu *v, uint32_t mode)
 	       v->cpu.rip + 1024 > v->cpu.seg[X86_CS].limit;
 }
 
+static uint32_t enter(struct soft_vcpu *v, const struct soft_block *b)
+{
+	if (v->check)
+		return soft_check_block(v, b);
+	return (uint32_t)v->cache.enter(v, v->cache.rx + b->host);
+}
+
 static bool run_block(struct soft_vcpu *v, uint32_t mode)
 {
 	static const struct soft_block *const none;
-	const struct soft_block *b = find_block(v, mode);
+	const struct soft_block *b;
 
+	if (soft_tortured(v))
+		soft_torture_loop(v);
+	b = find_block(v, mode);
 	v->cpu.rflags &=
 		~X86_RF_RF; /* without breakpoints it only has to be gone after one instruction */
 	while (b != none) {
 		uint32_t flushes = (uint32_t)v->stat_flushes, site;
 		bool link;
 
-		v->reason = (uint32_t)v->cache.enter(v, v->cache.rx + b->host);
+		v->reason = enter(v, b);
 		if (v->reason == SOFT_REDO)
 			return step(v);
 		if (v->reason != SOFT_LINK && v->reason != SOFT_EDGE)
-			return v->reason != SOFT_RESULT || handle_result(v);
+			return v->reason < SOFT_RESULT ||
+			       (v->reason == SOFT_RESULT && handle_result(v));
 		site = v->link_site;
 		link = v->reason == SOFT_LINK;
 		b = find_block(v, mode);
@@ -358,7 +373,7 @@ int soft_loop(struct soft_vcpu *v)
 		}
 	}
 	atomic_store(&v->in_guest, false);
-	return 0;
+	return soft_check_mismatch(v) ? EPROTO : 0;
 }
 
 static const uint8_t context_reg[16] = {REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_R14, REG_RBP,

@@ -51,7 +51,8 @@ const void *soft_op_execute(struct soft_vcpu *v, struct soft_op *op)
 	res = x86_execute(&v->cpu, &op->insn);
 	if (v->cpu.tsc_offset != tsc_offset)
 		tsc_written(v);
-	if (v->cpu.shadow || !atomic_load(&v->run))
+	if (v->cpu.shadow || !atomic_load(&v->run) ||
+		(soft_tortured(v) && soft_torture_odds(v, 4)))
 		return soft_finish(v, res, NULL);
 	return soft_finish(v, res, op->resume);
 }

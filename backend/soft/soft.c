@@ -10,6 +10,7 @@
 #include <vmm/vlapic.h>
 
 #include "backend/backend.h"
+#include "backend/soft/check.h"
 #include "backend/soft/soft.h"
 
 #define CODE_CACHE_SIZE (32u << 20)
@@ -135,6 +136,7 @@ static void vcpu_free(struct soft_vcpu *v)
 	soft_cache_destroy(&v->cache);
 	x86_exec_destroy(v->cpu.exec);
 	free(v->gen);
+	soft_check_destroy(v->check);
 	pthread_mutex_destroy(&v->lock);
 	munmap(v, sizeof(*v));
 }
@@ -223,7 +225,11 @@ static int vcpu_prepare(struct soft_vcpu *v)
 		v->cpu.exec = x86_exec_create();
 	if (!v->gen)
 		v->gen = soft_gen_create();
-	if (!v->cpu.exec || !v->gen)
+	if (v->soft->lockstep && !v->check)
+		v->check = soft_check_create();
+	if (!v->torture && v->soft->torture)
+		v->torture = v->soft->torture * 2654435761u + (unsigned)v->vcpuid + 1;
+	if (!v->cpu.exec || !v->gen || (v->soft->lockstep && !v->check))
 		return ENOMEM;
 	error = v->cache.rw ? 0 : soft_cache_create(v, v->soft->cache_size);
 	if (!error && v->soft->perf)

@@ -198,7 +198,8 @@ enum soft_reason {
 	SOFT_EDGE,   /* the same for edge[link_site / 2] */
 	SOFT_POLL,   /* go on at cpu.rip after looking at events */
 	SOFT_REDO,   /* the instruction at cpu.rip is for C */
-	SOFT_RESULT  /* v->result says: FAULT or EXIT */
+	SOFT_RESULT, /* v->result says: FAULT or EXIT */
+	SOFT_MISMATCH /* lock-step: the block came out differently; the VM is over */
 };
 
 struct soft_vm;
@@ -257,6 +258,8 @@ struct soft_vcpu {
 	int vcpuid;
 	struct soft_cache cache;
 	struct gen *gen; /* the translator's workspace */
+	struct soft_check *check; /* lock-step */
+	uint64_t torture;	  /* random numbers */
 	struct x86_trap trap;
 	pthread_t trap_thread; /* that has host signals prepared for us, if trap_ready */
 	bool trap_ready;
@@ -310,6 +313,9 @@ struct soft_vm {
 	uint64_t trace_first, trace_last; /* which blocks: those with an instruction there */
 	struct soft_trace *trace;	  /* NULL: none */
 	struct soft_perf *perf;		  /* NULL: none */
+	bool lockstep;			  /* check.h */
+	uint64_t torture;		  /* seed of torture.c, 0: off */
+	unsigned max_insns;		  /* of a block; 0: as many as fit */
 	uint64_t tsc_hz;
 	struct soft_vcpu *vcpu[VM_MAXCPU];
 	_Atomic uint16_t *page_code;	/* by guest page number: vcpus with code of that page */
@@ -354,7 +360,8 @@ bool soft_writes_done(struct soft_vcpu *v);
  *	bits 16..31: offset of its memo in memo[class]
  *	bits 32..63: its site: index << 16 | SOFT_FILL_* | size
  */
-#define SOFT_FILL_SIZE	  0x3fffu
+#define SOFT_FILL_SIZE	  0x1fffu
+#define SOFT_FILL_EARLY	  0x2000u /* it is another instruction than the first that stores */
 #define SOFT_FILL_MERGED  0x4000u /* for several instructions: all or none */
 #define SOFT_FILL_ALIGNED 0x8000u /* size is the operand's alignment, too (X86_P_ALIGN) */
 /* Called by translated code on a miss; ret: where to look again. */
@@ -414,6 +421,26 @@ bool soft_events(struct soft_vcpu *v);
 bool soft_deliver_fault(struct soft_vcpu *v);
 /* May something that waited be injected now? */
 bool soft_window_open(const struct soft_vcpu *v);
+
+/* ---- torture.c ---- */
+/* At the top of the loop, and in a fill: loses cached things, asks to leave. */
+void soft_torture_loop(struct soft_vcpu *v);
+void soft_torture_fill(struct soft_vcpu *v);
+bool soft_torture_odds(struct soft_vcpu *v, unsigned one_in);
+/* Instructions that a block may have now. */
+unsigned soft_block_limit(struct soft_vcpu *v, unsigned most);
+
+static inline bool soft_tortured(const struct soft_vcpu *v)
+{
+	return __builtin_expect(v->torture != 0, 0);
+}
+
+/* Is the way from one block to the next to go through soft_loop() this time? */
+static inline bool soft_unlinked(struct soft_vcpu *v)
+{
+	return __builtin_expect(v->check != 0, 0) ||
+	       (soft_tortured(v) && soft_torture_odds(v, 2));
+}
 
 /* ---- tsc.c ---- */
 uint64_t soft_tsc_measure(void);     /* Hz; takes 2 ms */

@@ -590,14 +590,18 @@ static bool fill_once(struct soft_vcpu *v, uint64_t gla, unsigned size, unsigned
 	return true;
 }
 
-/* Enters the page into the TLB. */
-static bool fill_page(struct soft_vcpu *v, uint64_t gla, unsigned acc, unsigned class)
+/* Enters the page into the TLB. early: for a store of a later instruction. */
+static bool fill_page(
+	struct soft_vcpu *v, uint64_t gla, unsigned acc, unsigned class, bool early)
 {
 	bool write = acc & X86_ACC_WRITE;
 	struct x86_walk w;
 	uint8_t *hva;
 
-	if (x86_walk(&v->cpu, gla, acc, &w) == X86_FAULT)
+	/* The block may never come to the store: it must not mark the page dirty. */
+	if (early && (x86_walk(&v->cpu, gla, acc | X86_ACC_NOFAULT, &w) != X86_DONE || !w.dirty))
+		return false;
+	if (x86_walk(&v->cpu, gla, acc, &w) != X86_DONE)
 		return false;
 	hva = soft_ram(v, w.gpa);
 	if (!hva || !may_cache(v, w.gpa))
@@ -621,7 +625,9 @@ static const void *fill(
 		good = false;
 	if (good && write && !merged && fill_once(v, gla, size, class))
 		return ret + SOFT_LOOK_UP_BYTES;
-	if (good && fill_page(v, gla, acc, class))
+	if (soft_tortured(v))
+		soft_torture_fill(v);
+	if (good && fill_page(v, gla, acc, class, site & SOFT_FILL_EARLY))
 		return ret;
 	return merged ? one_by_one(v, site, ret) : execute_site(v, site, ret);
 }

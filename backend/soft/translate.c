@@ -6,6 +6,7 @@
  */
 #include <stdlib.h>
 
+#include "backend/soft/check.h"
 #include "backend/soft/gen.h"
 
 /* SYSTEM and STACK instructions behind which the block goes on: they change neither mode nor
@@ -108,17 +109,23 @@ static bool goes_on_behind(struct gen *g, unsigned off)
 static void decode(struct gen *g, const uint8_t *page, unsigned code_size)
 {
 	unsigned start = (unsigned)(g->gpa & 0xfff), off = 0, size = 4096 - start;
+	unsigned limit = soft_block_limit(g->v, GEN_MAX_INSNS);
 
 	if (size > sizeof(g->code))
 		size = sizeof(g->code);
 	/* Of a private copy: another vcpu may be writing there. */
 	__builtin_memcpy(g->code, page + start, size);
 	g->n = 0;
-	while (g->n < GEN_MAX_INSNS && off < size) {
+	while (g->n < limit && off < size) {
 		struct x86_insn *in = &g->insn[g->n];
 
 		if (x86_decode(in, g->code + off, size - off, code_size) != X86_DECODE_OK)
 			break;
+		if (g->v->check && !soft_check_repeatable(in)) {
+			if (g->n)
+				break;
+			limit = 1;
+		}
 		g->offset[g->n++] = (uint16_t)off;
 		off += in->len;
 		if (gen_is_jcc(g, in)) {
@@ -256,7 +263,7 @@ static bool linked_now(struct gen *g, const struct gen_stub *s, const struct sof
 	if (s->target != g->rip || g->mode != mode)
 		b = soft_block_find(
 			g->v, s->target, (g->gpa & ~0xfffull) | (s->target & 0xfff), 0, mode);
-	if (!b || b->gpa2)
+	if (!b || b->gpa2 || soft_unlinked(g->v))
 		return false;
 	emit_patch(&g->e, s->jump, g->v->cache.rx + soft_entry(&g->v->cache, b, s->flags_parked));
 	return true;

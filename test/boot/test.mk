@@ -8,3 +8,10 @@ $(BOOT_GUESTS:%=$(BUILD)/test/boot/%): $(BUILD)/test/boot/%: test/boot/guest.S i
 	$(Q)gcc -Iinclude -DEND_$* -c -o $@.o $<
 	$(Q)ld -N -Ttext=0x100000 -e start --build-id=none --no-warn-rwx-segments -o $@ $@.o
 TEST_GUESTS += $(BOOT_GUESTS:%=$(BUILD)/test/boot/%)
+
+# Linux in lock-step and under torture.
+CHECKED := $(addprefix $(BUILD)/test/,boot/checked.o backend/soft/hooks.o)
+$(BUILD)/test/boot/checked: $(CHECKED) $(BUILD)/libvmm.a $(CMD_OBJ)
+	$(Q)$(CC) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LDFLAGS_ALL) $(CMD_LIBS)
+TEST_GUESTS += $(BUILD)/test/boot/checked
+-include $(CHECKED:.o=.d)

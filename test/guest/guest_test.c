@@ -18,6 +18,7 @@
 #include <vmm/vmm.h>
 #include <vmm/vmm_dev.h>
 #include "backend/backend.h"
+#include "test/backend/soft/hooks.h"
 
 #define RAM_SIZE   (16ul << 20)
 #define ROM_SIZE   0x10000ul
@@ -182,6 +183,7 @@ static void guest_create(struct guest *g)
 	struct seg_desc cs = { .base = ROM_GPA, .limit = 0xffff, .access = 0x93 };
 
 	assert_int_equal(vmmdev_create(&vmm_ops_soft, "guest", &g->vm), 0);
+	soft_hooks(g->vm);
 	assert_int_equal(vmmdev_map_memory(g->vm, 0, RAM_SIZE), 0);
 	load_rom(g);
 	assert_int_equal(vmmdev_activate_cpu(g->vm, 0), 0);
@@ -224,6 +226,7 @@ static void test_image(void **state)
 	pthread_cond_signal(&g->stopped);
 	pthread_mutex_unlock(&g->lock);
 	pthread_join(thread, NULL);
+	soft_hooks_report(g->vm, g->name);
 	vmmdev_destroy(g->vm);
 	print_message("%s: %u checks ok, %u failed, %u skipped\n", g->name, g->passed, g->failed,
 		g->skipped);

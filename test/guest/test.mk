@@ -45,7 +45,7 @@ $(BUILD)/test/guest/%.bin: $(BUILD)/test/guest/%.elf
 GUEST_COMMA := ,
 $(BUILD)/test/guest/guest_test.o: EXTRA = -DGUEST_DIR='"$(abspath $(BUILD))/test/guest"' \
 	-DGUEST_LIST='$(patsubst %,"%"$(GUEST_COMMA),$(GUEST))'
-$(BUILD)/test/guest/guest_test: | $(GUEST_BIN)
+$(BUILD)/test/guest/guest_test: $(BUILD)/test/backend/soft/hooks.o | $(GUEST_BIN)
 $(BUILD)/test/guest/guest_test.o: test/guest/test.mk
 
 .PHONY: guest-images guest-qemu guest-bochs

@@ -12,6 +12,7 @@
  *   keeps all, is held to these, too.
  * - the x87 instruction and data pointers: they are the host's.
  * - accessed and dirty bits in the warm run: a cached translation sets none.
+ * Under torture a REP that overwrites itself may be stopped half-way, and is another instruction then.
  * A sequence that differs once and never again is one of those in which the host preempted us between the last
  * use of x87 and a look at its empty registers; it is counted.
  *
@@ -29,6 +30,7 @@
 #include <cmocka.h>
 
 #include "backend/backend.h"
+#include "test/backend/soft/hooks.h"
 #include "test/backend/soft/sequence.h"
 #include "backend/soft/soft.h"
 #include "vmm/vm.h"
@@ -69,6 +71,8 @@ struct bench {
 	struct world world;
 	struct sequence seq;
 	struct outcome want, got;
+	bool rewrites; /* this one changes its code */
+	bool torture, only;
 	unsigned long compared, unfit, events, unstable, rewritten;
 	char why[256];
 };
@@ -217,6 +221,8 @@ static void run(struct side *s, struct outcome *o, const struct outcome *ref, co
 			break;
 		}
 		error = vm_run(s->vm, &run);
+		if (error && soft_hooks_mismatch(s->vm, "sequence"))
+			fail_msg("seed 0x%llx", (unsigned long long)now_running);
 		if (error)
 			fail_msg("vm_run: %d at 0x%llx, seed 0x%llx", error,
 				(unsigned long long)cpu_of(s)->rip, (unsigned long long)now_running);
@@ -385,7 +391,9 @@ static bool sequence_differs(struct bench *b, bool also_exact)
 	run(&b->ref, &b->want, NULL, b);
 	if (b->want.end == END_UNFIT || b->want.end == END_STEPS)
 		return false;
-	if (memcmp(b->want.ram + WORLD_CODE_PA, b->world.ram + WORLD_CODE_PA, 0x2000)) {
+	b->rewrites =
+		memcmp(b->want.ram + WORLD_CODE_PA, b->world.ram + WORLD_CODE_PA, 0x2000) != 0;
+	if (b->rewrites) {
 		b->rewritten++;
 		return side_differs(b, &b->exact);
 	}
@@ -475,7 +483,11 @@ static bool try_seed(struct bench *b, uint64_t seed)
 		b->events += b->want.events;
 		return true;
 	}
-	if (!sequence_differs(b, true)) {
+	if ((b->torture && b->rewrites) || !sequence_differs(b, true)) {
+		printf("unstable: seed 0x%llx, %s: %s\n", (unsigned long long)seed,
+			name[b->seq.mode], b->why);
+		if (b->only)
+			show(b);
 		b->unstable++;
 		return true;
 	}
@@ -506,6 +518,8 @@ static void test_sequences(void **state)
 	open_side(&b->soft, false, false);
 	open_side(&b->exact, false, true);
 	b->constants = *cpu_of(&b->ref);
+	b->torture = number("SOFT_TORTURE", 0) != 0;
+	b->only = number("SEQUENCE_ONE", 0) != 0;
 	put_back(&b->ref);
 	do {
 		bad += !try_seed(b, seed++);

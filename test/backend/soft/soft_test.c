@@ -20,6 +20,7 @@
 #include <vmm/vmm_dev.h>
 
 #include "backend/backend.h"
+#include "test/backend/soft/hooks.h"
 
 #define RAM_SIZE (16u << 20)
 #define CODE	 0x100000u
@@ -113,6 +114,7 @@ static int set_up(void **state)
 
 	assert_non_null(g);
 	assert_int_equal(vm_create_on(&vmm_ops_soft, "soft", &g->vm), 0);
+	soft_hooks(g->vm);
 	assert_int_equal(vm_malloc(g->vm, 0, RAM_SIZE), 0);
 	g->ram = ram_of(g->vm);
 	build_tables(g);
@@ -134,6 +136,7 @@ static int tear_down(void **state)
 	struct guest *g = *state;
 
 	assert_int_equal(vcpu_set_state(g->vm, 0, VCPU_IDLE, false), 0);
+	assert_false(soft_hooks_mismatch(g->vm, "soft"));
 	vm_destroy(g->vm);
 	free(g);
 	return 0;

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "backend/backend.h"
+#include "test/backend/soft/hooks.h"
 #include "test/backend/soft/world.h"
 
 /* Physical pages. */
@@ -47,6 +48,8 @@ struct vm *world_vm(struct vmm_ops *ops, uint8_t **ram)
 
 	if (vm_create_on(ops, "world", &vm) != 0)
 		return NULL;
+	if (ops == &vmm_ops_soft)
+		soft_hooks(vm);
 	if (vm_malloc(vm, 0, WORLD_RAM) != 0 || vm_activate_cpu(vm, 0) != 0 ||
 		vcpu_set_state(vm, 0, VCPU_FROZEN, true) != 0) {
 		vm_destroy(vm);

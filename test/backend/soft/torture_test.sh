@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# Copyright (c) 2026, the hyve authors
+#
+# What is cached is lost at random, blocks are cut, events looked at anywhere: with two seeds, or that of
+# SOFT_TORTURE.  And with the smallest code cache in which a block fits.
+. test/backend/soft/lib.sh
+seeds=${SOFT_TORTURE:-1 20261122}
+# shellcheck disable=SC2086
+set -- $seeds
+echo "1..$(($# * 4 + 5))"
+
+all() {
+	way "images $1" guest/guest_test
+	way "snippets $1" backend/soft/soft_test
+	SEQUENCE_S=${SEQUENCE_S:-4} way "sequences $1" backend/soft/sequence_test
+	SOUP_N=${SOUP_N:-1500} way "soup $1" backend/soft/soup_test
+}
+for seed; do
+	SOFT_TORTURE=$seed
+	export SOFT_TORTURE
+	all "under torture $seed"
+done
+export SOFT_CACHE=36864
+way "images under torture in a small cache" guest/guest_test
+unset SOFT_TORTURE
+all "in a small cache"
+exit $failed
