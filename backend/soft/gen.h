@@ -176,9 +176,10 @@ void gen_find_groups(struct gen *g);
 /* May C return into the block before instruction j? */
 bool gen_resumable(const struct gen *g, unsigned j);
 
-/* gen_native.c, gen_stack.c: false: not this one inline. gen_branch.c ends the block. */
+/* gen_string.c, gen_native.c, gen_stack.c: false: not this one inline. gen_branch.c ends the block. */
 bool gen_native(struct gen *g, const struct x86_insn *in);
 bool gen_stack(struct gen *g, const struct x86_insn *in);
+bool gen_string(struct gen *g, const struct x86_insn *in);
 bool gen_system(struct gen *g, const struct x86_insn *in);
 bool gen_branch(struct gen *g, const struct x86_insn *in);
 void gen_move_rsp(struct gen *g, int delta);

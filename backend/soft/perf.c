@@ -70,6 +70,16 @@ void soft_perf_close(struct soft_vm *s)
 
 /* ---- fixed code ---- */
 
+#define STRING_THUNK(class, movs, i, name)                                                         \
+	{                                                                                          \
+		name, offsetof(struct soft_cache, string[class][movs][i])                          \
+	}
+#define STRING_THUNKS(class, of)                                                                   \
+	STRING_THUNK(class, 0, 0, "stosb_" of), STRING_THUNK(class, 0, 1, "stosw_" of),            \
+		STRING_THUNK(class, 0, 2, "stosl_" of), STRING_THUNK(class, 0, 3, "stosq_" of),    \
+		STRING_THUNK(class, 1, 0, "movsb_" of), STRING_THUNK(class, 1, 1, "movsw_" of),    \
+		STRING_THUNK(class, 1, 2, "movsl_" of), STRING_THUNK(class, 1, 3, "movsq_" of)
+
 static const struct {
 	const char *name;
 	size_t member;
@@ -87,6 +97,9 @@ static const struct {
 	{"dead", offsetof(struct soft_cache, dead)},
 	{"dead_mem", offsetof(struct soft_cache, dead_mem)},
 	{"call_op", offsetof(struct soft_cache, call_op)},
+	STRING_THUNKS(SOFT_USER, "user"),
+	STRING_THUNKS(SOFT_SUPER, "super"),
+	STRING_THUNKS(SOFT_SUPER_AC, "super_ac"),
 };
 
 enum { NTHUNKS = sizeof(thunks) / sizeof(thunks[0]) };

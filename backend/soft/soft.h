@@ -189,6 +189,7 @@ struct soft_cache {
 	int (*enter)(struct soft_vcpu *v, const void *code);
 	const uint8_t *leave, *leave_mem, *leave_raw, *call_op, *dead, *dead_mem;
 	const uint8_t *look_up[SOFT_CLASSES][2]; /* for reading, for writing */
+	const uint8_t *string[SOFT_CLASSES][2][4]; /* REP STOS, REP MOVS; of 1 << i bytes */
 };
 
 /* Why translated code came back to soft_loop(). */
@@ -397,6 +398,10 @@ void soft_serve_requests(struct soft_vcpu *v);
 /* ---- thunk.c ---- */
 void soft_emit_thunks(struct soft_cache *c);
 
+/* ---- gen_string.c ---- */
+struct emit;
+void soft_emit_string_thunks(struct emit *e, struct soft_cache *c);
+
 /* ---- translate.c ---- */
 struct gen *soft_gen_create(void);
 struct soft_block *soft_translate(
@@ -406,6 +411,9 @@ struct soft_block *soft_translate(
 const void *soft_op_execute(struct soft_vcpu *v, struct soft_op *op);
 const void *soft_op_fetch(struct soft_vcpu *v, struct soft_op *op);
 const void *soft_finish(struct soft_vcpu *v, enum x86_result res, const void *resume);
+
+/* ---- string.c: MOVS and STOS whose addresses have no base and no limit ---- */
+const void *soft_op_string(struct soft_vcpu *v, struct soft_op *op);
 
 /* ---- loop.c ---- */
 uint32_t soft_mode(struct soft_vcpu *v);

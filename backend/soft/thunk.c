@@ -279,5 +279,6 @@ void soft_emit_thunks(struct soft_cache *c)
 	emit_dead(&e, true, c->leave_raw);
 	c->call_op = emit_here(&e);
 	emit_call_op(&e, c->leave_raw);
+	soft_emit_string_thunks(&e, c);
 	c->used = (uint32_t)(e.p - c->rw + 63) & ~63u;
 }

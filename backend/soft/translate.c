@@ -191,6 +191,9 @@ static void gen_insn(struct gen *g)
 	case X86_BRANCH:
 		done = gen_branch(g, in);
 		break;
+	case X86_STRING:
+		done = gen_string(g, in);
+		break;
 	case X86_SYSTEM:
 		done = gen_system(g, in);
 		break;

@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Copyright (c) 2026, the hyve authors */
+/*
+ * REP MOVS and REP STOS in translated code.
+ *
+ * Most of them are copies by the kernel and libc, which are short or one page long.  A thunk for each size
+ * and class looks both pages up in the TLB, and if neither side leaves its page, lets the host's own
+ * instruction do it on the host's addresses.  Everything else is soft_op_string().
+ */
+#include "backend/soft/gen.h"
+
+/* A thunk being emitted.  It is called with the struct soft_op in r12. */
+struct thunk {
+	unsigned class;
+	unsigned shift; /* log2 of the element's size */
+	bool movs;
+	unsigned nslow;
+	uint8_t *slow[4]; /* displacements of the jumps to where C is called */
+};
+
+static void slow_if(struct emit *e, struct thunk *t, unsigned cc)
+{
+	t->slow[t->nslow++] = emit_jcc(e, cc, emit_here(e));
+}
+
+static void park(struct emit *e)
+{
+	emit8(e, 0x41);
+	emit8(e, 0x54); /* push r12 */
+	emit_store(e, 8, HOST_STATE, STATE(park), X86_RAX);
+	emit8(e, 0x9f); /* lahf */
+	emit8(e, 0x0f);
+	emit8(e, 0x90);
+	emit8(e, 0xc0); /* seto al */
+	emit_store(e, 4, HOST_STATE, STATE(flags16), X86_RAX);
+}
+
+static void unpark(struct emit *e)
+{
+	emit_load(e, 4, X86_RAX, HOST_STATE, STATE(flags16));
+	emit8(e, 0x04);
+	emit8(e, 0x7f); /* add al, 127 */
+	emit8(e, 0x9e); /* sahf */
+	emit_load(e, 8, X86_RAX, HOST_STATE, STATE(park));
+}
+
+/* r13: the highest offset in a page from which RCX elements stay inside it.  Clobbers rax. */
+static void limit(struct emit *e, struct thunk *t)
+{
+	emit_rm_mem(e, 1, 0xf6, 0, HOST_STATE, STATE(cpu.rflags) + 1); /* test */
+	emit8(e, X86_RF_DF >> 8);
+	slow_if(e, t, 5); /* jnz */
+	emit_alu_imm(e, 8, 7, X86_RCX, 4096u >> t->shift);
+	slow_if(e, t, 7); /* ja */
+	emit_mov(e, 4, X86_RAX, X86_RCX);
+	if (t->shift)
+		emit_shift_imm(e, 4, 4, X86_RAX, t->shift);
+	emit_mov_imm(e, HOST_S1, 4096);
+	emit_rr(e, 4, 0x2b, HOST_S1, X86_RAX);
+}
+
+/* r12: addend of the page that gpr points to.  Clobbers rax. */
+static void look_up(struct emit *e, struct thunk *t, unsigned gpr, bool write)
+{
+	int32_t tlb = STATE(tlb) + (int32_t)(t->class * sizeof(struct soft_tlb));
+	int32_t tag = tlb + (int32_t)(write ? offsetof(struct soft_tlb_entry, write)
+					    : offsetof(struct soft_tlb_entry, read));
+
+	emit_mov(e, 8, X86_RAX, gpr);
+	emit_mov(e, 8, HOST_S0, gpr);
+	emit_shift_imm(e, 8, 5, X86_RAX, 12 - 5);
+	emit_alu_imm(e, 4, 4, X86_RAX, (SOFT_TLB_ENTRIES - 1) << 5);
+	emit_rm_sib(e, 8, 0x2b, HOST_S0, HOST_STATE, X86_RAX, 0, tag);
+	emit_rr(e, 8, 0x3b, HOST_S0, HOST_S1);
+	slow_if(e, t, 7); /* ja */
+	emit_rm_sib(e, 8, 0x8b, HOST_S0, HOST_STATE, X86_RAX, 0,
+		tlb + (int32_t)offsetof(struct soft_tlb_entry, add));
+}
+
+static void instruction(struct emit *e, const struct thunk *t)
+{
+	if (t->shift == 1)
+		emit8(e, 0x66);
+	emit8(e, 0xf3);
+	if (t->shift == 3)
+		emit8(e, 0x48);
+	emit8(e, (t->movs ? 0xa4u : 0xaau) | (t->shift != 0));
+}
+
+/* Both addends are known before a register is touched. */
+static void emit_thunk(struct emit *e, struct thunk *t, const uint8_t *call_op)
+{
+	park(e);
+	limit(e, t);
+	look_up(e, t, X86_RDI, true);
+	if (t->movs) {
+		emit_store(e, 8, HOST_STATE, STATE(park2), HOST_S0);
+		look_up(e, t, X86_RSI, false);
+		emit_load(e, 8, HOST_S1, HOST_STATE, STATE(park2));
+		emit_rr(e, 8, 0x03, X86_RSI, HOST_S0);
+		emit_rr(e, 8, 0x03, X86_RDI, HOST_S1);
+		instruction(e, t);
+		emit_rr(e, 8, 0x2b, X86_RSI, HOST_S0);
+		emit_rr(e, 8, 0x2b, X86_RDI, HOST_S1);
+	} else {
+		emit_load(e, 8, X86_RAX, HOST_STATE, STATE(park));
+		emit_rr(e, 8, 0x03, X86_RDI, HOST_S0);
+		instruction(e, t);
+		emit_rr(e, 8, 0x2b, X86_RDI, HOST_S0);
+	}
+	unpark(e);
+	emit_lea(e, 8, X86_RSP, X86_RSP, 8);
+	emit8(e, 0xc3);
+	for (unsigned i = 0; i < t->nslow; i++)
+		emit_patch(e, t->slow[i], emit_here(e));
+	unpark(e);
+	emit8(e, 0x41);
+	emit8(e, 0x5c);			     /* pop r12 */
+	emit_lea(e, 8, X86_RSP, X86_RSP, 8); /* op->resume leads back */
+	emit_jmp(e, call_op);
+}
+
+void soft_emit_string_thunks(struct emit *e, struct soft_cache *c)
+{
+	for (unsigned class = 0; class < SOFT_CLASSES; class++)
+		for (unsigned movs = 0; movs < 2; movs++)
+			for (unsigned shift = 0; shift < 4; shift++) {
+				struct thunk t = {.class = class, .shift = shift, .movs = movs};
+
+				c->string[class][movs][shift] = emit_here(e);
+				emit_thunk(e, &t, c->call_op);
+			}
+}
+
+/* Addresses without base and limit. */
+static bool is_flat(const struct gen *g, const struct x86_insn *in)
+{
+	unsigned seg = in->seg_override;
+
+	if (in->addrsize < 4 || seg == X86_FS || seg == X86_GS)
+		return false;
+	return g->is64 || (g->flat && seg != X86_CS);
+}
+
+bool gen_string(struct gen *g, const struct x86_insn *in)
+{
+	bool movs = in->row->mnem == X86_I_movs;
+	unsigned size = in->opcode & 1 ? in->opsize : 1;
+	struct soft_op *op;
+
+	if ((!movs && in->row->mnem != X86_I_stos) || !is_flat(g, in))
+		return false;
+	op = gen_new_op(g, soft_op_string, in);
+	if (!op)
+		return true;
+	emit_mov_imm(&g->e, HOST_S0, (uint64_t)(uintptr_t)op);
+	if (g->is64 && in->rep && in->addrsize == 8)
+		emit_call(&g->e, g->v->cache.string[g->class][movs][__builtin_ctz(size)]);
+	else
+		emit_jmp(&g->e, g->v->cache.call_op);
+	if (gen_resumable(g, g->i + 1))
+		op->resume = emit_here(&g->e);
+	return true;
+}
