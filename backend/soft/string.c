@@ -11,25 +11,30 @@
  */
 #include "backend/soft/soft.h"
 
-#define PIECE_MAX 65536u /* bytes: whoever wants something of the vcpu waits that long */
+#define ROUND_MAX 65536u /* bytes: whoever wants something of the vcpu waits that long */
+#define PIECES	  40u	 /* that many bytes in pages that are nowhere neighbours */
 
 struct string {
 	bool movs, back; /* back: DF */
 	uint8_t rep;
-	unsigned size; /* of an element */
+	unsigned size, shift; /* of an element, and its log2: divisions would be felt */
 	uint64_t mask; /* of the address size */
 };
 
 /* Elements one after the other, which the host has one after the other as well. */
 struct piece {
-	const uint8_t *src;
-	uint8_t *dst;
+	uint8_t *src, *dst;
 	uint64_t count;
 };
 
-#define MOVS(insn) __asm__ volatile(insn : "+S"(src), "+D"(dst), "+c"(count) : : "memory")
-#define STOS(insn) __asm__ volatile(insn : "+D"(dst), "+c"(count) : "a"(value) : "memory")
-#define SIZED(DO, insn, before, behind)                                                            \
+/* Each of the n pieces in turn, by `insn` for the size of its elements. */
+#define MOVS(insn)                                                                                 \
+	for (; n; n--, p++)                                                                        \
+	__asm__ volatile(insn : "+S"(p->src), "+D"(p->dst), "+c"(p->count) : : "memory")
+#define STOS(insn)                                                                                 \
+	for (; n; n--, p++)                                                                        \
+	__asm__ volatile(insn : "+D"(p->dst), "+c"(p->count) : "a"(value) : "memory")
+#define SIZED(DO, before, insn, behind)                                                            \
 	do {                                                                                       \
 		if (s->size == 1)                                                                  \
 			DO(before insn "b" behind);                                                \
@@ -41,20 +46,16 @@ struct piece {
 			DO(before insn "q" behind);                                                \
 	} while (0)
 
-static void run_native(const struct string *s, const struct piece *p, uint64_t value)
+static void run_native(const struct string *s, struct piece *p, unsigned n, uint64_t value)
 {
-	const uint8_t *src = p->src;
-	uint64_t count = p->count;
-	uint8_t *dst = p->dst;
-
 	if (s->movs && s->back)
-		SIZED(MOVS, "rep movs", "std\n\t", "\n\tcld");
+		SIZED(MOVS, "std\n\t", "rep movs", "\n\tcld");
 	else if (s->movs)
-		SIZED(MOVS, "rep movs", "", "");
+		SIZED(MOVS, "", "rep movs", "");
 	else if (s->back)
-		SIZED(STOS, "rep stos", "std\n\t", "\n\tcld");
+		SIZED(STOS, "std\n\t", "rep stos", "\n\tcld");
 	else
-		SIZED(STOS, "rep stos", "", "");
+		SIZED(STOS, "", "rep stos", "");
 }
 
 static void advance(struct x86_cpu *cpu, const struct string *s, unsigned reg, uint64_t delta)
@@ -66,7 +67,7 @@ static void advance(struct x86_cpu *cpu, const struct string *s, unsigned reg, u
 
 static void commit(struct x86_cpu *cpu, const struct string *s, uint64_t count)
 {
-	uint64_t delta = s->back ? -(count * s->size) : count * s->size;
+	uint64_t delta = s->back ? -(count << s->shift) : count << s->shift;
 
 	if (s->movs)
 		advance(cpu, s, X86_RSI, delta);
@@ -93,36 +94,40 @@ static const struct soft_tlb_entry *entry_of(const struct soft_tlb *t, uint64_t 
 	return (write ? e->write : e->read) == page ? e : NULL;
 }
 
-static bool goes_on(const struct soft_tlb *t, uint64_t page, bool write, uint64_t add)
-{
-	const struct soft_tlb_entry *e = entry_of(t, page, write);
+/* The source or the destination on its way through the pages. */
+struct side {
+	uint64_t gla;	/* of the next element */
+	uint64_t add;	/* host address - linear address */
+	uint64_t avail; /* bytes that `add` is good for, counted from the element's first (DF: last) byte on */
+	bool write;
+};
 
-	return e && e->add == add;
+/* By the TLB alone: at least one element.  False: it does not know, or the element lies in two places. */
+static inline bool enter_page(const struct soft_tlb *t, const struct string *s, struct side *side)
+{
+	const struct soft_tlb_entry *e;
+
+	if (side->avail == 0) {
+		uint64_t first = s->back ? side->gla + s->size - 1 : side->gla;
+
+		e = entry_of(t, first & ~0xfffull, side->write);
+		if (!e)
+			return false;
+		side->add = e->add;
+		side->avail = s->back ? (first & 0xfff) + 1 : 4096 - (first & 0xfff);
+		if (side->avail >= s->size)
+			return true;
+	}
+	e = entry_of(t, s->back ? side->gla + s->size - side->avail - 4096 : side->gla + side->avail,
+		side->write);
+	side->avail += 4096;
+	return e && e->add == side->add;
 }
 
-/*
- * How many of `want` elements from gla on the TLB knows to lie one after the other on the host, where the
- * first one is then *host.
- */
-static uint64_t reach(const struct soft_tlb *t, const struct string *s, uint64_t gla, bool write,
-	uint64_t want, uint8_t **host)
+static inline void pass(const struct string *s, struct side *side, uint64_t len)
 {
-	uint64_t len = want * s->size, low, high;
-	uint64_t page = (s->back ? gla + s->size - 1 : gla) & ~0xfffull;
-	const struct soft_tlb_entry *e = entry_of(t, page, write);
-
-	if (!e)
-		return 0;
-	*host = (uint8_t *)(uintptr_t)(gla + e->add);
-	low = s->back ? page : gla;
-	high = s->back ? gla + s->size : page + 4096;
-	while (high - low < len && goes_on(t, s->back ? low - 4096 : high, write, e->add)) {
-		if (s->back)
-			low -= 4096;
-		else
-			high += 4096;
-	}
-	return high - low < len ? (high - low) / s->size : want;
+	side->gla += s->back ? -len : len;
+	side->avail -= len;
 }
 
 /* How many of `want` elements follow before the address size wraps around. */
@@ -132,25 +137,50 @@ static uint64_t before_wrap(const struct x86_cpu *cpu, const struct string *s, u
 
 	if (above < s->size - 1)
 		return 0;
-	if (s->back && offset < PIECE_MAX)
-		n = offset / s->size + 1;
-	else if (!s->back && above < PIECE_MAX)
-		n = (above + 1) / s->size;
+	if (s->back && offset < ROUND_MAX)
+		n = (offset >> s->shift) + 1;
+	else if (!s->back && above < ROUND_MAX)
+		n = (above + 1) >> s->shift;
 	return n < want ? n : want;
 }
 
-/* By the TLB alone. False: it has not both sides. */
-static bool find_piece(struct soft_vcpu *v, const struct string *s, struct piece *p)
+/*
+ * Pieces of `want` elements, as far as the TLB has both sides of them; *done: elements in them.  Says how many
+ * pieces.  They are looked up before anything is copied, which would push the TLB out of the L1 cache.
+ */
+static unsigned find_pieces(const struct soft_vcpu *v, const struct string *s, uint64_t want,
+	struct piece piece[PIECES], uint64_t *done)
 {
+	struct side src = {.gla = v->cpu.gpr[X86_RSI] & s->mask, .avail = s->movs ? 0 : UINT64_MAX};
+	struct side dst = {.gla = v->cpu.gpr[X86_RDI] & s->mask, .write = true};
 	const struct soft_tlb *t = data_tlb(v);
-	uint8_t *src = NULL;
+	uint64_t left = want, count, add[2] = {0, 0};
+	unsigned n = 0;
 
-	if (s->movs)
-		p->count = reach(t, s, v->cpu.gpr[X86_RSI] & s->mask, false, p->count, &src);
-	if (p->count)
-		p->count = reach(t, s, v->cpu.gpr[X86_RDI] & s->mask, true, p->count, &p->dst);
-	p->src = src;
-	return p->count != 0;
+	while (left) {
+		if (src.avail < s->size && !enter_page(t, s, &src))
+			break;
+		if (dst.avail < s->size && !enter_page(t, s, &dst))
+			break;
+		count = (src.avail < dst.avail ? src.avail : dst.avail) >> s->shift;
+		if (count > left)
+			count = left;
+		if (n && src.add == add[0] && dst.add == add[1]) {
+			piece[n - 1].count += count;
+		} else if (n < PIECES) {
+			add[0] = src.add;
+			add[1] = dst.add;
+			piece[n++] = (struct piece){(uint8_t *)(uintptr_t)(src.gla + src.add),
+				(uint8_t *)(uintptr_t)(dst.gla + dst.add), count};
+		} else {
+			break;
+		}
+		pass(s, &src, count << s->shift);
+		pass(s, &dst, count << s->shift);
+		left -= count;
+	}
+	*done = want - left;
+	return n;
 }
 
 /* How many of `want` elements lie in the page of the first; 0 if that one is not inside it. */
@@ -160,7 +190,7 @@ static uint64_t in_page(const struct string *s, uint64_t gla, uint64_t want)
 
 	if (off + s->size > 4096)
 		return 0;
-	n = s->back ? off / s->size + 1 : (4096 - off) / s->size;
+	n = s->back ? (off >> s->shift) + 1 : (4096 - off) >> s->shift;
 	return n < want ? n : want;
 }
 
@@ -168,13 +198,13 @@ static uint64_t in_page(const struct string *s, uint64_t gla, uint64_t want)
 static uint8_t *map_side(
 	struct soft_vcpu *v, const struct string *s, unsigned reg, unsigned acc, uint64_t count)
 {
-	uint64_t gla = v->cpu.gpr[reg] & s->mask, back_by = s->back ? (count - 1) * s->size : 0;
+	uint64_t gla = v->cpu.gpr[reg] & s->mask, back_by = s->back ? (count - 1) << s->shift : 0;
 	enum x86_result res;
 	uint8_t *host;
 
 	if (!x86_canonical(gla))
 		return NULL;
-	host = soft_x86_ops.map(&v->cpu, gla - back_by, (unsigned)(count * s->size),
+	host = soft_x86_ops.map(&v->cpu, gla - back_by, (unsigned)(count << s->shift),
 		acc | (v->cpu.cpl == 3 ? X86_ACC_USER : 0), &res);
 	return host ? host + back_by : NULL;
 }
@@ -215,22 +245,23 @@ static enum x86_result do_element(
 static enum x86_result do_some(
 	struct soft_vcpu *v, const struct string *s, const struct x86_insn *insn, uint64_t left)
 {
-	uint64_t max = PIECE_MAX / s->size;
-	struct piece p;
+	uint64_t max = ROUND_MAX >> s->shift, done;
+	struct piece piece[PIECES];
+	unsigned n;
 
 	max = before_wrap(&v->cpu, s, X86_RDI, left < max ? left : max);
 	if (s->movs)
 		max = before_wrap(&v->cpu, s, X86_RSI, max);
-	p.count = max;
-	if (max && !find_piece(v, s, &p)) {
-		p.count = max;
-		if (!map_piece(v, s, &p))
-			p.count = 0;
+	n = find_pieces(v, s, max, piece, &done);
+	if (n == 0) {
+		piece[0].count = max;
+		if (!map_piece(v, s, &piece[0]))
+			return do_element(v, s, insn);
+		done = piece[0].count;
+		n = 1;
 	}
-	if (p.count == 0)
-		return do_element(v, s, insn);
-	run_native(s, &p, v->cpu.gpr[X86_RAX]);
-	commit(&v->cpu, s, p.count);
+	run_native(s, piece, n, v->cpu.gpr[X86_RAX]);
+	commit(&v->cpu, s, done);
 	return X86_DONE;
 }
 
@@ -262,11 +293,13 @@ static enum x86_result repeat(
 const void *soft_op_string(struct soft_vcpu *v, struct soft_op *op)
 {
 	const struct x86_insn *insn = &op->insn;
+	unsigned size = insn->opcode & 1 ? insn->opsize : 1;
 	const struct string s = {
 		.movs = insn->row->mnem == X86_I_movs,
 		.back = v->cpu.rflags & X86_RF_DF,
 		.rep = insn->rep,
-		.size = insn->opcode & 1 ? insn->opsize : 1,
+		.size = size,
+		.shift = (unsigned)__builtin_ctz(size),
 		.mask = insn->addrsize == 8 ? UINT64_MAX : UINT32_MAX,
 	};
 	enum x86_result res;
