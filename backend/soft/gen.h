@@ -180,6 +180,7 @@ bool gen_resumable(const struct gen *g, unsigned j);
 bool gen_native(struct gen *g, const struct x86_insn *in);
 bool gen_stack(struct gen *g, const struct x86_insn *in);
 bool gen_string(struct gen *g, const struct x86_insn *in);
+bool gen_direction(struct gen *g, const struct x86_insn *in);
 bool gen_system(struct gen *g, const struct x86_insn *in);
 bool gen_branch(struct gen *g, const struct x86_insn *in);
 void gen_move_rsp(struct gen *g, int delta);

@@ -180,9 +180,9 @@ bool gen_native(struct gen *g, const struct x86_insn *in)
 	switch (in->row->mnem) {
 	case X86_I_lea:
 		return gen_lea(g, in);
-	case X86_I_cld: /* the host's DF stays clear: the guest's is in cpu.rflags */
+	case X86_I_cld:
 	case X86_I_std:
-		return false;
+		return gen_direction(g, in);
 	default:
 		break;
 	}

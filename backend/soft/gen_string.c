@@ -144,21 +144,38 @@ static bool is_flat(const struct gen *g, const struct x86_insn *in)
 
 bool gen_string(struct gen *g, const struct x86_insn *in)
 {
-	bool movs = in->row->mnem == X86_I_movs;
+	bool movs = in->row->mnem == X86_I_movs, stos = in->row->mnem == X86_I_stos;
 	unsigned size = in->opcode & 1 ? in->opsize : 1;
 	struct soft_op *op;
 
-	if ((!movs && in->row->mnem != X86_I_stos) || !is_flat(g, in))
+	if (!is_flat(g, in))
 		return false;
 	op = gen_new_op(g, soft_op_string, in);
 	if (!op)
 		return true;
 	emit_mov_imm(&g->e, HOST_S0, (uint64_t)(uintptr_t)op);
-	if (g->is64 && in->rep && in->addrsize == 8)
+	if ((movs || stos) && g->is64 && in->rep && in->addrsize == 8)
 		emit_call(&g->e, g->v->cache.string[g->class][movs][__builtin_ctz(size)]);
 	else
 		emit_jmp(&g->e, g->v->cache.call_op);
 	if (gen_resumable(g, g->i + 1))
 		op->resume = emit_here(&g->e);
+	return true;
+}
+
+/* CLD and STD: the host's DF stays clear, the guest's is in cpu.rflags. */
+bool gen_direction(struct gen *g, const struct x86_insn *in)
+{
+	const int32_t at = STATE(cpu.rflags) + 1;
+	bool keep = g->live[g->i + 1];
+
+	if (keep)
+		gen_park_flags(g);
+	if (in->row->mnem == X86_I_std)
+		emit_alu_mem_imm(&g->e, 1, 1, HOST_STATE, at, X86_RF_DF >> 8);
+	else
+		emit_alu_mem_imm(&g->e, 1, 4, HOST_STATE, at, 0xff & ~(X86_RF_DF >> 8));
+	if (keep)
+		gen_unpark_flags(g);
 	return true;
 }

@@ -412,7 +412,7 @@ const void *soft_op_execute(struct soft_vcpu *v, struct soft_op *op);
 const void *soft_op_fetch(struct soft_vcpu *v, struct soft_op *op);
 const void *soft_finish(struct soft_vcpu *v, enum x86_result res, const void *resume);
 
-/* ---- string.c: MOVS and STOS whose addresses have no base and no limit ---- */
+/* ---- string.c: strings whose addresses have no base and no limit ---- */
 const void *soft_op_string(struct soft_vcpu *v, struct soft_op *op);
 
 /* ---- loop.c ---- */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Copyright (c) 2026, the hyve authors */
 /*
- * MOVS and STOS in C, for what the thunks of gen_string.c leave: more than a page, a miss, DF.
+ * String instructions in C: what the thunks of gen_string.c leave of MOVS and STOS (more than a page, a miss,
+ * DF), and the others.
  *
  * The host's own repeated instruction does as many elements as lie one after the other in its memory:
  * pages that follow each other in the guest and have the same addend in the TLB do so on the host, too.
@@ -15,10 +16,12 @@
 #define PIECES	  40u	 /* that many bytes in pages that are nowhere neighbours */
 
 struct string {
-	bool movs, back; /* back: DF */
+	uint16_t mnem;
+	bool uses_si, uses_di, compares;
+	bool back; /* DF */
 	uint8_t rep;
 	unsigned size, shift; /* of an element, and its log2: divisions would be felt */
-	uint64_t mask; /* of the address size */
+	uint64_t mask;	      /* of the address size */
 };
 
 /* Elements one after the other, which the host has one after the other as well. */
@@ -27,13 +30,15 @@ struct piece {
 	uint64_t count;
 };
 
-/* Each of the n pieces in turn, by `insn` for the size of its elements. */
-#define MOVS(insn)                                                                                 \
+/* `insn` on the piece at p; `acc` is RAX. */
+#define ONE(insn)                                                                                  \
+	__asm__ volatile(insn                                                                      \
+			 : "+a"(acc), "+S"(p->src), "+D"(p->dst), "+c"(p->count)                   \
+			 :                                                                         \
+			 : "cc", "memory")
+#define EACH(insn)                                                                                 \
 	for (; n; n--, p++)                                                                        \
-	__asm__ volatile(insn : "+S"(p->src), "+D"(p->dst), "+c"(p->count) : : "memory")
-#define STOS(insn)                                                                                 \
-	for (; n; n--, p++)                                                                        \
-	__asm__ volatile(insn : "+D"(p->dst), "+c"(p->count) : "a"(value) : "memory")
+	ONE(insn)
 #define SIZED(DO, before, insn, behind)                                                            \
 	do {                                                                                       \
 		if (s->size == 1)                                                                  \
@@ -45,17 +50,66 @@ struct piece {
 		else                                                                               \
 			DO(before insn "q" behind);                                                \
 	} while (0)
+#define DIRECTED(DO, insn, behind)                                                                 \
+	do {                                                                                       \
+		if (s->back)                                                                       \
+			SIZED(DO, "std\n\t", insn, "\n\tcld" behind);                             \
+		else                                                                               \
+			SIZED(DO, "", insn, behind);                                               \
+	} while (0)
+#define FLAGS "\n\tlahf\n\tseto %%al"
 
-static void run_native(const struct string *s, struct piece *p, unsigned n, uint64_t value)
+/* MOVS, STOS: all pieces. */
+static void write_pieces(const struct string *s, struct piece *p, unsigned n, uint64_t acc)
 {
-	if (s->movs && s->back)
-		SIZED(MOVS, "std\n\t", "rep movs", "\n\tcld");
-	else if (s->movs)
-		SIZED(MOVS, "", "rep movs", "");
-	else if (s->back)
-		SIZED(STOS, "std\n\t", "rep stos", "\n\tcld");
+	if (s->mnem == X86_I_movs)
+		DIRECTED(EACH, "rep movs", "");
 	else
-		SIZED(STOS, "", "rep stos", "");
+		DIRECTED(EACH, "rep stos", "");
+}
+
+/* LODS, CMPS, SCAS: one piece.  RAX as it is then; of a comparison, the flags by LAHF and SETO. */
+static uint64_t read_piece(const struct string *s, struct piece *p, uint64_t acc)
+{
+	if (s->mnem == X86_I_lods)
+		DIRECTED(ONE, "rep lods", "");
+	else if (s->mnem == X86_I_cmps && s->rep == 0xf2)
+		DIRECTED(ONE, "repne cmps", FLAGS);
+	else if (s->mnem == X86_I_cmps)
+		DIRECTED(ONE, "repe cmps", FLAGS);
+	else if (s->rep == 0xf2)
+		DIRECTED(ONE, "repne scas", FLAGS);
+	else
+		DIRECTED(ONE, "repe scas", FLAGS);
+	return acc;
+}
+
+/* REPE and REPNE end on ZF, the others on the count alone. */
+static bool compare_ended(const struct x86_cpu *cpu, const struct string *s)
+{
+	bool zf = cpu->rflags & X86_FL_ZF;
+
+	return s->compares && (s->rep == 0xf2 ? zf : !zf);
+}
+
+/* Elements done: all but behind the end of a comparison. */
+static uint64_t read_pieces(struct x86_cpu *cpu, const struct string *s, struct piece *p, unsigned n)
+{
+	uint64_t done = 0, acc;
+
+	for (; n; n--, p++) {
+		done += p->count;
+		acc = read_piece(s, p, cpu->gpr[X86_RAX]);
+		done -= p->count;
+		if (s->compares)
+			cpu->rflags = (cpu->rflags & ~(uint64_t)X86_FL_STATUS) |
+				      (acc >> 8 & X86_FL_STATUS & 0xff) | (acc & 1 ? X86_FL_OF : 0);
+		else
+			cpu->gpr[X86_RAX] = acc;
+		if (compare_ended(cpu, s))
+			break;
+	}
+	return done;
 }
 
 static void advance(struct x86_cpu *cpu, const struct string *s, unsigned reg, uint64_t delta)
@@ -69,9 +123,10 @@ static void commit(struct x86_cpu *cpu, const struct string *s, uint64_t count)
 {
 	uint64_t delta = s->back ? -(count << s->shift) : count << s->shift;
 
-	if (s->movs)
+	if (s->uses_si)
 		advance(cpu, s, X86_RSI, delta);
-	advance(cpu, s, X86_RDI, delta);
+	if (s->uses_di)
+		advance(cpu, s, X86_RDI, delta);
 	if (s->rep)
 		advance(cpu, s, X86_RCX, -count);
 }
@@ -151,8 +206,15 @@ static uint64_t before_wrap(const struct x86_cpu *cpu, const struct string *s, u
 static unsigned find_pieces(const struct soft_vcpu *v, const struct string *s, uint64_t want,
 	struct piece piece[PIECES], uint64_t *done)
 {
-	struct side src = {.gla = v->cpu.gpr[X86_RSI] & s->mask, .avail = s->movs ? 0 : UINT64_MAX};
-	struct side dst = {.gla = v->cpu.gpr[X86_RDI] & s->mask, .write = true};
+	struct side src = {
+		.gla = v->cpu.gpr[X86_RSI] & s->mask,
+		.avail = s->uses_si ? 0 : UINT64_MAX,
+	};
+	struct side dst = {
+		.gla = v->cpu.gpr[X86_RDI] & s->mask,
+		.avail = s->uses_di ? 0 : UINT64_MAX,
+		.write = !s->compares,
+	};
 	const struct soft_tlb *t = data_tlb(v);
 	uint64_t left = want, count, add[2] = {0, 0};
 	unsigned n = 0;
@@ -212,18 +274,19 @@ static uint8_t *map_side(
 /* What lies in the first page of both sides.  False: the next element has to be executed alone. */
 static bool map_piece(struct soft_vcpu *v, const struct string *s, struct piece *p)
 {
-	if (s->movs)
+	unsigned acc = s->compares ? X86_ACC_READ : X86_ACC_WRITE;
+
+	if (s->uses_si)
 		p->count = in_page(s, v->cpu.gpr[X86_RSI] & s->mask, p->count);
-	p->count = in_page(s, v->cpu.gpr[X86_RDI] & s->mask, p->count);
+	if (s->uses_di)
+		p->count = in_page(s, v->cpu.gpr[X86_RDI] & s->mask, p->count);
 	if (p->count == 0)
 		return false;
-	if (s->movs) {
-		p->src = map_side(v, s, X86_RSI, X86_ACC_READ, p->count);
-		if (!p->src)
-			return false;
-	}
-	p->dst = map_side(v, s, X86_RDI, X86_ACC_WRITE, p->count);
-	return p->dst != NULL;
+	p->src = s->uses_si ? map_side(v, s, X86_RSI, X86_ACC_READ, p->count) : NULL;
+	if (s->uses_si && !p->src)
+		return false;
+	p->dst = s->uses_di ? map_side(v, s, X86_RDI, acc, p->count) : NULL;
+	return p->dst || !s->uses_di;
 }
 
 /* One element by the instruction without its prefix. */
@@ -249,8 +312,11 @@ static enum x86_result do_some(
 	struct piece piece[PIECES];
 	unsigned n;
 
-	max = before_wrap(&v->cpu, s, X86_RDI, left < max ? left : max);
-	if (s->movs)
+	if (left < max)
+		max = left;
+	if (s->uses_di)
+		max = before_wrap(&v->cpu, s, X86_RDI, max);
+	if (s->uses_si)
 		max = before_wrap(&v->cpu, s, X86_RSI, max);
 	n = find_pieces(v, s, max, piece, &done);
 	if (n == 0) {
@@ -260,7 +326,10 @@ static enum x86_result do_some(
 		done = piece[0].count;
 		n = 1;
 	}
-	run_native(s, piece, n, v->cpu.gpr[X86_RAX]);
+	if (s->mnem == X86_I_movs || s->mnem == X86_I_stos)
+		write_pieces(s, piece, n, v->cpu.gpr[X86_RAX]);
+	else
+		done = read_pieces(&v->cpu, s, piece, n);
 	commit(&v->cpu, s, done);
 	return X86_DONE;
 }
@@ -284,6 +353,8 @@ static enum x86_result repeat(
 		if (res != X86_DONE)
 			return res;
 		left = s->rep ? v->cpu.gpr[X86_RCX] & s->mask : 0;
+		if (compare_ended(&v->cpu, s))
+			break;
 		if (left && !may_go_on(v))
 			return X86_AGAIN;
 	}
@@ -293,9 +364,12 @@ static enum x86_result repeat(
 const void *soft_op_string(struct soft_vcpu *v, struct soft_op *op)
 {
 	const struct x86_insn *insn = &op->insn;
-	unsigned size = insn->opcode & 1 ? insn->opsize : 1;
+	unsigned size = insn->opcode & 1 ? insn->opsize : 1, mnem = insn->row->mnem;
 	const struct string s = {
-		.movs = insn->row->mnem == X86_I_movs,
+		.mnem = (uint16_t)mnem,
+		.uses_si = mnem == X86_I_movs || mnem == X86_I_lods || mnem == X86_I_cmps,
+		.uses_di = mnem != X86_I_lods,
+		.compares = mnem == X86_I_cmps || mnem == X86_I_scas,
 		.back = v->cpu.rflags & X86_RF_DF,
 		.rep = insn->rep,
 		.size = size,

@@ -40,6 +40,7 @@
 #define PAGES	 48u
 #define WINDOW	 0x40000000u /* linear */
 #define DEVICE	 0xd0000000u
+#define EVEN	 0x1111111111111111ull
 
 enum right { RIGHT_NONE, RIGHT_READ, RIGHT_WRITE, RIGHT_DEVICE };
 
@@ -58,11 +59,13 @@ struct guest {
 
 /* One instruction and the registers that it works on. */
 struct string {
-	uint8_t opcode, rep;
+	uint8_t opcode, rep; /* MOVS, CMPS, STOS, LODS or SCAS of bytes */
 	unsigned size;
 	bool addr32, back;
 	uint64_t rax, rcx, rsi, rdi, rflags;
 };
+
+enum { MOVS = 0xa4, CMPS = 0xa6, STOS = 0xaa, LODS = 0xac, SCAS = 0xae };
 
 enum end { END_DONE, END_FAULT, END_DEVICE };
 
@@ -247,29 +250,79 @@ static void put_reg(struct string *s, uint64_t *reg, uint64_t value)
 	*reg = s->addr32 ? (uint32_t)value : value;
 }
 
+static bool uses_si(const struct string *s)
+{
+	return s->opcode == MOVS || s->opcode == LODS || s->opcode == CMPS;
+}
+
+static bool compares(const struct string *s)
+{
+	return s->opcode == CMPS || s->opcode == SCAS;
+}
+
+static uint64_t collect(uint8_t *const at[8], unsigned size)
+{
+	uint64_t value = 0;
+
+	for (unsigned i = 0; i < size; i++)
+		value |= (uint64_t)*at[i] << 8 * i;
+	return value;
+}
+
+/* Status flags of a - b. */
+static uint64_t flags_of(uint64_t a, uint64_t b, unsigned size)
+{
+	unsigned top = 8 * size - 1;
+	uint64_t mask = UINT64_MAX >> (63 - top), d, flags = 0;
+
+	a &= mask;
+	b &= mask;
+	d = (a - b) & mask;
+	flags |= a < b ? 1 : 0;
+	flags |= __builtin_parity((unsigned)d & 0xff) ? 0 : 4;
+	flags |= (a ^ b ^ d) & 0x10;
+	flags |= d == 0 ? 0x40 : 0;
+	flags |= d >> top ? 0x80 : 0;
+	flags |= ((a ^ b) & (a ^ d)) >> top ? 0x800 : 0;
+	return flags;
+}
+
+/* What the element does with its values, once both sides may be accessed. */
+static void act(struct string *s, uint8_t *const src[8], uint8_t *const dst[8])
+{
+	uint64_t from = uses_si(s) ? collect(src, s->size) : s->rax;
+
+	if (compares(s)) {
+		s->rflags = (s->rflags & ~0x8d5ull) | flags_of(from, collect(dst, s->size), s->size);
+	} else if (s->opcode == LODS) {
+		s->rax = s->size == 4 ? 0 : s->rax & ~(UINT64_MAX >> (64 - 8 * s->size));
+		s->rax |= from;
+	} else {
+		for (unsigned i = 0; i < s->size; i++)
+			*dst[i] = (uint8_t)(from >> 8 * i);
+	}
+}
+
 static enum end one_element(struct guest *g, struct model *m, struct string *s)
 {
 	uint64_t mask = s->addr32 ? UINT32_MAX : UINT64_MAX;
 	uint64_t step = s->back ? -(uint64_t)s->size : s->size;
-	bool movs = s->opcode == 0xa4;
-	uint8_t *src[8], *dst[8], value[8];
 	enum end end[2] = {END_DONE, END_DONE};
+	uint8_t *src[8], *dst[8];
 
-	if (movs)
+	if (uses_si(s))
 		end[0] = element(g, m, s->rsi & mask, s->size, false, src);
-	if (end[0] != END_FAULT)
-		end[1] = element(g, m, s->rdi & mask, s->size, true, dst);
+	if (end[0] != END_FAULT && s->opcode != LODS)
+		end[1] = element(g, m, s->rdi & mask, s->size, !compares(s), dst);
 	if (end[0] == END_FAULT || end[1] == END_FAULT)
 		return END_FAULT;
 	if (end[0] != END_DONE || end[1] != END_DONE)
 		return END_DEVICE;
-	for (unsigned i = 0; i < s->size; i++)
-		value[i] = movs ? *src[i] : (uint8_t)(s->rax >> 8 * i);
-	for (unsigned i = 0; i < s->size; i++)
-		*dst[i] = value[i];
-	if (movs)
+	act(s, src, dst);
+	if (uses_si(s))
 		put_reg(s, &s->rsi, (s->rsi & mask) + step);
-	put_reg(s, &s->rdi, (s->rdi & mask) + step);
+	if (s->opcode != LODS)
+		put_reg(s, &s->rdi, (s->rdi & mask) + step);
 	return END_DONE;
 }
 
@@ -277,15 +330,17 @@ static enum end one_element(struct guest *g, struct model *m, struct string *s)
 static enum end run_model(struct guest *g, struct model *m, struct string *s)
 {
 	uint64_t mask = s->addr32 ? UINT32_MAX : UINT64_MAX;
-	enum end end;
 
 	if (!s->rep)
 		return one_element(g, m, s);
 	while (s->rcx & mask) {
-		end = one_element(g, m, s);
+		enum end end = one_element(g, m, s);
+
 		if (end != END_DONE)
 			return end;
 		put_reg(s, &s->rcx, (s->rcx & mask) - 1);
+		if (compares(s) && !(s->rflags & 0x40) == (s->rep == 0xf3))
+			break;
 	}
 	return END_DONE;
 }
@@ -328,13 +383,14 @@ static uint64_t count_of(struct guest *g, unsigned size)
 static struct string random_string(struct guest *g)
 {
 	static const uint8_t rep[] = {0xf3, 0xf3, 0xf3, 0xf2, 0};
+	static const uint8_t opcode[] = {MOVS, MOVS, MOVS, STOS, STOS, LODS, CMPS, CMPS, SCAS, SCAS};
 	struct string s = {
-		.opcode = below(g, 3) ? 0xa4 : 0xaa,
+		.opcode = opcode[below(g, sizeof(opcode))],
 		.rep = rep[below(g, sizeof(rep))],
 		.size = 1u << below(g, 4),
 		.addr32 = below(g, 6) == 0,
 		.back = below(g, 4) == 0,
-		.rax = next_random(g) << 20 ^ next_random(g),
+		.rax = below(g, 2) ? next_random(g) << 20 ^ next_random(g) : EVEN,
 		.rsi = pointer(g),
 		.rdi = pointer(g),
 	};
@@ -407,7 +463,10 @@ static void check_fault(struct guest *g, const struct model *m, const struct str
 	assert_int_equal(get(g, VM_REG_GUEST_CR2), m->cr2);
 	assert_int_equal(error & 2, m->write ? 2 : 0);
 	assert_int_equal(rip, CODE);
-	assert_int_equal(rflags & 0xcd5, s->rflags & 0xcd5);
+	/* A comparison's are those of the last element, or those of before (SDM vol. 2, REP). */
+	assert_int_equal(rflags & 0x400, s->rflags & 0x400);
+	if (!compares(s))
+		assert_int_equal(rflags & 0x8d5, s->rflags & 0x8d5);
 }
 
 static void run_case(struct guest *g, struct model *m, struct string s)
@@ -432,10 +491,14 @@ static void run_case(struct guest *g, struct model *m, struct string s)
 	assert_memory_equal(g->ram + DATA, m->data, sizeof(m->data));
 }
 
+/* Comparisons go far where all is the same. */
 static void fill(struct guest *g)
 {
+	bool even = below(g, 2);
+
 	for (unsigned i = 0; i < PAGES * 4096; i += 8)
-		put64(g, DATA + i, next_random(g) << 16 ^ next_random(g));
+		put64(g, DATA + i,
+			even && below(g, 2000) ? EVEN : next_random(g) << 16 ^ next_random(g));
 }
 
 static void test_model(void **state)
@@ -491,6 +554,17 @@ SNIPPET(between, "xor %ebx, %ebx\n mov $3, %r12d\n mov $0x12345678, %eax\n mov $
 static void test_between(void **state)
 {
 	assert_int_equal(RUN(*state, between), 6);
+}
+
+/* STD and CLD keep the status flags, and PUSHF sees what they did; the kernel's CLD comes before anything. */
+SNIPPET(direction, "mov $0x7fffffff, %ecx\n xor %eax, %eax\n std\n add $1, %ecx\n cld\n std\n pushf\n pop %rax\n"
+		   "mov $0x110100, %edi\n mov $3, %ecx\n rep stosb\n cmp $0x1100fd, %edi\n jne 1f\n stc\n cld\n"
+		   "jnc 1f\n pushf\n pop %rbx\n mov $3, %ecx\n rep stosw\n cmp $0x110103, %edi\n jne 1f\n"
+		   "and $0xcd5, %eax\n and $0xc01, %ebx\n shl $16, %ebx\n or %ebx, %eax\n jmp 2f\n 1: xor %eax, %eax\n 2:");
+
+static void test_direction(void **state)
+{
+	assert_int_equal(RUN(*state, direction), 0x10000 | 0xc94);
 }
 
 /* What follows is overwritten while it is being translated code. */
@@ -576,7 +650,7 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(test_##name, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
-		TEST(model), TEST(between), TEST(own_code), TEST(functions), TEST(suspend),
+		TEST(model), TEST(between), TEST(direction), TEST(own_code), TEST(functions), TEST(suspend),
 	};
 
 	return cmocka_run_group_tests_name("string", tests, NULL, NULL);
