@@ -14,14 +14,8 @@ struct thunk {
 	unsigned class;
 	unsigned shift; /* log2 of the element's size */
 	bool movs;
-	unsigned nslow;
-	uint8_t *slow[4]; /* displacements of the jumps to where C is called */
+	const uint8_t *slow; /* where C is called */
 };
-
-static void slow_if(struct emit *e, struct thunk *t, unsigned cc)
-{
-	t->slow[t->nslow++] = emit_jcc(e, cc, emit_here(e));
-}
 
 static void park(struct emit *e)
 {
@@ -45,13 +39,13 @@ static void unpark(struct emit *e)
 }
 
 /* r13: the highest offset in a page from which RCX elements stay inside it.  Clobbers rax. */
-static void limit(struct emit *e, struct thunk *t)
+static void limit(struct emit *e, const struct thunk *t)
 {
 	emit_rm_mem(e, 1, 0xf6, 0, HOST_STATE, STATE(cpu.rflags) + 1); /* test */
 	emit8(e, X86_RF_DF >> 8);
-	slow_if(e, t, 5); /* jnz */
+	emit_jcc(e, 5, t->slow); /* jnz */
 	emit_alu_imm(e, 8, 7, X86_RCX, 4096u >> t->shift);
-	slow_if(e, t, 7); /* ja */
+	emit_jcc(e, 7, t->slow); /* ja */
 	emit_mov(e, 4, X86_RAX, X86_RCX);
 	if (t->shift)
 		emit_shift_imm(e, 4, 4, X86_RAX, t->shift);
@@ -60,7 +54,7 @@ static void limit(struct emit *e, struct thunk *t)
 }
 
 /* r12: addend of the page that gpr points to.  Clobbers rax. */
-static void look_up(struct emit *e, struct thunk *t, unsigned gpr, bool write)
+static void look_up(struct emit *e, const struct thunk *t, unsigned gpr, bool write)
 {
 	int32_t tlb = STATE(tlb) + (int32_t)(t->class * sizeof(struct soft_tlb));
 	int32_t tag = tlb + (int32_t)(write ? offsetof(struct soft_tlb_entry, write)
@@ -72,7 +66,7 @@ static void look_up(struct emit *e, struct thunk *t, unsigned gpr, bool write)
 	emit_alu_imm(e, 4, 4, X86_RAX, (SOFT_TLB_ENTRIES - 1) << 5);
 	emit_rm_sib(e, 8, 0x2b, HOST_S0, HOST_STATE, X86_RAX, 0, tag);
 	emit_rr(e, 8, 0x3b, HOST_S0, HOST_S1);
-	slow_if(e, t, 7); /* ja */
+	emit_jcc(e, 7, t->slow); /* ja */
 	emit_rm_sib(e, 8, 0x8b, HOST_S0, HOST_STATE, X86_RAX, 0,
 		tlb + (int32_t)offsetof(struct soft_tlb_entry, add));
 }
@@ -88,7 +82,7 @@ static void instruction(struct emit *e, const struct thunk *t)
 }
 
 /* Both addends are known before a register is touched. */
-static void emit_thunk(struct emit *e, struct thunk *t, const uint8_t *call_op)
+static void emit_thunk(struct emit *e, const struct thunk *t)
 {
 	park(e);
 	limit(e, t);
@@ -111,24 +105,30 @@ static void emit_thunk(struct emit *e, struct thunk *t, const uint8_t *call_op)
 	unpark(e);
 	emit_lea(e, 8, X86_RSP, X86_RSP, 8);
 	emit8(e, 0xc3);
-	for (unsigned i = 0; i < t->nslow; i++)
-		emit_patch(e, t->slow[i], emit_here(e));
+}
+
+/* Everything as it was at the call, but not back there: op->resume knows where. */
+static void emit_slow(struct emit *e, const uint8_t *call_op)
+{
 	unpark(e);
 	emit8(e, 0x41);
-	emit8(e, 0x5c);			     /* pop r12 */
-	emit_lea(e, 8, X86_RSP, X86_RSP, 8); /* op->resume leads back */
+	emit8(e, 0x5c); /* pop r12 */
+	emit_lea(e, 8, X86_RSP, X86_RSP, 8);
 	emit_jmp(e, call_op);
 }
 
 void soft_emit_string_thunks(struct emit *e, struct soft_cache *c)
 {
+	const uint8_t *slow = emit_here(e);
+
+	emit_slow(e, c->call_op);
 	for (unsigned class = 0; class < SOFT_CLASSES; class++)
 		for (unsigned movs = 0; movs < 2; movs++)
 			for (unsigned shift = 0; shift < 4; shift++) {
-				struct thunk t = {.class = class, .shift = shift, .movs = movs};
+				struct thunk t = {class, shift, movs, slow};
 
 				c->string[class][movs][shift] = emit_here(e);
-				emit_thunk(e, &t, c->call_op);
+				emit_thunk(e, &t);
 			}
 }
 

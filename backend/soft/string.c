@@ -388,5 +388,7 @@ const void *soft_op_string(struct soft_vcpu *v, struct soft_op *op)
 		if (insn->code_size != 64)
 			v->cpu.rip = (uint32_t)v->cpu.rip;
 	}
-	return soft_finish(v, res, stale || !may_go_on(v) ? NULL : op->resume);
+	if (stale || !may_go_on(v) || (soft_tortured(v) && soft_torture_odds(v, 4)))
+		return soft_finish(v, res, NULL);
+	return soft_finish(v, res, op->resume);
 }

@@ -20,7 +20,7 @@ for seed; do
 	export SOFT_TORTURE
 	all "under torture $seed"
 done
-export SOFT_CACHE=36864
+export SOFT_CACHE=40960
 way "images under torture in a small cache" guest/guest_test
 unset SOFT_TORTURE
 all "in a small cache"
