@@ -78,7 +78,7 @@ static void combine(struct soft_vcpu *v, const struct x86_event *first)
 /* False: an exit has been filled in. */
 static bool deliver(struct soft_vcpu *v, const struct x86_event *ev)
 {
-	enum x86_result res = x86_deliver(&v->cpu, ev);
+	enum x86_result res = soft_deliver_fast(v, ev) ? X86_DONE : x86_deliver(&v->cpu, ev);
 
 	if (v->npending_writes || v->pending_overflow)
 		soft_writes_done(v);

@@ -144,8 +144,8 @@ uint64_t gen_branch_target(const struct gen *g, const struct x86_insn *in);
 
 /* translate.c: a record for an instruction that C executes; NULL and g->failed: out of memory. */
 struct soft_op *gen_new_op(struct gen *g, soft_op_fn fn, const struct x86_insn *in);
-/* gen_stack.c: STI, PUSHF, POPF that need not end the block. */
-bool gen_flags_inline(const struct gen *g, const struct x86_insn *in);
+/* gen_stack.c: STI, POPF, MOV from control registers that need not end the block. */
+bool gen_system_inline(const struct gen *g, const struct x86_insn *in);
 
 /* gen_mem.c */
 void gen_park_flags(struct gen *g);

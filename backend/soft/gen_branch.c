@@ -106,9 +106,10 @@ static void jump_indirect(struct gen *g)
 		jc_offset(g) + (int32_t)offsetof(struct soft_jump, code));
 }
 
+/* Will the target's code be where it is as long as this code is?  Not if it may run into the next page. */
 static bool same_page(const struct gen *g, uint64_t rip)
 {
-	return !((rip ^ g->rip) >> 12 || g->straddles);
+	return !((rip ^ g->rip) >> 12 || g->straddles || (rip & 0xfff) > 4096 - X86_INSN_MAX);
 }
 
 /* To another page, through edge[]: flags stay where they are. */

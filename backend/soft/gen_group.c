@@ -22,6 +22,7 @@ struct scan {
 	struct base base[16];
 	uint8_t constant;      /* the group of constant addresses */
 	uint64_t constant_ea;
+	unsigned jcc; /* the number behind the last conditional jump's */
 };
 
 struct access {
@@ -62,7 +63,7 @@ static bool access_of(const struct gen *g, const struct x86_insn *in, struct acc
 	case X86_I_call:
 	case X86_I_pushf:
 		*a = (struct access){X86_RSP, -8, 8, true};
-		return !(in->row->class == X86_STACK && in->has_mem);
+		return !in->has_mem || in->row->class != X86_STACK || gen_can_address(g, in);
 	case X86_I_pop:
 	case X86_I_ret:
 	case X86_I_popf:
@@ -77,8 +78,8 @@ static bool access_of(const struct gen *g, const struct x86_insn *in, struct acc
 }
 
 /* Does it fit into the group?  A leader that reads does not prove that the page may be written; for the
- * stack that is a good guess. */
-static bool join(struct gen_group *p, int64_t at, const struct access *a)
+ * stack that is a good guess if no jump is between them: a page that nobody writes must not become dirty. */
+static bool join(struct gen_group *p, int64_t at, const struct access *a, unsigned jcc)
 {
 	int64_t lo = at < p->lo ? at : p->lo, hi = p->lo + p->span;
 
@@ -87,7 +88,7 @@ static bool join(struct gen_group *p, int64_t at, const struct access *a)
 	if (hi - lo > SPAN_MAX)
 		return false;
 	if (a->write && !p->write) {
-		if (a->gpr != X86_RSP)
+		if (a->gpr != X86_RSP || p->leader < jcc)
 			return false;
 		p->write = true;
 	}
@@ -131,7 +132,7 @@ static void take(struct gen *g, struct scan *s, const struct access *a)
 		constant_access(g, s, a);
 		return;
 	}
-	if (b->group != GEN_NO_GROUP && join(&g->group[b->group], a->off + b->delta, a)) {
+	if (b->group != GEN_NO_GROUP && join(&g->group[b->group], a->off + b->delta, a, s->jcc)) {
 		g->group[b->group].last = (uint8_t)g->i;
 		g->group_of[g->i] = b->group;
 		return;
@@ -248,6 +249,8 @@ void gen_find_groups(struct gen *g)
 			forget(&s);
 		else if (access_of(g, in, &a))
 			take(g, &s, &a);
+		if (gen_is_jcc(g, in))
+			s.jcc = g->i + 1;
 		if (in->row->class == X86_STACK)
 			follow_stack(&s, in);
 		else

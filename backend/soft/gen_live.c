@@ -85,7 +85,7 @@ static unsigned at_end(struct gen *g)
 	const struct x86_insn *last = &g->insn[g->n - 1];
 
 	g->i = g->n - 1;
-	if (!g->ended)
+	if (!g->ended || last->row->mnem == X86_I_stac || last->row->mnem == X86_I_clac)
 		return gen_live_at(g, gen_next_rip(g));
 	if (last->row->class == X86_BRANCH && last->nops && last->op[0].kind == X86_OK_REL &&
 		(is_jmp(last) || last->row->mnem == X86_I_call))

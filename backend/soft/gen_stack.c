@@ -16,13 +16,38 @@ static bool stack_inline(const struct gen *g, const struct x86_insn *in)
 	return g->flat && (g->mode & SOFT_MODE_STACK32) && in->opsize == 4;
 }
 
+/* Two accesses: the operand's is checked by itself, the stack slot may be one of a group. */
+static bool push_memory(struct gen *g, const struct x86_insn *in)
+{
+	bool keep = g->live[g->i], spill = gen_stack_checks(g) || !g->is64;
+	struct gen_ref ref;
+
+	if (!gen_can_address(g, in))
+		return false;
+	if (keep)
+		gen_park_flags(g);
+	ref = gen_memory(g, in, in->opsize, false, keep, false);
+	gen_load(g, in->opsize, HOST_S1, &ref);
+	g->s0_before = 0;
+	if (spill)
+		emit_store(&g->e, 8, HOST_STATE, STATE(borrow), HOST_S1);
+	ref = gen_stack_slot(g, X86_RSP, -(int32_t)in->opsize, in->opsize, true, keep);
+	if (spill)
+		emit_load(&g->e, 8, HOST_S1, HOST_STATE, STATE(borrow));
+	gen_store(g, in->opsize, &ref, HOST_S1);
+	gen_move_rsp(g, -(int)in->opsize);
+	if (keep)
+		gen_unpark_flags(g);
+	return true;
+}
+
 static bool gen_push(struct gen *g, const struct x86_insn *in)
 {
 	unsigned size = in->opsize, src;
 	struct gen_ref slot;
 
 	if (in->has_mem)
-		return false;
+		return push_memory(g, in);
 	slot = gen_stack_slot(g, X86_RSP, -(int32_t)size, size, true, false);
 	if (in->op[0].kind == X86_OK_IMM) {
 		gen_store_imm(g, size, &slot, (uint32_t)in->imm);
@@ -157,11 +182,31 @@ static bool gen_popf(struct gen *g, const struct x86_insn *in)
 	return true;
 }
 
-bool gen_flags_inline(const struct gen *g, const struct x86_insn *in)
+/* Where a control register is that MOV reads; 0: that is for C. */
+static int32_t control_register(const struct x86_insn *in)
 {
-	if (!g->is64 || g->mode >> SOFT_MODE_CPL_SHIFT & 3)
+	if (in->row->mnem != X86_I_mov || in->row->class != X86_SYSTEM || in->op[1].kind != X86_OK_CR)
+		return 0;
+	switch (in->op[1].reg) {
+	case 0:
+		return STATE(cpu.cr0);
+	case 2:
+		return STATE(cpu.cr2);
+	case 3:
+		return STATE(cpu.cr3);
+	case 4:
+		return STATE(cpu.cr4);
+	default:
+		return 0;
+	}
+}
+
+bool gen_system_inline(const struct gen *g, const struct x86_insn *in)
+{
+	if (!g->is64 || SOFT_MODE_CPL(g->mode))
 		return false;
-	return in->row->mnem == X86_I_sti || (in->row->mnem == X86_I_popf && in->opsize == 8);
+	return in->row->mnem == X86_I_sti || (in->row->mnem == X86_I_popf && in->opsize == 8) ||
+	       control_register(in);
 }
 
 bool gen_stack(struct gen *g, const struct x86_insn *in)
@@ -178,7 +223,7 @@ bool gen_stack(struct gen *g, const struct x86_insn *in)
 	case X86_I_pushf:
 		return gen_pushf(g, in);
 	case X86_I_popf:
-		return gen_flags_inline(g, in) && gen_popf(g, in);
+		return gen_system_inline(g, in) && gen_popf(g, in);
 	default:
 		return false;
 	}
@@ -202,7 +247,7 @@ static void rflags_byte(struct gen *g, unsigned op, unsigned byte, unsigned imm)
  */
 static bool gen_sti(struct gen *g, const struct x86_insn *in)
 {
-	if (!gen_flags_inline(g, in) || g->i + 1 == g->n)
+	if (!gen_system_inline(g, in) || g->i + 1 == g->n)
 		return false;
 	gen_park_flags(g);
 	emit_alu_mem_imm(&g->e, 1, 7, HOST_STATE, STATE(intr_window), 0);
@@ -225,16 +270,67 @@ static bool gen_swapgs(struct gen *g)
 	return true;
 }
 
+static bool gen_mov_cr(struct gen *g, const struct x86_insn *in)
+{
+	unsigned dst = gen_host(in->op[0].reg);
+
+	if (!gen_system_inline(g, in))
+		return false;
+	emit_load(&g->e, 8, dst == 255 ? HOST_S0 : dst, HOST_STATE, control_register(in));
+	if (dst == 255)
+		emit_store(&g->e, 8, HOST_STATE, GPR(in->op[0].reg), HOST_S0);
+	return true;
+}
+
+/* On to the translation of what follows for the other class, if SMAP makes that another one. */
+static bool gen_ac(struct gen *g, bool set)
+{
+	if (!g->is64 || g->v->nedges == SOFT_EDGES)
+		return false;
+	rflags_byte(g, set ? 1 : 4, 2, set ? 4 : 0xfb);
+	gen_edge(g, gen_next_rip(g), false);
+	return true;
+}
+
+static bool gen_rdtsc(struct gen *g)
+{
+	bool keep = g->live[g->i + 1];
+	struct emit *e = &g->e;
+
+	if (g->mode & SOFT_MODE_TSD && SOFT_MODE_CPL(g->mode))
+		return false;
+	if (keep)
+		gen_park_flags(g);
+	emit8(e, 0x0f);
+	emit8(e, 0x31);
+	emit_shift_imm(e, 8, 4, X86_RDX, 32);
+	emit_rr(e, 8, 0x0b, X86_RDX, X86_RAX);
+	emit_rm_mem(e, 8, 0x03, X86_RDX, HOST_STATE, STATE(cpu.tsc_offset));
+	emit_mov(e, 4, X86_RAX, X86_RDX);
+	emit_shift_imm(e, 8, 5, X86_RDX, 32);
+	if (keep)
+		gen_unpark_flags(g);
+	return true;
+}
+
 /* x86_insn_allowed() has passed: CPL 0 where that is asked for. */
 bool gen_system(struct gen *g, const struct x86_insn *in)
 {
-	unsigned cpl = g->mode >> SOFT_MODE_CPL_SHIFT & 3;
+	unsigned cpl = SOFT_MODE_CPL(g->mode);
 
 	switch (in->row->mnem) {
 	case X86_I_swapgs:
 		return gen_swapgs(g);
 	case X86_I_sti:
 		return gen_sti(g, in);
+	case X86_I_mov:
+		return gen_mov_cr(g, in);
+	case X86_I_stac:
+		return gen_ac(g, true);
+	case X86_I_clac:
+		return gen_ac(g, false);
+	case X86_I_rdtsc:
+		return gen_rdtsc(g);
 	case X86_I_cli:
 		if (cpl || !(g->mode & SOFT_MODE_PE))
 			return false;

@@ -160,17 +160,27 @@ static void note_target(struct soft_vcpu *v, const struct soft_block *b, bool gl
 		v->jc_nonglobal[class] = true;
 }
 
+/* A block in two pages is as global as both of them are. */
+static bool is_global(
+	struct soft_vcpu *v, const struct soft_block *b, const struct soft_itlb_entry *page)
+{
+	if (page->gpa & SOFT_TLB_GLOBAL && b->gpa2)
+		page = soft_fetch_page(v, SOFT_MODE_CLASS(b->mode), (b->rip & ~0xfffull) + 4096);
+	return page && page->gpa & SOFT_TLB_GLOBAL;
+}
+
 /* The block for cpu.rip, translated if need be; NULL: v->result. */
 static struct soft_block *find_block(struct soft_vcpu *v, uint32_t mode)
 {
 	unsigned class = SOFT_MODE_CLASS(mode);
 	uint64_t gla = x86_linear_rip(&v->cpu);
 	struct soft_itlb_entry *page = soft_fetch_page(v, class, gla);
-	bool indirect = v->branch_rip != 0;
+	bool jump = v->branch_rip != 0 || v->want_jump;
 	struct soft_block *b;
 
 	v->stat_lookups++;
 	v->branch_rip = 0;
+	v->want_jump = false;
 	if (!page)
 		return NULL;
 	if (v->nomerge)
@@ -185,8 +195,8 @@ static struct soft_block *find_block(struct soft_vcpu *v, uint32_t mode)
 		}
 	}
 	if (mode & SOFT_MODE_FLAT)
-		note_target(v, b, page->gpa & SOFT_TLB_GLOBAL && !b->gpa2);
-	if (mode & SOFT_MODE_FLAT && indirect && !(mode & SOFT_MODE_NOMERGE))
+		note_target(v, b, is_global(v, b, page));
+	if (mode & SOFT_MODE_FLAT && jump && !(mode & SOFT_MODE_NOMERGE))
 		jc_enter(v, b);
 	return b;
 }
@@ -334,6 +344,7 @@ static bool run_block(struct soft_vcpu *v, uint32_t mode)
 			       (v->reason == SOFT_RESULT && handle_result(v));
 		site = v->link_site;
 		link = v->reason == SOFT_LINK;
+		mode = soft_mode(v); /* STAC and CLAC change the class */
 		b = find_block(v, mode);
 		if (b && link)
 			link_block(v, b, site, flushes);

@@ -7,7 +7,7 @@
 
 /*
  * After an instruction was executed in C: where to go on.  `resume` is translated code for cpu.rip,
- * or NULL if there is none.
+ * or NULL if it has to be looked for.
  */
 const void *soft_finish(struct soft_vcpu *v, enum x86_result res, const void *resume)
 {
@@ -16,10 +16,14 @@ const void *soft_finish(struct soft_vcpu *v, enum x86_result res, const void *re
 	v->reason = SOFT_LOOKUP;
 	switch (res) {
 	case X86_DONE:
-		return stale ? NULL : resume;
+		return stale || !resume ? soft_go_on(v) : resume;
 	case X86_AGAIN:
 		v->reason = SOFT_POLL;
 		return NULL;
+	case X86_FAULT:
+		if (soft_fault_fast(v))
+			return soft_go_on(v);
+		/* fallthrough */
 	default:
 		v->result = (uint8_t)res;
 		v->reason = SOFT_RESULT;
@@ -53,7 +57,7 @@ const void *soft_op_execute(struct soft_vcpu *v, struct soft_op *op)
 		tsc_written(v);
 	if (v->cpu.shadow || !atomic_load(&v->run) ||
 		(soft_tortured(v) && soft_torture_odds(v, 4)))
-		return soft_finish(v, res, NULL);
+		return soft_finish(v, res, NULL); /* which looks at the first two */
 	return soft_finish(v, res, op->resume);
 }
 

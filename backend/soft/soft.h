@@ -47,13 +47,15 @@ enum soft_class { SOFT_USER, SOFT_SUPER, SOFT_SUPER_AC, SOFT_CLASSES };
 #define SOFT_MODE_FSGSBASE   0x4000u
 #define SOFT_MODE_TSD	     0x8000u
 #define SOFT_MODE_CPL_SHIFT  16
+#define SOFT_MODE_CPL(m)     ((m) >> SOFT_MODE_CPL_SHIFT & 3u)
 #define SOFT_MODE_IOPL_SHIFT 18
 #define SOFT_MODE_STEP	     0x100000u /* one instruction at a time: TF, breakpoints, #AC, MTRAP */
 #define SOFT_MODE_SCE	     0x200000u
 #define SOFT_MODE_LMA	     0x400000u
 #define SOFT_MODE_NOMERGE    0x800000u /* every access checks for itself: not the vcpu's, a variant of a block */
 /* What the jump cache does not key on: a change of these empties it. */
-#define SOFT_MODE_JCKEY(m) ((m) & ~(3u << SOFT_MODE_CLASS_SHIFT | 3u << SOFT_MODE_CPL_SHIFT))
+#define SOFT_MODE_JCKEY(m) \
+	((m) & ~(3u << SOFT_MODE_CLASS_SHIFT | (SOFT_MODE_CPL(m) == 3 ? 3u << SOFT_MODE_CPL_SHIFT : 0)))
 
 #define SOFT_TLB_BITS	    12
 #define SOFT_TLB_ENTRIES    (1u << SOFT_TLB_BITS)
@@ -221,6 +223,7 @@ struct soft_vcpu {
 	uint64_t branch_rip; /* SOFT_LOOKUP: of the indirect branch that went to cpu.rip, or 0 */
 	/* 1: guest code may run on; 0: leave soon. Written by any thread. */
 	_Atomic uint32_t run;
+	bool want_jump;	     /* the next block that is looked up is for the jump cache */
 	uint8_t intr_window; /* something waits for IF, the end of a shadow or IRET */
 	uint8_t result;	     /* enum x86_result for SOFT_RESULT */
 	bool fpu_live;	     /* guest x87/vector state is in the host's registers */
@@ -414,6 +417,19 @@ const void *soft_finish(struct soft_vcpu *v, enum x86_result res, const void *re
 
 /* ---- string.c: strings whose addresses have no base and no limit ---- */
 const void *soft_op_string(struct soft_vcpu *v, struct soft_op *op);
+/* ---- fast.c ---- */
+/*
+ * Translated code for cpu.rip after C has changed it, with flags16 prepared; NULL with v->reason: that is for
+ * soft_loop().
+ */
+const void *soft_go_on(struct soft_vcpu *v);
+const void *soft_op_syscall(struct soft_vcpu *v, struct soft_op *op);
+const void *soft_op_sysret(struct soft_vcpu *v, struct soft_op *op);
+const void *soft_op_iret(struct soft_vcpu *v, struct soft_op *op);
+/* Delivers an event if that is simple.  False: nothing has happened, it is for x86_deliver(). */
+bool soft_deliver_fast(struct soft_vcpu *v, const struct x86_event *ev);
+/* The same for cpu.fault of an instruction, which stays there. */
+bool soft_fault_fast(struct soft_vcpu *v);
 
 /* ---- loop.c ---- */
 uint32_t soft_mode(struct soft_vcpu *v);

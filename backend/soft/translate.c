@@ -67,7 +67,7 @@ static bool goes_on(const struct x86_insn *in)
 
 static bool ends_block(const struct gen *g, const struct x86_insn *in)
 {
-	if (gen_flags_inline(g, in))
+	if (gen_system_inline(g, in))
 		return false;
 	switch (in->row->class) {
 	case X86_NATIVE:
@@ -170,6 +170,22 @@ static void gen_op(struct gen *g, soft_op_fn fn, const struct x86_insn *in, bool
 		op->resume = emit_here(&g->e);
 }
 
+static soft_op_fn op_function(const struct gen *g, const struct x86_insn *in)
+{
+	if (!g->is64 || (in->opsize != 8 && in->row->mnem != X86_I_syscall))
+		return soft_op_execute;
+	switch (in->row->mnem) {
+	case X86_I_syscall:
+		return soft_op_syscall;
+	case X86_I_sysret:
+		return soft_op_sysret;
+	case X86_I_iret:
+		return soft_op_iret;
+	default:
+		return soft_op_execute;
+	}
+}
+
 static void gen_insn(struct gen *g)
 {
 	const struct x86_insn *in = &g->insn[g->i];
@@ -201,7 +217,7 @@ static void gen_insn(struct gen *g)
 		break;
 	}
 	if (!done)
-		gen_op(g, soft_op_execute, in, last);
+		gen_op(g, op_function(g, in), in, last);
 }
 
 static void emit_reason(struct gen *g, unsigned reason)
