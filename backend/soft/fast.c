@@ -41,6 +41,8 @@ const void *soft_go_on(struct soft_vcpu *v)
 	if (mode & SOFT_MODE_STEP || SOFT_MODE_SIZE(mode) != SOFT_MODE_SIZE_64 ||
 		SOFT_MODE_JCKEY(mode) != v->mode)
 		return NULL;
+	if (v->check || (soft_tortured(v) && soft_torture_odds(v, 4)))
+		return NULL;
 	j = &v->jc[SOFT_MODE_CLASS(mode)][soft_jc_slot(v->cpu.rip)];
 	if (j->rip != v->cpu.rip) {
 		v->want_jump = true;

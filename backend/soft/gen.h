@@ -186,5 +186,7 @@ bool gen_branch(struct gen *g, const struct x86_insn *in);
 void gen_move_rsp(struct gen *g, int delta);
 /* Leaves the block for a known rip. */
 void gen_goto(struct gen *g, uint64_t rip, bool parked);
+/* The same through edge[], whatever the target's class; there is one until nedges is SOFT_EDGES. */
+void gen_edge(struct gen *g, uint64_t target, bool parked);
 
 #endif

@@ -113,7 +113,7 @@ static bool same_page(const struct gen *g, uint64_t rip)
 }
 
 /* To another page, through edge[]: flags stay where they are. */
-static void jump_edge(struct gen *g, uint64_t target, bool parked)
+void gen_edge(struct gen *g, uint64_t target, bool parked)
 {
 	struct gen_stub *s;
 
@@ -172,7 +172,7 @@ void gen_goto(struct gen *g, uint64_t rip, bool parked)
 	if (same_page(g, rip))
 		link_to(g, emit_jmp(&g->e, emit_here(&g->e)), rip, parked);
 	else
-		jump_edge(g, rip, parked);
+		gen_edge(g, rip, parked);
 }
 
 /* The block goes on behind it. */

@@ -22,7 +22,6 @@ struct scan {
 	struct base base[16];
 	uint8_t constant;      /* the group of constant addresses */
 	uint64_t constant_ea;
-	unsigned jcc; /* the number behind the last conditional jump's */
 };
 
 struct access {
@@ -78,8 +77,8 @@ static bool access_of(const struct gen *g, const struct x86_insn *in, struct acc
 }
 
 /* Does it fit into the group?  A leader that reads does not prove that the page may be written; for the
- * stack that is a good guess if no jump is between them: a page that nobody writes must not become dirty. */
-static bool join(struct gen_group *p, int64_t at, const struct access *a, unsigned jcc)
+ * stack that is a good guess. */
+static bool join(struct gen_group *p, int64_t at, const struct access *a)
 {
 	int64_t lo = at < p->lo ? at : p->lo, hi = p->lo + p->span;
 
@@ -88,7 +87,7 @@ static bool join(struct gen_group *p, int64_t at, const struct access *a, unsign
 	if (hi - lo > SPAN_MAX)
 		return false;
 	if (a->write && !p->write) {
-		if (a->gpr != X86_RSP || p->leader < jcc)
+		if (a->gpr != X86_RSP)
 			return false;
 		p->write = true;
 	}
@@ -132,7 +131,7 @@ static void take(struct gen *g, struct scan *s, const struct access *a)
 		constant_access(g, s, a);
 		return;
 	}
-	if (b->group != GEN_NO_GROUP && join(&g->group[b->group], a->off + b->delta, a, s->jcc)) {
+	if (b->group != GEN_NO_GROUP && join(&g->group[b->group], a->off + b->delta, a)) {
 		g->group[b->group].last = (uint8_t)g->i;
 		g->group_of[g->i] = b->group;
 		return;
@@ -249,8 +248,6 @@ void gen_find_groups(struct gen *g)
 			forget(&s);
 		else if (access_of(g, in, &a))
 			take(g, &s, &a);
-		if (gen_is_jcc(g, in))
-			s.jcc = g->i + 1;
 		if (in->row->class == X86_STACK)
 			follow_stack(&s, in);
 		else

@@ -316,7 +316,8 @@ void gen_check_stub(struct gen *g, const struct gen_stub *s)
 	const struct gen_check *c = s->check;
 	bool aligned = c->a.in && c->a.in->row->props & X86_P_ALIGN;
 	uint64_t site = (uint64_t)s->site << 16 | c->size | (aligned ? SOFT_FILL_ALIGNED : 0) |
-			(c->merged ? SOFT_FILL_MERGED : 0) | (c->early ? SOFT_FILL_EARLY : 0);
+			(c->merged ? SOFT_FILL_MERGED : 0) | (c->early ? SOFT_FILL_EARLY : 0) |
+			(c->a.in && c->a.in->row->props & (X86_P_X87 | X86_P_MMX) ? SOFT_FILL_MF : 0);
 	struct emit *e = &g->e;
 
 	g->i = s->site;

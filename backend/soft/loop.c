@@ -152,7 +152,7 @@ static void note_target(struct soft_vcpu *v, const struct soft_block *b, bool gl
 	unsigned class = SOFT_MODE_CLASS(b->mode);
 
 	for (unsigned i = 0; i < (b->gpa2 ? 2u : 1u); i++) {
-		unsigned slot = (unsigned)((b->rip >> 12) + i) & (SOFT_PAGE_FILTER - 1);
+		unsigned slot = soft_filter_bit((b->rip >> 12) + i, b->rip);
 
 		v->jc_pages[class][slot / 64] |= 1ull << slot % 64;
 	}

@@ -21,7 +21,7 @@ const void *soft_finish(struct soft_vcpu *v, enum x86_result res, const void *re
 		v->reason = SOFT_POLL;
 		return NULL;
 	case X86_FAULT:
-		if (soft_fault_fast(v))
+		if (!v->check && soft_fault_fast(v))
 			return soft_go_on(v);
 		/* fallthrough */
 	default:

@@ -65,7 +65,7 @@ enum soft_class { SOFT_USER, SOFT_SUPER, SOFT_SUPER_AC, SOFT_CLASSES };
 #define SOFT_ITLB_ENTRIES   1024u
 #define SOFT_LOG_MAX	    2048u
 #define SOFT_PENDING_WRITES 8
-#define SOFT_PAGE_FILTER    4096u /* bits */
+#define SOFT_PAGE_FILTER    8192u /* bits: one half for each half of the address space */
 
 /*
  * One translated page.  The tags hold the page's linear address, or one that no address with this
@@ -352,6 +352,15 @@ static inline unsigned soft_jc_slot(uint64_t rip)
 {
 	return rip & (SOFT_JC_ENTRIES - 1);
 }
+/* Bit of a filter for item n, a part of gla.  What is done to programs' pages is not to hit the kernel's. */
+static inline unsigned soft_filter_bit(uint64_t n, uint64_t gla)
+{
+	return (unsigned)(n & (SOFT_PAGE_FILTER / 2 - 1)) | (gla >> 63 ? SOFT_PAGE_FILTER / 2 : 0);
+}
+static inline unsigned soft_huge_bit(uint64_t gla)
+{
+	return (unsigned)(gla >> 30 & 31) | (gla >> 63 ? 32 : 0);
+}
 /* A translation of a page of 2^shift bytes at gla is being cached. */
 void soft_note_large(struct soft_vcpu *v, unsigned class, uint64_t gla, unsigned shift);
 /* DR6 bits of execution breakpoints at rip. */
@@ -364,7 +373,8 @@ bool soft_writes_done(struct soft_vcpu *v);
  *	bits 16..31: offset of its memo in memo[class]
  *	bits 32..63: its site: index << 16 | SOFT_FILL_* | size
  */
-#define SOFT_FILL_SIZE	  0x1fffu
+#define SOFT_FILL_SIZE	  0x0fffu
+#define SOFT_FILL_MF	  0x1000u /* #MF may come before a fault of memory */
 #define SOFT_FILL_EARLY	  0x2000u /* it is another instruction than the first that stores */
 #define SOFT_FILL_MERGED  0x4000u /* for several instructions: all or none */
 #define SOFT_FILL_ALIGNED 0x8000u /* size is the operand's alignment, too (X86_P_ALIGN) */

@@ -136,10 +136,10 @@ void soft_jc_flush(struct soft_vcpu *v)
 
 void soft_note_large(struct soft_vcpu *v, unsigned class, uint64_t gla, unsigned shift)
 {
-	unsigned bit = (unsigned)(gla >> 21) & (SOFT_PAGE_FILTER - 1);
+	unsigned bit = soft_filter_bit(gla >> 21, gla);
 
 	if (shift > 22)
-		v->huge[class] |= 1ull << (gla >> 30 & 63);
+		v->huge[class] |= 1ull << soft_huge_bit(gla);
 	else if (shift > 12) /* a 4 MiB page covers two bits */
 		v->large[class][bit / 64] |=
 			(shift == 22 ? 3ull << (bit & 62) % 64 : 1ull << bit % 64);
@@ -160,11 +160,10 @@ static void class_clear(struct soft_vcpu *v, unsigned class)
 /* INVLPG drops a large page as a whole, of which any part may be cached. */
 static void flush_page(struct soft_vcpu *v, unsigned class, uint64_t gla)
 {
-	unsigned page = (unsigned)(gla >> 12) & (SOFT_PAGE_FILTER - 1);
-	unsigned large = (unsigned)(gla >> 21) & (SOFT_PAGE_FILTER - 1);
+	unsigned page = soft_filter_bit(gla >> 12, gla), large = soft_filter_bit(gla >> 21, gla);
 
 	if (v->large[class][large / 64] & 1ull << large % 64 ||
-		v->huge[class] & 1ull << (gla >> 30 & 63)) {
+		v->huge[class] & 1ull << soft_huge_bit(gla)) {
 		class_clear(v, class);
 		return;
 	}
@@ -590,27 +589,41 @@ static bool fill_once(struct soft_vcpu *v, uint64_t gla, unsigned size, unsigned
 	return true;
 }
 
-/* Enters the page into the TLB. early: for a store of a later instruction. */
-static bool fill_page(
+/*
+ * Enters the page into the TLB: DONE, FAULT as the walk says, or EXIT for whatever needs more than that.
+ * early: for a store of a later instruction.
+ */
+static enum x86_result fill_page(
 	struct soft_vcpu *v, uint64_t gla, unsigned acc, unsigned class, bool early)
 {
 	bool write = acc & X86_ACC_WRITE;
 	struct x86_walk w;
+	enum x86_result res;
 	uint8_t *hva;
 
 	/* The block may never come to the store: it must not mark the page dirty. */
 	if (early && (x86_walk(&v->cpu, gla, acc | X86_ACC_NOFAULT, &w) != X86_DONE || !w.dirty))
-		return false;
-	if (x86_walk(&v->cpu, gla, acc, &w) != X86_DONE)
-		return false;
+		return X86_EXIT;
+	res = x86_walk(&v->cpu, gla, acc, &w);
+	if (res != X86_DONE)
+		return res;
 	hva = soft_ram(v, w.gpa);
 	if (!hva || !may_cache(v, w.gpa))
-		return false;
+		return X86_EXIT;
 	tlb_fill(v, class, gla, &w, hva, write);
-	return !write || !atomic_load(&v->soft->page_code[w.gpa >> 12]);
+	return write && atomic_load(&v->soft->page_code[w.gpa >> 12]) ? X86_EXIT : X86_DONE;
 }
 
-/* What cannot be done in translated code is for C, faults among it. */
+/* The walk's fault is the instruction's. */
+static const void *fault_site(struct soft_vcpu *v, uint64_t site, const uint8_t *ret)
+{
+	struct soft_block *b;
+
+	site_of(v, site, ret, &b);
+	return soft_finish(v, X86_FAULT, NULL);
+}
+
+/* What cannot be done in translated code is for C. */
 static const void *fill(
 	struct soft_vcpu *v, uint64_t gla, uint64_t site, const uint8_t *ret, bool write)
 {
@@ -618,6 +631,7 @@ static const void *fill(
 	unsigned acc =
 		(write ? X86_ACC_WRITE : X86_ACC_READ) | (v->cpu.cpl == 3 ? X86_ACC_USER : 0);
 	unsigned class = class_of(v, acc);
+	enum x86_result res = X86_EXIT;
 	bool merged = site & SOFT_FILL_MERGED, good = (gla & 0xfff) + size <= 4096 && x86_canonical(gla);
 
 	/* A misaligned operand faults before its page does.  A group's size is not its leader's. */
@@ -627,9 +641,15 @@ static const void *fill(
 		return ret + SOFT_LOOK_UP_BYTES;
 	if (soft_tortured(v))
 		soft_torture_fill(v);
-	if (good && fill_page(v, gla, acc, class, site & SOFT_FILL_EARLY))
+	if (good)
+		res = fill_page(v, gla, acc, class, site & SOFT_FILL_EARLY);
+	if (res == X86_DONE)
 		return ret;
-	return merged ? one_by_one(v, site, ret) : execute_site(v, site, ret);
+	if (merged)
+		return one_by_one(v, site, ret);
+	if (res == X86_FAULT && !(site & SOFT_FILL_MF))
+		return fault_site(v, site, ret);
+	return execute_site(v, site, ret);
 }
 
 const void *soft_fill(struct soft_vcpu *v, uint64_t gla, uint64_t what, const uint8_t *ret)
