@@ -249,6 +249,7 @@ struct soft_vcpu {
 	uint32_t edge_log[SOFT_CLASSES][SOFT_EDGES];
 	uint64_t jc_pages[SOFT_CLASSES]
 			 [SOFT_PAGE_FILTER / 64]; /* pages that jc[] may lead to, hashed */
+	uint64_t tlb_pages[SOFT_CLASSES][SOFT_PAGE_FILTER / 64]; /* that tlb[] and memo[] may know */
 	/* Where large pages are that tlb[] or itlb[] know parts of, hashed by 2 MiB and 1 GiB. */
 	uint64_t large[SOFT_CLASSES][SOFT_PAGE_FILTER / 64], huge[SOFT_CLASSES];
 	struct soft_itlb_entry itlb[SOFT_CLASSES][SOFT_ITLB_ENTRIES];

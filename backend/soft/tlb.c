@@ -154,6 +154,7 @@ static void class_clear(struct soft_vcpu *v, unsigned class)
 	v->itlb_stamp[class][1]++;
 	jc_clear(v, class);
 	__builtin_memset(v->large[class], 0, sizeof(v->large[class]));
+	__builtin_memset(v->tlb_pages[class], 0, sizeof(v->tlb_pages[class]));
 	v->huge[class] = 0;
 }
 
@@ -167,9 +168,11 @@ static void flush_page(struct soft_vcpu *v, unsigned class, uint64_t gla)
 		class_clear(v, class);
 		return;
 	}
-	memo_drop(v, class, gla);
-	entry_clear(&v->tlb[class], soft_tlb_slot(gla));
-	entry_clear(&v->tlb[class], soft_tlb_slot2(gla));
+	if (v->tlb_pages[class][page / 64] & 1ull << page % 64) {
+		memo_drop(v, class, gla);
+		entry_clear(&v->tlb[class], soft_tlb_slot(gla));
+		entry_clear(&v->tlb[class], soft_tlb_slot2(gla));
+	}
 	v->itlb[class][soft_itlb_slot(gla)].page = 0;
 	if (v->jc_pages[class][page / 64] & 1ull << page % 64)
 		jc_clear(v, class);
@@ -261,7 +264,7 @@ static void tlb_fill(struct soft_vcpu *v, unsigned class, uint64_t gla, const st
 {
 	struct soft_tlb *t = &v->tlb[class];
 	uint64_t page = gla & ~0xfffull, pfn = w->gpa >> 12;
-	unsigned i = make_room(t, page);
+	unsigned i = make_room(t, page), bit = soft_filter_bit(gla >> 12, gla);
 	struct soft_tlb_entry *e = &t->entry[i];
 	uint64_t was = e->gpa;
 
@@ -271,6 +274,7 @@ static void tlb_fill(struct soft_vcpu *v, unsigned class, uint64_t gla, const st
 	e->gpa = (w->gpa & ~0xfffull) | SOFT_TLB_USED | (w->global ? SOFT_TLB_GLOBAL : 0);
 	if (!was || (was ^ e->gpa) & SOFT_TLB_GLOBAL)
 		log_entry(t, i);
+	v->tlb_pages[class][bit / 64] |= 1ull << bit % 64;
 	soft_note_large(v, class, gla, w->page_shift);
 	if (!write)
 		return;
