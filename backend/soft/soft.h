@@ -92,7 +92,7 @@ struct soft_memo {
 	uint64_t tag; /* linear address of the page */
 	uint64_t add;
 };
-#define SOFT_MEMOS	512u
+#define SOFT_MEMOS	2048u
 #define SOFT_MEMO_GROUP 16u /* memos for each byte of memo_used[] */
 #define SOFT_MEMO_EMPTY (1ull << 63)
 

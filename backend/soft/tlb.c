@@ -184,8 +184,10 @@ void soft_tlb_flush(struct soft_vcpu *v, enum x86_flush kind, uint64_t gla)
 		if (kind == X86_FLUSH_PAGE) {
 			flush_page(v, c, gla);
 		} else if (kind == X86_FLUSH_NONGLOBAL) {
+			/* Memos are copies of entries: the kernel's stay where all of those are global. */
+			if (v->tlb[c].log[0].n)
+				soft_memo_clear(v, c, false);
 			tlb_clear_kind(&v->tlb[c], 0);
-			soft_memo_clear(v, c, false);
 			v->itlb_stamp[c][0]++;
 			if (v->jc_nonglobal[c])
 				jc_clear(v, c);
