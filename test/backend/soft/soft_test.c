@@ -359,6 +359,88 @@ KICK_TEST(loop_count)
 KICK_TEST(loop_string)
 KICK_TEST(loop_delivery)
 
+/*
+ * IRET to the same privilege, often enough to go from block to block; then its code segment is taken away,
+ * which the next one has to see.
+ */
+SNIPPET(iret_loop, "mov $1000, %ebx\n xor %esi, %esi\n"
+		   "0: mov %rsp, %rdx\n push $0x10\n push %rdx\n pushf\n push $0x18\n lea 1f(%rip), %rax\n push %rax\n"
+		   "stc\n iretq\n"
+		   "1: sbb $0, %esi\n dec %ebx\n jnz 0b\n mov %esi, %eax\n test %eax, %eax\n jnz 2f\n"
+		   "mov $0x8000, %edx\n andb $0x7f, 0x1d(%rdx)\n jmp 0b\n 2:");
+
+static void test_iret_loop(void **state)
+{
+	struct guest *g = *state;
+
+	put64(g, 0x8000 + 0x18, 0x00af9b000000ffffull);
+	assert_int_equal(RUN(g, iret_loop), 0xe0001800);
+}
+
+/* To CPL 3 and back: RFLAGS goes through R11 and SFMASK, and each side has its own translation. */
+SNIPPET(syscall_loop,
+	"mov $0xc0000080, %ecx\n rdmsr\n or $1, %eax\n wrmsr\n"
+	"mov $0xc0000081, %ecx\n xor %eax, %eax\n mov $0x00100008, %edx\n wrmsr\n"
+	"inc %ecx\n lea 3f(%rip), %rax\n xor %edx, %edx\n wrmsr\n"
+	"add $2, %ecx\n mov $1, %eax\n wrmsr\n"
+	"xor %esi, %esi\n xor %edi, %edi\n mov $1000, %ebx\n lea 0f(%rip), %rcx\n mov $2, %r11d\n sysretq\n"
+	"0: stc\n syscall\n 1: adc $0, %esi\n dec %ebx\n jnz 0b\n inc %edi\n clc\n syscall\n"
+	"3: jc 5f\n mov %cs, %eax\n add %eax, %esi\n sub $8, %esi\n mov %edi, %edi\n test %edi, %edi\n jnz 4f\n"
+	"sysretq\n 5: mov $0xbad, %esi\n 4: mov %esi, %eax\n");
+
+static void test_syscall_loop(void **state)
+{
+	assert_int_equal(RUN(*state, syscall_loop), 1000);
+}
+
+/* A handler that skips the load; when its gate is not present any more, that is a double fault. */
+SNIPPET(fault_handler, "pop %rcx\n add %ecx, %esi\n mov %cr2, %rdx\n sub %edi, %edx\n add %edx, %esi\n inc %esi\n"
+		       "addq $2, (%rsp)\n iretq\n");
+SNIPPET(fault_loop, "mov $0x10000000, %edi\n mov $1000, %ebx\n xor %esi, %esi\n"
+		    "0: stc\n movl (%rdi), %eax\n sbb $0, %esi\n dec %ebx\n jnz 0b\n mov %esi, %eax\n test %eax, %eax\n"
+		    "jnz 1f\n mov $0x70e0, %edx\n andb $0x7f, 5(%rdx)\n jmp 0b\n 1:");
+
+static void test_fault_loop(void **state)
+{
+	struct guest *g = *state;
+	const uint64_t handler = HANDLER + 0x1000;
+
+	memcpy(g->ram + handler, fault_handler, (size_t)(fault_handler_end - fault_handler));
+	put64(g, 0x70e0, (handler & 0xffff) | 0x08ull << 16 | 0x8e00ull << 32 | handler >> 16 << 48);
+	assert_int_equal(RUN(g, fault_loop), 0xe0000000);
+}
+
+/* STAC and CLAC under SMAP: the program's page can be written between the two and not behind them. */
+SNIPPET(smap_loop, "mov %cr4, %rax\n or $0x200000, %eax\n mov $1000, %ebx\n mov $0x200000, %edi\n xor %esi, %esi\n"
+		   "mov %rax, %cr4\n 0: stac\n stc\n adcl $0, (%rdi)\n clc\n clac\n adc $0, %esi\n dec %ebx\n jnz 0b\n"
+		   "stac\n mov (%rdi), %eax\n clac\n sub $1000, %eax\n or %esi, %eax\n jnz 1f\n mov %esi, (%rdi)\n 1:");
+
+static void test_smap_loop(void **state)
+{
+	struct guest *g = *state;
+
+	/* What is not the program's: code, tables and stack. */
+	put64(g, 0x3000, 0x83);
+	assert_int_equal(vm_set_register(g->vm, 0, VM_REG_GUEST_RSP, 0x180000), 0);
+	assert_int_equal(RUN(g, smap_loop), 0xe0000300);
+}
+
+/* PUSH of memory: of what lies on the stack, and over a page that cannot be read, which leaves RSP alone. */
+SNIPPET(push_memory, "mov $0x200ff8, %ebx\n movq $40, (%rbx)\n mov $1000, %ecx\n xor %esi, %esi\n mov %rsp, %rbp\n"
+		     "0: stc\n push (%rbx)\n push (%rsp)\n adc $0, %esi\n pop %rax\n pop %rdx\n add %eax, %esi\n add %edx, %esi\n"
+		     "dec %ecx\n jnz 0b\n cmp %rsp, %rbp\n jne 1f\n mov %esi, %eax\n cmp $81000, %eax\n jne 1f\n"
+		     "mov $0x50000000, %ebx\n push (%rbx)\n 1:");
+
+static void test_push_memory(void **state)
+{
+	struct guest *g = *state;
+	uint64_t rsp;
+
+	assert_int_equal(RUN(g, push_memory), 0xe0000000);
+	assert_int_equal(vm_get_register(g->vm, 0, VM_REG_GUEST_RSP, &rsp), 0);
+	assert_int_equal(rsp, STACK - 40); /* the frame without its error code */
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(test_##name, set_up, tear_down)
@@ -368,6 +450,8 @@ int main(void)
 		TEST(vectors_kicked), TEST(vectors_mmio),
 		TEST(calls),	   TEST(loop_self),  TEST(loop_calls),	   TEST(loop_indirect),
 		TEST(loop_count),  TEST(loop_string),  TEST(loop_delivery),
+		TEST(iret_loop),   TEST(syscall_loop), TEST(fault_loop),   TEST(smap_loop),
+		TEST(push_memory),
 	};
 
 	return cmocka_run_group_tests_name("soft", tests, NULL, NULL);
