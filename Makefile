@@ -55,6 +55,8 @@ all: $(BUILD)/libvmm.a $(BUILD)/libvmm.so $(if $(wildcard cmd/hyve.c),$(BUILD)/h
 
 $(BUILD)/x86/%.o: EXTRA := $(GENERAL) -Wconversion -Wno-sign-conversion
 $(BUILD)/backend/soft/%.o: EXTRA := $(GENERAL)
+# Called while the guest's x87 registers are in the host's: soft_lend().
+$(BUILD)/vmm/%.o: EXTRA := -mno-80387
 $(BUILD)/x86/%.o $(BUILD)/backend/soft/%.o: POST = $(call plain_mem,,$@) && $(call plain_mem,__asan_,$@)
 
 $(BUILD)/%.o: %.c

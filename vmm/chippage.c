@@ -99,3 +99,53 @@ void vm_chip_write(struct vm *vm, int vcpuid, uint64_t gpa, uint64_t value, int 
 	if (range != NULL)
 		store(range->hva + (gpa - range->gpa), value, size);
 }
+
+unsigned vm_bus_piece(uint64_t gpa, unsigned len)
+{
+	unsigned size = 8;
+
+	while (size > len || (gpa & (size - 1)) != 0)
+		size /= 2;
+	return size;
+}
+
+bool vm_chip_load(struct vm *vm, int vcpuid, vm_paddr_t gpa, void *buf, unsigned len)
+{
+	uint8_t *to = buf;
+
+	if (!vm_gpa_is_chip(vm, gpa))
+		return false;
+	while (len > 0) {
+		unsigned size = vm_bus_piece(gpa, len);
+		uint64_t value;
+
+		vm_chip_read(vm, vcpuid, gpa, &value, (int)size);
+		memcpy(to, &value, size);
+		to += size;
+		gpa += size;
+		len -= size;
+	}
+	return true;
+}
+
+bool vm_chip_store(struct vm *vm, int vcpuid, vm_paddr_t gpa, const void *buf, unsigned len)
+{
+	const uint8_t *from = buf;
+	bool retu = false;
+
+	if (!vm_gpa_is_chip(vm, gpa))
+		return false;
+	while (len > 0) {
+		unsigned size = vm_bus_piece(gpa, len);
+		uint64_t value = 0;
+
+		memcpy(&value, from, size);
+		vm_chip_write(vm, vcpuid, gpa, value, (int)size, &retu);
+		from += size;
+		gpa += size;
+		len -= size;
+	}
+	if (retu)
+		vcpu_spinup_later(vm, vcpuid);
+	return true;
+}

@@ -177,16 +177,6 @@ static bool emul_poll(struct x86_cpu *cpu)
 
 /* ---- Device memory ---- */
 
-/* The largest naturally aligned power of two, 8 at most: what a bus would make of it. */
-static unsigned piece(uint64_t gpa, unsigned len)
-{
-	unsigned size = 8;
-
-	while (size > len || (gpa & (size - 1)) != 0)
-		size /= 2;
-	return size;
-}
-
 static void device_read(struct emul *e, uint64_t gpa, uint64_t *value, unsigned size)
 {
 	*value = UINT64_MAX;
@@ -230,7 +220,7 @@ static enum x86_result emul_mmio_read(
 		return mmio_exit(cpu, gla, gpa, len, false);
 	fpu_to_host(e);
 	while (len > 0) {
-		unsigned size = piece(gpa, len);
+		unsigned size = vm_bus_piece(gpa, len);
 		uint64_t value;
 
 		device_read(e, gpa, &value, size);
@@ -253,7 +243,7 @@ static enum x86_result emul_mmio_write(
 		return mmio_exit(cpu, gla, gpa, len, true);
 	fpu_to_host(e);
 	while (len > 0) {
-		unsigned size = piece(gpa, len);
+		unsigned size = vm_bus_piece(gpa, len);
 		uint64_t value = 0;
 
 		memcpy(&value, from, size);

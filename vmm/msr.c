@@ -69,22 +69,13 @@ int vm_rdmsr(struct vm *vm, int vcpuid, uint32_t msr, uint64_t *value)
 	return 0;
 }
 
-/*
- * An x2APIC command can start another vcpu, which is an exit.  vmrun is still going on, so the
- * payload is kept aside, and vcpu_should_yield brings the vcpu out of the guest.
- */
 static int vlapic_write(struct vm *vm, int vcpuid, uint32_t msr, uint64_t value)
 {
-	struct vcpu *vcpu = &vm->vcpu[vcpuid];
 	bool retu = false;
-	int error = vlapic_wrmsr(vcpu->vlapic, msr, value, &retu);
+	int error = vlapic_wrmsr(vm->vcpu[vcpuid].vlapic, msr, value, &retu);
 
-	if (error == 0 && retu) {
-		vcpu->spinup = (struct vm_spinup){.pending = true,
-			.vcpu = vcpu->exitinfo.u.spinup_ap.vcpu,
-			.rip = vcpu->exitinfo.u.spinup_ap.rip};
-		vm->ops->kick(vm->vmi, vcpuid);
-	}
+	if (error == 0 && retu)
+		vcpu_spinup_later(vm, vcpuid);
 	return error;
 }
 

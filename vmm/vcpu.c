@@ -153,6 +153,16 @@ void vcpu_notify_event(struct vm *vm, int vcpuid, bool lapic_intr)
 		vm->ops->kick(vm->vmi, vcpuid);
 }
 
+void vcpu_spinup_later(struct vm *vm, int vcpuid)
+{
+	struct vcpu *vcpu = &vm->vcpu[vcpuid];
+
+	vcpu->spinup = (struct vm_spinup){.pending = true,
+		.vcpu = vcpu->exitinfo.u.spinup_ap.vcpu,
+		.rip = vcpu->exitinfo.u.spinup_ap.rip};
+	vm->ops->kick(vm->vmi, vcpuid);
+}
+
 void vm_vcpu_yield(struct vm *vm, int vcpuid)
 {
 	atomic_store(&vm->vcpu[vcpuid].yield, true);

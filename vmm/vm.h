@@ -194,6 +194,11 @@ void vcpu_unwant(struct vm *vm, int vcpuid);
 /* IDLE to FROZEN; a runner lets those who want the vcpu go first. */
 void vcpu_claim(struct vm *vm, int vcpuid, bool runner);
 void vcpu_release(struct vm *vm, int vcpuid);
+/*
+ * A command to the APIC inside vmrun started another vcpu, which is an exit: what stands in exitinfo is
+ * kept aside, and vcpu_should_yield brings the vcpu out of the guest.
+ */
+void vcpu_spinup_later(struct vm *vm, int vcpuid);
 /* Stop request or somebody wants the vcpu: the reasons that reach vm_run's caller. */
 bool vcpu_user_yield(struct vcpu *vcpu);
 
@@ -219,14 +224,14 @@ void vm_inject_fault(struct vm *vm, int vcpuid, int vector, bool has_code, uint3
 void vm_msr_init(struct vm *vm, int vcpuid);
 
 /* ioport.c */
-/* 0: served by a chip. ENOENT: nobody's. */
-int vm_ioport(struct vm *vm, int vcpuid, bool in, int port, int bytes, uint32_t *val);
 /* Puts what an IN got into RAX. */
 int vm_inout_merge(struct vm *vm, int vcpuid, const struct vm_inout *io, uint32_t eax);
 
 /* chippage.c: the MMIO pages of the chips. *retu: an exit to the user stands in vm_exitinfo. */
 void vm_chip_read(struct vm *vm, int vcpuid, uint64_t gpa, uint64_t *value, int size);
 void vm_chip_write(struct vm *vm, int vcpuid, uint64_t gpa, uint64_t value, int size, bool *retu);
+/* The naturally aligned power of two, 8 at most, that a bus would begin with. */
+unsigned vm_bus_piece(uint64_t gpa, unsigned len);
 
 /* emul.c */
 /* The part of an INST_EMUL exit that happens inside vm_run. *retu: to the user. */

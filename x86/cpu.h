@@ -251,6 +251,7 @@ struct x86_cpu {
 	uint64_t tsc_adjust, spec_ctrl;
 	uint32_t signature; /* CPUID.1:EAX */
 	uint8_t vendor;	    /* enum x86_vendor, of the host */
+	bool host_in_use;   /* the host has XGETBV with ECX = 1 */
 	struct x86_cpuid_leaf cpuid[X86_CPUID_LEAVES]; /* the model, built by x86_features_init() */
 	/* XSAVE image of the guest's vector and x87 state, when it is not in the host's registers. */
 	uint8_t fpu[X86_XSAVE_SIZE] __attribute__((aligned(64)));
@@ -377,6 +378,18 @@ void x86_exec_destroy(struct x86_exec *exec);
 /* Loads / stores the host's x87, SSE and AVX registers from / to cpu->fpu. */
 void x86_fpu_load(struct x86_cpu *cpu);
 void x86_fpu_save(struct x86_cpu *cpu);
+/*
+ * The same for C code that may use those registers in between: quicker, and the host's registers are in
+ * the state that the ABI promises.
+ */
+void x86_fpu_park(struct x86_cpu *cpu);
+void x86_fpu_unpark(struct x86_cpu *cpu);
+/*
+ * Only for a call of C code that may move data through vector registers, but has no floating-point arithmetic
+ * and no x87 or MMX instruction: the guest's x87 registers and MXCSR stay where they are.
+ */
+void x86_vectors_lend(struct x86_cpu *cpu);
+void x86_vectors_return(struct x86_cpu *cpu);
 
 /*
  * Host signals (SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP) whose program counter lies in [lo, hi) are

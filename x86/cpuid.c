@@ -388,6 +388,7 @@ void x86_features_init(struct x86_cpu *cpu)
 								       : X86_VENDOR_INTEL;
 	cpu->signature = host_leaf(&host, 1, 0)[EAX];
 	cpu->maxphyaddr = physical_bits(&host);
+	cpu->host_in_use = host.avx && host_leaf(&host, 0xd, 1)[EAX] & 1u << 2;
 	pick_features(cpu, &host);
 	for (unsigned i = 0; i < X86_CPUID_LEAVES; i++)
 		cpu->cpuid[i].leaf = cpu->cpuid[i].subleaf = UINT32_MAX - 1;

@@ -65,13 +65,13 @@ static void combine(struct soft_vcpu *v, const struct x86_event *first)
 		.error_code = v->cpu.fault.error,
 		.error_code_valid = v->cpu.fault.has_error,
 	};
-	bool parked;
+	bool lent;
 
 	prepare(v, &v->cpu.fault);
-	parked = soft_park(v);
+	lent = soft_lend(v);
 	vm_exit_intinfo(v->vm, v->vcpuid, to_intinfo(first));
 	vm_inject_exception(v->vm, v->vcpuid, &e);
-	soft_unpark(v, parked);
+	soft_return(v, lent);
 	atomic_store_explicit(&v->run, 0, memory_order_relaxed);
 }
 
@@ -87,10 +87,10 @@ static bool deliver(struct soft_vcpu *v, const struct x86_event *ev)
 		return true;
 	}
 	if (res == X86_EXIT) {
-		bool parked = soft_park(v);
+		bool lent = soft_lend(v);
 
 		vm_exit_intinfo(v->vm, v->vcpuid, to_intinfo(ev));
-		soft_unpark(v, parked);
+		soft_return(v, lent);
 		v->insn_len = 0;
 		soft_exit(v);
 		return false;
@@ -197,17 +197,17 @@ static bool asked_to_leave(struct soft_vcpu *v)
 bool soft_events(struct soft_vcpu *v)
 {
 	struct x86_event ev;
-	bool have, leave, parked = soft_park(v);
+	bool have, leave, lent = soft_lend(v);
 
 	/* Before, because a delivery that ends in an exit may do so again at each entry; and behind
 	 * it, because what it led to may have suspended the VM. */
 	leave = asked_to_leave(v);
 	have = !leave && next_event(v, &ev);
-	soft_unpark(v, parked);
+	soft_return(v, lent);
 	if (leave || (have && !deliver(v, &ev)))
 		return false;
-	parked = soft_park(v);
+	lent = soft_lend(v);
 	leave = asked_to_leave(v);
-	soft_unpark(v, parked);
+	soft_return(v, lent);
 	return !leave;
 }

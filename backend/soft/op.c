@@ -34,10 +34,10 @@ const void *soft_finish(struct soft_vcpu *v, enum x86_result res, const void *re
 /* The APIC's TSC deadline moves with the guest's counter. */
 static void tsc_written(struct soft_vcpu *v)
 {
-	bool parked = soft_park(v);
+	bool lent = soft_lend(v);
 
 	vlapic_tsc_changed(vm_lapic(v->vm, v->vcpuid));
-	soft_unpark(v, parked);
+	soft_return(v, lent);
 }
 
 /*
@@ -55,6 +55,8 @@ const void *soft_op_execute(struct soft_vcpu *v, struct soft_op *op)
 	res = x86_execute(&v->cpu, &op->insn);
 	if (v->cpu.tsc_offset != tsc_offset)
 		tsc_written(v);
+	if (res == X86_EXIT && v->cpu.exit.reason == X86_EXIT_IO && soft_port(v))
+		res = X86_DONE;
 	if (v->cpu.shadow || !atomic_load(&v->run) ||
 		(soft_tortured(v) && soft_torture_odds(v, 4)))
 		return soft_finish(v, res, NULL); /* which looks at the first two */

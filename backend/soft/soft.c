@@ -24,20 +24,11 @@ static void *zeroed(size_t size)
 	return p == MAP_FAILED ? NULL : p;
 }
 
-/* The C library and the core expect the host's own x87 and SSE control words. */
-static void host_fpu_defaults(void)
-{
-	static const uint32_t mxcsr = 0x1f80;
-
-	__asm__ volatile("fninit\n\tldmxcsr %0\n\tvzeroupper" : : "m"(mxcsr));
-}
-
 bool soft_park(struct soft_vcpu *v)
 {
 	if (!v->fpu_live)
 		return false;
-	x86_fpu_save(&v->cpu);
-	host_fpu_defaults();
+	x86_fpu_park(&v->cpu);
 	v->fpu_live = false;
 	return true;
 }
@@ -46,28 +37,45 @@ void soft_unpark(struct soft_vcpu *v, bool parked)
 {
 	if (!parked)
 		return;
-	x86_fpu_load(&v->cpu);
+	x86_fpu_unpark(&v->cpu);
+	v->fpu_live = true;
+}
+
+bool soft_lend(struct soft_vcpu *v)
+{
+	if (!v->fpu_live)
+		return false;
+	x86_vectors_lend(&v->cpu);
+	v->fpu_live = false;
+	return true;
+}
+
+void soft_return(struct soft_vcpu *v, bool lent)
+{
+	if (!lent)
+		return;
+	x86_vectors_return(&v->cpu);
 	v->fpu_live = true;
 }
 
 uint64_t soft_cr8_read(struct x86_cpu *cpu)
 {
 	struct soft_vcpu *v = cpu->owner;
-	bool parked = soft_park(v);
+	bool lent = soft_lend(v);
 	uint64_t value;
 
 	value = vlapic_get_cr8(vm_lapic(v->vm, v->vcpuid));
-	soft_unpark(v, parked);
+	soft_return(v, lent);
 	return value;
 }
 
 void soft_cr8_write(struct x86_cpu *cpu, uint64_t value)
 {
 	struct soft_vcpu *v = cpu->owner;
-	bool parked = soft_park(v);
+	bool lent = soft_lend(v);
 
 	vlapic_set_cr8(vm_lapic(v->vm, v->vcpuid), value);
-	soft_unpark(v, parked);
+	soft_return(v, lent);
 	atomic_store_explicit(&v->run, 0, memory_order_relaxed);
 }
 
@@ -76,11 +84,11 @@ void soft_cpuid(struct x86_cpu *cpu, uint32_t leaf, uint32_t subleaf, uint32_t o
 	struct soft_vcpu *v = cpu->owner;
 	enum x2apic_state state = X2APIC_DISABLED;
 	struct x86_topology topo = {.apic_id = (uint32_t)v->vcpuid};
-	bool parked = soft_park(v);
+	bool lent = soft_lend(v);
 
 	vm_get_x2apic_state(v->vm, v->vcpuid, &state);
 	topo.ncpus = (uint32_t)__builtin_popcount(vm_active_mask(v->vm));
-	soft_unpark(v, parked);
+	soft_return(v, lent);
 	topo.x2apic = state == X2APIC_ENABLED;
 	x86_cpuid(cpu, &topo, leaf, subleaf, out);
 }
@@ -325,9 +333,14 @@ static void soft_mem_written(void *vmi, vm_paddr_t gpa, size_t len)
 		}
 }
 
+/* All vcpus are frozen; some may be asked for registers before they run again. */
 static void soft_mem_changed(void *vmi)
 {
-	request_all(vmi, SOFT_REQ_MAP);
+	struct soft_vm *s = vmi;
+
+	for (int i = 0; i < VM_MAXCPU; i++)
+		s->vcpu[i]->device_page = 0;
+	request_all(s, SOFT_REQ_MAP);
 }
 
 /* ---- registers ---- */

@@ -5,8 +5,8 @@
  * code cache, and the loop around them.  README.md in this folder tells how they work together.
  *
  * While guest code runs, and in all C code of this folder that it calls, the guest's x87 and vector
- * registers are in the host's registers (hence -mgeneral-regs-only).  Before anything of vmm/ or
- * libc is called they are parked in cpu.fpu: soft_park().
+ * registers are in the host's registers (hence -mgeneral-regs-only).  Before anything of vmm/ is
+ * called the vector registers are put aside, soft_lend(); before anything else, all of them: soft_park().
  */
 #ifndef BACKEND_SOFT_SOFT_H
 #define BACKEND_SOFT_SOFT_H
@@ -273,6 +273,7 @@ struct soft_vcpu {
 		uint8_t *hva;
 	} ram[4];
 	unsigned ram_next;
+	uint64_t device_page; /* last byte of the page that vm_gpa_ram() did not know last; 0: none */
 	int cap[VM_CAP_MAX];
 	bool host_invpcid; /* VM_CAP_ENABLE_INVPCID can be had */
 	uint64_t last_rip; /* at the last exit: a different one at entry ends the shadow */
@@ -333,9 +334,23 @@ struct soft_vm {
 bool soft_park(struct soft_vcpu *v);
 /* And back, if they were. */
 void soft_unpark(struct soft_vcpu *v, bool parked);
+/*
+ * The same for calls of vmm/ that neither end in the user's code nor do more with libc than locks and clocks: the
+ * x87 registers stay the guest's. vmm/ is built so that it cannot touch them.
+ */
+bool soft_lend(struct soft_vcpu *v);
+void soft_return(struct soft_vcpu *v, bool lent);
 uint64_t soft_cr8_read(struct x86_cpu *cpu);
 void soft_cr8_write(struct x86_cpu *cpu, uint64_t value);
 void soft_cpuid(struct x86_cpu *cpu, uint32_t leaf, uint32_t subleaf, uint32_t out[4]);
+
+/* ---- device.c ---- */
+enum x86_result soft_mmio_read(
+	struct x86_cpu *cpu, uint64_t gla, uint64_t gpa, void *buf, unsigned len);
+enum x86_result soft_mmio_write(
+	struct x86_cpu *cpu, uint64_t gla, uint64_t gpa, const void *buf, unsigned len);
+/* Completes the IN or OUT of cpu.exit if the port is a chip's. False: it is the user's. */
+bool soft_port(struct soft_vcpu *v);
 
 /* ---- tlb.c ---- */
 extern const struct x86_ops soft_x86_ops;

@@ -203,16 +203,20 @@ void *soft_ram(struct soft_vcpu *v, uint64_t gpa)
 	size_t len = 0;
 	uint8_t *hva;
 	unsigned n;
-	bool parked;
+	bool lent;
 
 	for (unsigned i = 0; i < 4; i++)
 		if (gpa - v->ram[i].gpa < v->ram[i].len)
 			return v->ram[i].hva + (gpa - v->ram[i].gpa);
-	parked = soft_park(v);
-	hva = vm_gpa_ram(v->vm, gpa & ~0xfffull, &len);
-	soft_unpark(v, parked);
-	if (!hva || len < 4096)
+	if ((gpa | 0xfff) == v->device_page)
 		return NULL;
+	lent = soft_lend(v);
+	hva = vm_gpa_ram(v->vm, gpa & ~0xfffull, &len);
+	soft_return(v, lent);
+	if (!hva || len < 4096) {
+		v->device_page = gpa | 0xfff;
+		return NULL;
+	}
 	n = v->ram_next++ & 3;
 	v->ram[n].gpa = gpa & ~0xfffull;
 	v->ram[n].len = len;
@@ -420,32 +424,6 @@ static void *op_map(
 	return hva;
 }
 
-/* Outside RAM: always the exit; vm_run or its caller completes the instruction. */
-static enum x86_result mmio_exit(
-	struct x86_cpu *cpu, uint64_t gla, uint64_t gpa, unsigned len, bool write)
-{
-	cpu->exit.reason = X86_EXIT_MMIO;
-	cpu->exit.mmio.gpa = gpa;
-	cpu->exit.mmio.gla = gla;
-	cpu->exit.mmio.size = (uint8_t)len;
-	cpu->exit.mmio.write = write;
-	return X86_EXIT;
-}
-
-static enum x86_result op_mmio_read(
-	struct x86_cpu *cpu, uint64_t gla, uint64_t gpa, void *buf, unsigned len)
-{
-	(void)buf;
-	return mmio_exit(cpu, gla, gpa, len, false);
-}
-
-static enum x86_result op_mmio_write(
-	struct x86_cpu *cpu, uint64_t gla, uint64_t gpa, const void *buf, unsigned len)
-{
-	(void)buf;
-	return mmio_exit(cpu, gla, gpa, len, true);
-}
-
 static void op_flush(struct x86_cpu *cpu, enum x86_flush kind, uint64_t gla)
 {
 	soft_tlb_flush(cpu->owner, kind, gla);
@@ -467,11 +445,11 @@ static enum x86_result msr_result(
 static enum x86_result op_rdmsr(struct x86_cpu *cpu, uint32_t msr, uint64_t *value)
 {
 	struct soft_vcpu *v = cpu->owner;
-	bool parked = soft_park(v);
+	bool lent = soft_lend(v);
 	int error;
 
 	error = vm_rdmsr(v->vm, v->vcpuid, msr, value);
-	soft_unpark(v, parked);
+	soft_return(v, lent);
 	return msr_result(cpu, error, false, msr, 0);
 }
 
@@ -479,11 +457,11 @@ static enum x86_result op_rdmsr(struct x86_cpu *cpu, uint32_t msr, uint64_t *val
 static enum x86_result op_wrmsr(struct x86_cpu *cpu, uint32_t msr, uint64_t value)
 {
 	struct soft_vcpu *v = cpu->owner;
-	bool parked = soft_park(v);
+	bool lent = soft_lend(v);
 	int error;
 
 	error = vm_wrmsr(v->vm, v->vcpuid, msr, value);
-	soft_unpark(v, parked);
+	soft_return(v, lent);
 	atomic_store_explicit(&v->run, 0, memory_order_relaxed);
 	return msr_result(cpu, error, true, msr, value);
 }
@@ -498,8 +476,8 @@ static bool op_poll(struct x86_cpu *cpu)
 const struct x86_ops soft_x86_ops = {
 	.ram = op_ram,
 	.map = op_map,
-	.mmio_read = op_mmio_read,
-	.mmio_write = op_mmio_write,
+	.mmio_read = soft_mmio_read,
+	.mmio_write = soft_mmio_write,
 	.flush = op_flush,
 	.rdmsr = op_rdmsr,
 	.wrmsr = op_wrmsr,
@@ -550,7 +528,8 @@ static const void *execute_site(struct soft_vcpu *v, uint64_t site, const uint8_
 	v->stat_executed++;
 	if (res == X86_DONE)
 		res = x86_execute(&v->cpu, &insn);
-	if (res == X86_DONE && v->cpu.rip == next && b->sites[i + 1].resumable && goes_on(&insn))
+	if (res == X86_DONE && v->cpu.rip == next && b->sites[i + 1].resumable && goes_on(&insn) &&
+		atomic_load(&v->run))
 		resume = v->cache.rx + b->host + b->sites[i + 1].host;
 	return soft_finish(v, res, resume);
 }

@@ -29,6 +29,14 @@ struct vpmtmr;
 void *vm_gpa_ram(struct vm *vm, vm_paddr_t gpa, size_t *contiguous);
 /* True for the LAPIC, I/O APIC and HPET pages, which the core serves itself. */
 bool vm_gpa_is_chip(struct vm *vm, vm_paddr_t gpa);
+/*
+ * For vmrun, on its own vcpu, instead of an exit: the part of an instruction that reaches memory outside RAM.
+ * False, with nothing done: it is for the user.  An exit that a write leads to follows when the guest is left next.
+ */
+bool vm_chip_load(struct vm *vm, int vcpu, vm_paddr_t gpa, void *buf, unsigned len);
+bool vm_chip_store(struct vm *vm, int vcpu, vm_paddr_t gpa, const void *buf, unsigned len);
+/* The same for a port of 1, 2 or 4 bytes: 0, or ENOENT if no chip has it. */
+int vm_ioport(struct vm *vm, int vcpu, bool in, int port, int bytes, uint32_t *val);
 /* What the backend's vminit returned; another one after vm_reinit. */
 void *vm_vmi(struct vm *vm);
 struct vmm_clock *vm_clock(struct vm *vm);
