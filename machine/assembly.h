@@ -50,6 +50,7 @@ struct machine_vcpu {
 	uint64_t rip; /* where the thread begins, or after `hold` goes on */
 	bool hold;    /* somebody resets this vcpu: its thread waits before it runs again */
 	bool moved;   /* rip was set anew */
+	_Atomic bool summoned; /* one of the two is set */
 };
 
 struct machine {

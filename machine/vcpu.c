@@ -4,6 +4,7 @@
 #include "machine/assembly.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -15,6 +16,8 @@ static void take_new_rip(struct machine_vcpu *v, uint64_t *rip)
 {
 	struct machine *m = v->machine;
 
+	if (!atomic_load(&v->summoned))
+		return;
 	pthread_mutex_lock(&m->lock);
 	while (v->hold)
 		pthread_cond_wait(&m->changed, &m->lock);
@@ -22,6 +25,7 @@ static void take_new_rip(struct machine_vcpu *v, uint64_t *rip)
 		v->moved = false;
 		*rip = v->rip;
 	}
+	atomic_store(&v->summoned, false);
 	pthread_mutex_unlock(&m->lock);
 }
 
@@ -118,6 +122,7 @@ int vcpu_start_boot(struct machine *m)
 	if (!error)
 		error = vcpu_load_entry(m->vm, 0, &m->entry, &v->rip);
 	v->moved = true;
+	atomic_store(&v->summoned, true);
 	return error ? error : start_thread(v);
 }
 
@@ -129,6 +134,7 @@ int vcpu_start_ap(struct machine *m, int id, uint64_t base)
 	bool started = v->started;
 
 	v->hold = true;
+	atomic_store(&v->summoned, true);
 	pthread_mutex_unlock(&m->lock);
 
 	int error = started ? 0 : set_capabilities(m, id);

@@ -14,25 +14,31 @@
 
 /* ---- Inside, and lifetime ---- */
 
-static int go_in(struct vm *vm)
+static bool is_dead(struct vm *vm)
 {
-	int error = 0;
-
-	pthread_mutex_lock(&vm->dev.lock);
-	if (vm->dev.dead)
-		error = ENXIO;
-	else
-		vm->dev.inside++;
-	pthread_mutex_unlock(&vm->dev.lock);
-	return error;
+	return (atomic_load(&vm->dev.inside) & VM_DEAD) != 0;
 }
 
+/* Whoever destroys the VM may free it once it sees nobody inside: so then it is said under the lock. */
 static void go_out(struct vm *vm)
 {
+	uint32_t old = atomic_load_explicit(&vm->dev.inside, memory_order_relaxed);
+
+	while ((old & VM_DEAD) == 0)
+		if (atomic_compare_exchange_weak(&vm->dev.inside, &old, old - 1))
+			return;
 	pthread_mutex_lock(&vm->dev.lock);
-	if (--vm->dev.inside == 0)
+	if (atomic_fetch_sub(&vm->dev.inside, 1) - 1 == VM_DEAD)
 		pthread_cond_broadcast(&vm->dev.left_cond);
 	pthread_mutex_unlock(&vm->dev.lock);
+}
+
+static int go_in(struct vm *vm)
+{
+	if ((atomic_fetch_add(&vm->dev.inside, 1) & VM_DEAD) == 0)
+		return 0;
+	go_out(vm);
+	return ENXIO;
 }
 
 int vmmdev_create(const struct vmm_ops *ops, const char *name, struct vm **retvm)
@@ -45,7 +51,7 @@ int vmmdev_hold(struct vm *vm)
 	int error = 0;
 
 	pthread_mutex_lock(&vm->dev.lock);
-	if (vm->dev.dead)
+	if (is_dead(vm))
 		error = ENXIO;
 	else
 		vm->dev.refs++;
@@ -67,13 +73,11 @@ void vmmdev_drop(struct vm *vm)
 /* A yield request stays until vm_run has returned once, so one for each vcpu is enough. */
 void vmmdev_destroy(struct vm *vm)
 {
-	pthread_mutex_lock(&vm->dev.lock);
-	vm->dev.dead = true;
-	pthread_mutex_unlock(&vm->dev.lock);
+	atomic_fetch_or(&vm->dev.inside, VM_DEAD);
 	for (int i = 0; i < VM_MAXCPU; i++)
 		vm_vcpu_yield(vm, i);
 	pthread_mutex_lock(&vm->dev.lock);
-	while (vm->dev.inside != 0)
+	while (atomic_load(&vm->dev.inside) != VM_DEAD)
 		pthread_cond_wait(&vm->dev.left_cond, &vm->dev.lock);
 	pthread_mutex_unlock(&vm->dev.lock);
 	vm_teardown(vm);
@@ -84,7 +88,8 @@ void vmmdev_destroy(struct vm *vm)
 
 static bool claimed_by_me(struct vm *vm, int vcpuid)
 {
-	return atomic_load(&vm->vcpu[vcpuid].claimer) == (uintptr_t)pthread_self();
+	return atomic_load_explicit(&vm->vcpu[vcpuid].claimer, memory_order_relaxed) ==
+	       (uintptr_t)pthread_self();
 }
 
 static int vcpu_begin(struct vm *vm, int vcpuid, bool runner)

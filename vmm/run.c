@@ -325,7 +325,8 @@ int vm_run(struct vm *vm, struct vm_run *vmrun)
 		error = run_once(vm, vcpuid, &rip, &retu);
 	if (retu)
 		vmm_stat_incr(vm, vcpuid, VMM_STAT_EXIT_USERSPACE, 1);
-	atomic_store(&vcpu->yield, false);
+	if (atomic_load(&vcpu->yield))
+		atomic_store(&vcpu->yield, false);
 	vmrun->vm_exit = vcpu->exitinfo;
 	return error;
 }

@@ -46,6 +46,28 @@ static enum vcpu_state current_state(struct vcpu *vcpu)
 	return VCPU_WORD_STATE(atomic_load(&vcpu->state));
 }
 
+static bool take_idle(struct vcpu *vcpu)
+{
+	uint32_t idle = VCPU_WORD(VCPU_IDLE, -1);
+
+	return atomic_compare_exchange_strong(
+		&vcpu->state, &idle, VCPU_WORD(VCPU_FROZEN, -1));
+}
+
+/*
+ * Until the vcpu was IDLE and is ours.  It gets there without a lock: we count ourselves before we look, and
+ * who makes it IDLE looks afterwards whether anybody is counted.
+ */
+static void wait_idle(struct vcpu *vcpu, bool runner)
+{
+	pthread_mutex_lock(&vcpu->claim_lock);
+	atomic_fetch_add(&vcpu->claimers, 1);
+	while ((runner && atomic_load(&vcpu->wanted) != 0) || !take_idle(vcpu))
+		pthread_cond_wait(&vcpu->idle_cond, &vcpu->claim_lock);
+	atomic_fetch_sub(&vcpu->claimers, 1);
+	pthread_mutex_unlock(&vcpu->claim_lock);
+}
+
 int vcpu_set_state(struct vm *vm, int vcpuid, enum vcpu_state state, bool from_idle)
 {
 	struct vcpu *vcpu;
@@ -54,16 +76,20 @@ int vcpu_set_state(struct vm *vm, int vcpuid, enum vcpu_state state, bool from_i
 	if (!vcpu_valid(vcpuid) || (unsigned)state > VCPU_SLEEPING)
 		return EINVAL;
 	vcpu = &vm->vcpu[vcpuid];
-	if (!from_idle && state != VCPU_IDLE)
-		return current_state(vcpu) == VCPU_IDLE ? EBUSY : transition(vcpu, state);
-	/* Those who wait for IDLE look under the lock, so it must not come about outside of it. */
-	pthread_mutex_lock(&vcpu->claim_lock);
-	while (from_idle && current_state(vcpu) != VCPU_IDLE)
-		pthread_cond_wait(&vcpu->idle_cond, &vcpu->claim_lock);
+	if (from_idle) { /* from there it is FROZEN that follows */
+		if (state != VCPU_FROZEN)
+			return EBUSY;
+		wait_idle(vcpu, false);
+		return 0;
+	}
+	if (state != VCPU_IDLE && current_state(vcpu) == VCPU_IDLE)
+		return EBUSY;
 	error = transition(vcpu, state);
-	if (error == 0 && state == VCPU_IDLE)
+	if (error == 0 && state == VCPU_IDLE && atomic_load(&vcpu->claimers) != 0) {
+		pthread_mutex_lock(&vcpu->claim_lock);
 		pthread_cond_broadcast(&vcpu->idle_cond);
-	pthread_mutex_unlock(&vcpu->claim_lock);
+		pthread_mutex_unlock(&vcpu->claim_lock);
+	}
 	return error;
 }
 
@@ -102,21 +128,20 @@ void vcpu_claim(struct vm *vm, int vcpuid, bool runner)
 {
 	struct vcpu *vcpu = &vm->vcpu[vcpuid];
 
-	if (!runner)
-		vcpu_want(vm, vcpuid);
-	pthread_mutex_lock(&vcpu->claim_lock);
-	while (current_state(vcpu) != VCPU_IDLE || (runner && atomic_load(&vcpu->wanted) != 0))
-		pthread_cond_wait(&vcpu->idle_cond, &vcpu->claim_lock);
-	(void)transition(vcpu, VCPU_FROZEN);
-	atomic_store(&vcpu->claimer, (uintptr_t)pthread_self());
-	pthread_mutex_unlock(&vcpu->claim_lock);
-	if (!runner)
-		vcpu_unwant(vm, vcpuid);
+	if ((runner && atomic_load(&vcpu->wanted) != 0) || !take_idle(vcpu)) {
+		if (!runner)
+			vcpu_want(vm, vcpuid);
+		wait_idle(vcpu, runner);
+		if (!runner)
+			vcpu_unwant(vm, vcpuid);
+	}
+	atomic_store_explicit(
+		&vcpu->claimer, (uintptr_t)pthread_self(), memory_order_relaxed);
 }
 
 void vcpu_release(struct vm *vm, int vcpuid)
 {
-	atomic_store(&vm->vcpu[vcpuid].claimer, 0);
+	atomic_store_explicit(&vm->vcpu[vcpuid].claimer, 0, memory_order_relaxed);
 	(void)vcpu_set_state(vm, vcpuid, VCPU_IDLE, false);
 }
 

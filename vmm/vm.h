@@ -33,6 +33,7 @@
 #define VM_GUEST_MSRS  16
 #define VM_ALL_VCPUS   ((1u << VM_MAXCPU) - 1)
 #define VM_GPA_BITS    52
+#define VM_DEAD	       0x80000000u
 
 /* vcpu.state packs the state and the host CPU plus one, so that both are read at one instant. */
 #define VCPU_WORD(state, cpu)	((uint32_t)(state) | (uint32_t)((cpu) + 1) << 8)
@@ -52,6 +53,7 @@ struct vcpu {
 	_Atomic uint32_t waiters;
 	_Atomic bool yield;	 /* any thread: return to the caller of vm_run */
 	_Atomic uint32_t wanted; /* control threads waiting for the vcpu */
+	_Atomic uint32_t claimers; /* threads waiting on idle_cond */
 	pthread_mutex_t claim_lock;
 	pthread_cond_t idle_cond;  /* state became IDLE, or `wanted` fell to 0 */
 	_Atomic uintptr_t claimer; /* pthread_self of the checked layer's owner, 0: none */
@@ -137,8 +139,8 @@ struct vm {
 		pthread_cond_t left_cond; /* `inside` fell to 0 */
 		/* Held for writing by reinit, for reading by calls that claim no vcpu. */
 		pthread_rwlock_t chips_lock;
-		unsigned refs, inside;
-		bool dead;
+		unsigned refs;
+		_Atomic uint32_t inside; /* calls, and VM_DEAD */
 	} dev;
 
 	struct vcpu vcpu[VM_MAXCPU];

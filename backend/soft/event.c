@@ -194,20 +194,17 @@ static bool asked_to_leave(struct soft_vcpu *v)
 	return true;
 }
 
+/*
+ * Before the event, because a delivery that ends in an exit may do so again at each entry.  What a delivery
+ * led to, as the suspension by a triple fault, is a kick: the caller comes again.
+ */
 bool soft_events(struct soft_vcpu *v)
 {
 	struct x86_event ev;
 	bool have, leave, lent = soft_lend(v);
 
-	/* Before, because a delivery that ends in an exit may do so again at each entry; and behind
-	 * it, because what it led to may have suspended the VM. */
 	leave = asked_to_leave(v);
 	have = !leave && next_event(v, &ev);
 	soft_return(v, lent);
-	if (leave || (have && !deliver(v, &ev)))
-		return false;
-	lent = soft_lend(v);
-	leave = asked_to_leave(v);
-	soft_return(v, lent);
-	return !leave;
+	return !leave && (!have || deliver(v, &ev));
 }

@@ -370,6 +370,8 @@ int soft_loop(struct soft_vcpu *v)
 			 * instruction. */
 			if (!atomic_load_explicit(&v->run, memory_order_relaxed))
 				continue;
+			if (!v->fpu_live)
+				soft_unpark(v, true);
 		}
 		mode = soft_mode(v);
 		if (SOFT_MODE_JCKEY(mode) != v->mode) {

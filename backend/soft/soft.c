@@ -297,8 +297,7 @@ static int soft_vmrun(void *vmi, int vcpu, register_t rip, struct pmap *pmap,
 		error = x86_trap_push(&v->trap);
 	if (error)
 		return error;
-	atomic_store(&v->run, 0); /* look at everything first */
-	soft_unpark(v, true);
+	atomic_store(&v->run, 0); /* look at everything first; then the guest's registers are loaded */
 	error = soft_loop(v);
 	soft_park(v);
 	x86_trap_pop(&v->trap);

@@ -19,6 +19,7 @@
 	.code32
 	.globl	start
 start:	cli
+	fninit
 	cld
 	movl	$pdpt + PTE_RW, pml4
 	movl	$pdpt, %edi
