@@ -151,6 +151,7 @@ struct x86_exit {
 			uint64_t gla;
 			uint8_t size;
 			bool write;
+			bool table; /* a page table lies there: gla is what it was to translate */
 		} mmio;
 	};
 };

@@ -46,17 +46,13 @@ static uint64_t wrap(const struct x86_cpu *cpu, uint64_t gla)
 
 static enum x86_result map_piece(struct x86_cpu *cpu, struct piece *piece, unsigned acc)
 {
-	struct x86_walk walk;
 	enum x86_result res = X86_DONE;
 
 	piece->host = cpu->ops->map(cpu, piece->gla, piece->len, acc, &res);
-	if (piece->host != NULL || res != X86_EXIT)
+	if (piece->host != NULL || res != X86_EXIT || acc & X86_ACC_NOFAULT || cpu->exit.mmio.table)
 		return res;
-	/* The exit may be about the page or about a page table: the walk tells. */
-	res = x86_walk(cpu, piece->gla, acc, &walk);
-	if (res == X86_DONE)
-		piece->gpa = walk.gpa;
-	return res;
+	piece->gpa = cpu->exit.mmio.gpa;
+	return X86_DONE;
 }
 
 static enum x86_result map_pieces(struct x86_cpu *cpu, uint64_t gla, unsigned len, unsigned acc,

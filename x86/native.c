@@ -262,12 +262,87 @@ static void run_address_only(struct x86_cpu *cpu, const struct x86_insn *insn)
 		x86_gpr_set(cpu, &insn->op[0], x86_effective(cpu, insn));
 }
 
+/* Between memory and a general register or an immediate. */
+static bool is_plain_mov(const struct x86_insn *insn)
+{
+	return insn->row->mnem == X86_I_mov && insn->has_mem && insn->nops == 2 &&
+	       insn->mem.size <= 8 && insn->op[0].kind != X86_OK_CR && insn->op[0].kind <= X86_OK_IMM &&
+	       insn->op[1].kind <= X86_OK_IMM;
+}
+
+/* One access of the operand's width, as another processor may be looking. */
+static uint64_t ram_load(const volatile void *host, unsigned size)
+{
+	switch (size) {
+	case 1:
+		return *(const volatile uint8_t *)host;
+	case 2:
+		return *(const volatile uint16_t *)host;
+	case 4:
+		return *(const volatile uint32_t *)host;
+	default:
+		return *(const volatile uint64_t *)host;
+	}
+}
+
+static void ram_store(volatile void *host, unsigned size, uint64_t value)
+{
+	switch (size) {
+	case 1:
+		*(volatile uint8_t *)host = (uint8_t)value;
+		break;
+	case 2:
+		*(volatile uint16_t *)host = (uint16_t)value;
+		break;
+	case 4:
+		*(volatile uint32_t *)host = (uint32_t)value;
+		break;
+	default:
+		*(volatile uint64_t *)host = value;
+		break;
+	}
+}
+
+/* Most accesses to devices, and most stores next to code: not worth a way through the scratch area. */
+static enum x86_result plain_mov(struct x86_cpu *cpu, const struct x86_insn *insn)
+{
+	bool is_store = insn->op[0].kind == X86_OK_MEM;
+	const struct x86_operand *other = &insn->op[is_store ? 1 : 0];
+	unsigned size = insn->mem.size, acc = is_store ? X86_ACC_WRITE : X86_ACC_READ;
+	uint64_t gla, value = 0;
+	void *host = NULL;
+	enum x86_result res = operand_linear(cpu, insn, acc, &gla);
+
+	if (res != X86_DONE)
+		return res;
+	acc = x86_acc(cpu, acc);
+	if (is_store)
+		value = other->kind == X86_OK_IMM ? (uint64_t)insn->imm : x86_gpr_get(cpu, other);
+	if (gla % X86_PAGE_SIZE + size <= X86_PAGE_SIZE)
+		host = cpu->ops->map(cpu, gla, size, acc, &res);
+	if (res == X86_FAULT)
+		return res;
+	if (host != NULL && is_store)
+		ram_store(host, size, value);
+	else if (host != NULL)
+		value = ram_load(host, size);
+	else if (is_store)
+		res = x86_write(cpu, gla, &value, size, acc);
+	else
+		res = x86_read(cpu, gla, &value, size, acc);
+	if ((host != NULL || res == X86_DONE) && !is_store)
+		x86_gpr_set(cpu, other, value);
+	return host != NULL ? X86_DONE : res;
+}
+
 enum x86_result x86_native(struct x86_cpu *cpu, const struct x86_insn *insn)
 {
 	enum x86_result res = X86_DONE;
 	struct native n;
 
-	if (insn->has_mem && insn->row->props & X86_P_NOMEM) {
+	if (is_plain_mov(insn)) {
+		res = plain_mov(cpu, insn);
+	} else if (insn->has_mem && insn->row->props & X86_P_NOMEM) {
 		run_address_only(cpu, insn);
 	} else {
 		native_prepare(&n, cpu, insn);

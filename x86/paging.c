@@ -94,7 +94,10 @@ static enum x86_result table_outside_ram(const struct walk *walk, uint64_t gpa)
 		return X86_EXIT;
 	cpu->exit = (struct x86_exit){
 		.reason = X86_EXIT_MMIO,
-		.mmio = {.gpa = gpa, .gla = walk->gla, .size = walk->format->entry_size},
+		.mmio = {.gpa = gpa,
+			.gla = walk->gla,
+			.size = walk->format->entry_size,
+			.table = true},
 	};
 	return X86_EXIT;
 }

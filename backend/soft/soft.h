@@ -273,6 +273,12 @@ struct soft_vcpu {
 		uint8_t *hva;
 	} ram[4];
 	unsigned ram_next;
+	struct { /* the page outside RAM that was translated last */
+		uint64_t page; /* linear | 1; 0: none */
+		uint64_t gpa;
+		uint8_t class;
+		bool write;
+	} device;
 	uint64_t device_page; /* last byte of the page that vm_gpa_ram() did not know last; 0: none */
 	int cap[VM_CAP_MAX];
 	bool host_invpcid; /* VM_CAP_ENABLE_INVPCID can be had */
@@ -329,6 +335,18 @@ struct soft_vm {
 	uint64_t pages;
 };
 
+/* The page of code at a linear address, if it is known. */
+static inline struct soft_itlb_entry *soft_itlb_find(
+	struct soft_vcpu *v, unsigned class, uint64_t gla)
+{
+	struct soft_itlb_entry *e = &v->itlb[class][soft_itlb_slot(gla)];
+
+	return e->page == ((gla & ~0xfffull) | 1) &&
+			       e->stamp == v->itlb_stamp[class][e->gpa & SOFT_TLB_GLOBAL]
+		       ? e
+		       : NULL;
+}
+
 /* ---- soft.c ---- */
 /* Host registers -> cpu.fpu, if they are the guest's; says whether they were. */
 bool soft_park(struct soft_vcpu *v);
@@ -345,6 +363,8 @@ void soft_cr8_write(struct x86_cpu *cpu, uint64_t value);
 void soft_cpuid(struct x86_cpu *cpu, uint32_t leaf, uint32_t subleaf, uint32_t out[4]);
 
 /* ---- device.c ---- */
+enum x86_result soft_mmio_exit(
+	struct x86_cpu *cpu, uint64_t gla, uint64_t gpa, unsigned len, bool write);
 enum x86_result soft_mmio_read(
 	struct x86_cpu *cpu, uint64_t gla, uint64_t gpa, void *buf, unsigned len);
 enum x86_result soft_mmio_write(

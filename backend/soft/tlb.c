@@ -180,6 +180,7 @@ static void flush_page(struct soft_vcpu *v, unsigned class, uint64_t gla)
 
 void soft_tlb_flush(struct soft_vcpu *v, enum x86_flush kind, uint64_t gla)
 {
+	v->device.page = 0;
 	for (unsigned c = 0; c < SOFT_CLASSES; c++) {
 		if (kind == X86_FLUSH_PAGE) {
 			flush_page(v, c, gla);
@@ -385,6 +386,22 @@ static void *op_ram(struct x86_cpu *cpu, uint64_t gpa, unsigned len, bool write)
 	return hva;
 }
 
+/* A look-up that succeeds is what a TLB would have done; any flush ends it. */
+static bool device_find(struct soft_vcpu *v, unsigned class, uint64_t gla, bool write)
+{
+	return v->device.page == ((gla & ~0xfffull) | 1) && v->device.class == class &&
+	       (v->device.write || !write);
+}
+
+static void device_enter(
+	struct soft_vcpu *v, unsigned class, uint64_t gla, uint64_t gpa, bool write)
+{
+	v->device.page = (gla & ~0xfffull) | 1;
+	v->device.gpa = gpa & ~0xfffull;
+	v->device.class = (uint8_t)class;
+	v->device.write = write;
+}
+
 static void *op_map(
 	struct x86_cpu *cpu, uint64_t gla, unsigned len, unsigned acc, enum x86_result *res)
 {
@@ -395,6 +412,12 @@ static void *op_map(
 	uint8_t *hva;
 
 	*res = X86_DONE;
+	if (acc & X86_ACC_EXEC) {
+		const struct soft_itlb_entry *e = soft_itlb_find(v, class, gla);
+
+		if (e && (gla & 0xfff) + len <= 4096)
+			return e->hva + (gla & 0xfff);
+	}
 	if (acc & (X86_ACC_EXEC | X86_ACC_NOFAULT))
 		return x86_map_walk(cpu, gla, len, acc, res);
 	if (v->watch && !(acc & X86_ACC_IMPLICIT))
@@ -404,17 +427,18 @@ static void *op_map(
 		return hva;
 	if (hva && tlb_find(v, class, gla, len, false))
 		return hva;
+	if (device_find(v, class, gla, write)) {
+		*res = soft_mmio_exit(
+			cpu, gla, v->device.gpa | (gla & 0xfff), len, write);
+		return NULL;
+	}
 	*res = x86_walk(cpu, gla, acc, &w);
 	if (*res != X86_DONE)
 		return NULL;
 	hva = soft_ram(v, w.gpa);
 	if (!hva) {
-		cpu->exit.reason = X86_EXIT_MMIO;
-		cpu->exit.mmio.gpa = w.gpa;
-		cpu->exit.mmio.gla = gla;
-		cpu->exit.mmio.size = (uint8_t)len;
-		cpu->exit.mmio.write = write;
-		*res = X86_EXIT;
+		device_enter(v, class, gla, w.gpa, write);
+		*res = soft_mmio_exit(cpu, gla, w.gpa, len, write);
 		return NULL;
 	}
 	if (may_cache(v, w.gpa))
@@ -586,6 +610,8 @@ static enum x86_result fill_page(
 	enum x86_result res;
 	uint8_t *hva;
 
+	if (device_find(v, class, gla, write))
+		return false;
 	/* The block may never come to the store: it must not mark the page dirty. */
 	if (early && (x86_walk(&v->cpu, gla, acc | X86_ACC_NOFAULT, &w) != X86_DONE || !w.dirty))
 		return X86_EXIT;
@@ -593,6 +619,8 @@ static enum x86_result fill_page(
 	if (res != X86_DONE)
 		return res;
 	hva = soft_ram(v, w.gpa);
+	if (!hva)
+		device_enter(v, class, gla, w.gpa, write);
 	if (!hva || !may_cache(v, w.gpa))
 		return X86_EXIT;
 	tlb_fill(v, class, gla, &w, hva, write);
