@@ -2,11 +2,15 @@
 /* Copyright (c) 2026, the hyve authors */
 /* Around translated code: which block comes next, what to do when one gives up, host signals. */
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
 #include <ucontext.h>
 
 #include "backend/soft/check.h"
 #include "backend/soft/soft.h"
+
+#define SPIN_GAPS_PER_S 200000 /* PAUSEs further apart than 5 us are none of a spinning loop */
+#define SPINS_PER_S	20000  /* one that takes 50 us is long */
 
 static bool is_flat(const struct x86_seg *s, bool code)
 {
@@ -225,6 +229,29 @@ static void fill_edge(
 	v->edge_log[class][v->edges_filled[class]++] = site >> 1;
 }
 
+/*
+ * Who says PAUSE again and again waits for another vcpu, and after a while that one is likely to be waiting for the
+ * core that we are on: a guest with more vcpus than the host has cores would spend whole time slices like this.
+ */
+static void paused(struct soft_vcpu *v)
+{
+	uint64_t now = soft_host_tsc();
+	uint32_t others;
+	bool lent;
+
+	if (now - v->pause_last > v->soft->tsc_hz / SPIN_GAPS_PER_S)
+		v->pause_first = now;
+	v->pause_last = now;
+	if (now - v->pause_first < v->soft->tsc_hz / SPINS_PER_S)
+		return;
+	v->pause_first = now;
+	lent = soft_lend(v);
+	others = vm_active_mask(v->vm) & ~(1u << v->vcpuid);
+	soft_return(v, lent);
+	if (others)
+		sched_yield(); /* a system call, and no register changes */
+}
+
 /* A fault or an exit. False: vm_exitinfo() is filled. */
 static bool handle_result(struct soft_vcpu *v)
 {
@@ -232,6 +259,7 @@ static bool handle_result(struct soft_vcpu *v)
 		return soft_deliver_fault(v);
 	if (v->cpu.exit.reason == X86_EXIT_PAUSE && !v->cap[VM_CAP_PAUSE_EXIT]) {
 		v->cpu.rip += v->insn_len;
+		paused(v);
 		return true;
 	}
 	v->trap_due = v->cpu.rflags & X86_RF_TF;

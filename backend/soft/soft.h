@@ -273,6 +273,7 @@ struct soft_vcpu {
 		uint8_t *hva;
 	} ram[4];
 	unsigned ram_next;
+	uint64_t pause_first, pause_last; /* host TSC: since when, and until when, PAUSE follows PAUSE */
 	struct { /* the page outside RAM that was translated last */
 		uint64_t page; /* linear | 1; 0: none */
 		uint64_t gpa;
@@ -513,6 +514,7 @@ static inline bool soft_unlinked(struct soft_vcpu *v)
 }
 
 /* ---- tsc.c ---- */
+uint64_t soft_host_tsc(void);
 uint64_t soft_tsc_measure(void);     /* Hz; takes 2 ms */
 uint64_t soft_guest_tsc(void *vcpu); /* any thread */
 

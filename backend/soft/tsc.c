@@ -8,7 +8,7 @@
 
 #define MEASURE_NS 2000000 /* 30 ns of clock resolution in 2 ms: 15 ppm */
 
-static uint64_t host_tsc(void)
+uint64_t soft_host_tsc(void)
 {
 	uint32_t lo, hi;
 
@@ -26,11 +26,11 @@ static uint64_t now_ns(void)
 
 uint64_t soft_tsc_measure(void)
 {
-	uint64_t t0 = now_ns(), c0 = host_tsc(), t, c;
+	uint64_t t0 = now_ns(), c0 = soft_host_tsc(), t, c;
 
 	do {
 		t = now_ns();
-		c = host_tsc();
+		c = soft_host_tsc();
 	} while (t - t0 < MEASURE_NS);
 	return (uint64_t)((unsigned __int128)(c - c0) * 1000000000u / (t - t0));
 }
@@ -39,5 +39,5 @@ uint64_t soft_guest_tsc(void *arg)
 {
 	const struct soft_vcpu *v = arg;
 
-	return host_tsc() + __atomic_load_n(&v->cpu.tsc_offset, __ATOMIC_RELAXED);
+	return soft_host_tsc() + __atomic_load_n(&v->cpu.tsc_offset, __ATOMIC_RELAXED);
 }

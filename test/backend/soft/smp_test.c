@@ -288,7 +288,10 @@ static void test_rendezvous(void **state)
 	finish_suspended(s, r);
 }
 
-/* Registers of a vcpu that runs: each look finds it further, and consistent. */
+/*
+ * Registers of a vcpu that runs: each look finds it further, and consistent.  A look lasts until the host has given
+ * the vcpu a core to leave the guest on, time slices of the others where cores are few.
+ */
 static void test_registers(void **state)
 {
 	struct smp *s = *state;
@@ -296,7 +299,7 @@ static void test_registers(void **state)
 	uint64_t rbx, r12, rip, before[VCPUS] = { 0 };
 
 	start_endless(s, r);
-	for (unsigned i = 0; i < 400; i++) {
+	for (unsigned i = 0; i < 100; i++) {
 		int vcpu = (int)(i % VCPUS);
 
 		assert_int_equal(vmmdev_get_register(s->vm, vcpu, VM_REG_GUEST_RBX, &rbx), 0);
