@@ -282,9 +282,9 @@ static void test_rendezvous(void **state)
 	for (int i = 0; i < VCPUS; i++)
 		CPU_SET(i, &all);
 	start_endless(s, r);
-	for (unsigned i = 0; i < 200; i++)
+	for (unsigned i = 0; i < 50; i++)
 		vm_smp_rendezvous(s->vm, -1, all, count_call, (void *)&calls);
-	assert_int_equal(calls, 200 * VCPUS);
+	assert_int_equal(calls, 50 * VCPUS);
 	finish_suspended(s, r);
 }
 
