@@ -20,6 +20,15 @@ struct vm_exit *vm_exitinfo(struct vm *vm, int vcpuid)
 	return &vm->vcpu[vcpuid].exitinfo;
 }
 
+/* Counters that the vcpu's own thread alone adds to need no locked operation. */
+static void count(struct vm *vm, int vcpuid, int which, uint64_t delta)
+{
+	_Atomic uint64_t *stat = &vm->vcpu[vcpuid].stats[which];
+
+	atomic_store_explicit(stat, atomic_load_explicit(stat, memory_order_relaxed) + delta,
+		memory_order_relaxed);
+}
+
 /* ---- Exits that vmrun makes out of a request instead of guest code ---- */
 
 static struct vm_exit *request_exit(struct vm *vm, int vcpuid, enum vm_exitcode code, uint64_t rip)
@@ -44,13 +53,13 @@ void vm_exit_suspended(struct vm *vm, int vcpuid, uint64_t rip)
 void vm_exit_rendezvous(struct vm *vm, int vcpuid, uint64_t rip)
 {
 	request_exit(vm, vcpuid, VM_EXITCODE_RENDEZVOUS, rip);
-	vmm_stat_incr(vm, vcpuid, VMM_STAT_EXIT_RENDEZVOUS, 1);
+	count(vm, vcpuid, VMM_STAT_EXIT_RENDEZVOUS, 1);
 }
 
 void vm_exit_astpending(struct vm *vm, int vcpuid, uint64_t rip)
 {
 	request_exit(vm, vcpuid, VM_EXITCODE_BOGUS, rip);
-	vmm_stat_incr(vm, vcpuid, VMM_STAT_EXIT_ASTPENDING, 1);
+	count(vm, vcpuid, VMM_STAT_EXIT_ASTPENDING, 1);
 }
 
 /* ---- Handlers ---- */
@@ -187,7 +196,7 @@ static int dispatch(struct vm *vm, int vcpuid, bool *retu)
 		return handle_user(vm, vcpuid, retu);
 	class = &exit_classes[code];
 	if (class->stat >= 0)
-		vmm_stat_incr(vm, vcpuid, class->stat, 1);
+		count(vm, vcpuid, class->stat, 1);
 	return (class->handle != NULL ? class->handle : handle_user)(vm, vcpuid, retu);
 }
 
@@ -259,7 +268,7 @@ static void count_migration(struct vm *vm, int vcpuid)
 	if (hostcpu == vcpu->last_hostcpu)
 		return;
 	if (vcpu->last_hostcpu >= 0)
-		vmm_stat_incr(vm, vcpuid, VMM_STAT_MIGRATIONS, 1);
+		count(vm, vcpuid, VMM_STAT_MIGRATIONS, 1);
 	vcpu->last_hostcpu = hostcpu;
 }
 
@@ -274,9 +283,9 @@ static int enter(struct vm *vm, int vcpuid, uint64_t rip)
 	start = __builtin_ia32_rdtsc();
 	error = vm->ops->vmrun(vm->vmi, vcpuid, (register_t)rip, vmspace_pmap(vm->vmspace),
 		&vm->rendezvous.func, &vm->suspend);
-	vmm_stat_incr(vm, vcpuid, VMM_STAT_TOTAL_RUNTIME, __builtin_ia32_rdtsc() - start);
-	vmm_stat_incr(vm, vcpuid, VMM_STAT_EXITS, 1);
-	(void)vcpu_set_state(vm, vcpuid, VCPU_FROZEN, false);
+	count(vm, vcpuid, VMM_STAT_TOTAL_RUNTIME, __builtin_ia32_rdtsc() - start);
+	count(vm, vcpuid, VMM_STAT_EXITS, 1);
+	vcpu_left_guest(&vm->vcpu[vcpuid]);
 	return error;
 }
 
@@ -324,7 +333,7 @@ int vm_run(struct vm *vm, struct vm_run *vmrun)
 	while (error == 0 && !retu)
 		error = run_once(vm, vcpuid, &rip, &retu);
 	if (retu)
-		vmm_stat_incr(vm, vcpuid, VMM_STAT_EXIT_USERSPACE, 1);
+		count(vm, vcpuid, VMM_STAT_EXIT_USERSPACE, 1);
 	if (atomic_load(&vcpu->yield))
 		atomic_store(&vcpu->yield, false);
 	vmrun->vm_exit = vcpu->exitinfo;

@@ -46,6 +46,12 @@ static enum vcpu_state current_state(struct vcpu *vcpu)
 	return VCPU_WORD_STATE(atomic_load(&vcpu->state));
 }
 
+void vcpu_left_guest(struct vcpu *vcpu)
+{
+	atomic_store_explicit(
+		&vcpu->state, VCPU_WORD(VCPU_FROZEN, -1), memory_order_release);
+}
+
 static bool take_idle(struct vcpu *vcpu)
 {
 	uint32_t idle = VCPU_WORD(VCPU_IDLE, -1);

@@ -193,6 +193,8 @@ void vcpu_wake(struct vcpu *vcpu);
 /* Set and clear what vcpu_should_yield and the checked layer's claim look at. */
 void vcpu_want(struct vm *vm, int vcpuid);
 void vcpu_unwant(struct vm *vm, int vcpuid);
+/* RUNNING to FROZEN, by its own thread: nobody else changes these two. */
+void vcpu_left_guest(struct vcpu *vcpu);
 /* IDLE to FROZEN; a runner lets those who want the vcpu go first. */
 void vcpu_claim(struct vm *vm, int vcpuid, bool runner);
 void vcpu_release(struct vm *vm, int vcpuid);

@@ -420,10 +420,11 @@ void soft_serve_requests(struct soft_vcpu *v)
 {
 	/* First, so that what is asked for meanwhile stays; but who waits for the tags waits for
 	 * the end of it. */
-	uint32_t req = atomic_fetch_and(&v->flush_request, SOFT_REQ_WRITE);
+	uint32_t req = atomic_load(&v->flush_request);
 
 	if (!req)
 		return;
+	req = atomic_fetch_and(&v->flush_request, SOFT_REQ_WRITE);
 	if (req & SOFT_REQ_CODE)
 		serve_written(v);
 	if (req & SOFT_REQ_MAP)

@@ -384,7 +384,8 @@ static bool run_block(struct soft_vcpu *v, uint32_t mode)
 
 int soft_loop(struct soft_vcpu *v)
 {
-	atomic_store(&v->in_guest, true);
+	/* Whoever waits for us to serve a request: `run` is stored between this and our look at requests. */
+	atomic_store_explicit(&v->in_guest, true, memory_order_relaxed);
 	for (;;) {
 		uint32_t mode;
 
@@ -413,7 +414,7 @@ int soft_loop(struct soft_vcpu *v)
 			break;
 		}
 	}
-	atomic_store(&v->in_guest, false);
+	atomic_store_explicit(&v->in_guest, false, memory_order_release);
 	return soft_check_mismatch(v) ? EPROTO : 0;
 }
 

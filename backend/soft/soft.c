@@ -297,7 +297,8 @@ static int soft_vmrun(void *vmi, int vcpu, register_t rip, struct pmap *pmap,
 		error = x86_trap_push(&v->trap);
 	if (error)
 		return error;
-	atomic_store(&v->run, 0); /* look at everything first; then the guest's registers are loaded */
+	/* Look at everything first; then the guest's registers are loaded. */
+	atomic_store_explicit(&v->run, 0, memory_order_relaxed);
 	error = soft_loop(v);
 	soft_park(v);
 	x86_trap_pop(&v->trap);
