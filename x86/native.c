@@ -266,22 +266,26 @@ static void run_address_only(struct x86_cpu *cpu, const struct x86_insn *insn)
 static bool is_plain_mov(const struct x86_insn *insn)
 {
 	return insn->row->mnem == X86_I_mov && insn->has_mem && insn->nops == 2 &&
-	       insn->mem.size <= 8 && insn->op[0].kind != X86_OK_CR && insn->op[0].kind <= X86_OK_IMM &&
+	       insn->mem.size <= 8 && insn->op[0].kind <= X86_OK_IMM &&
 	       insn->op[1].kind <= X86_OK_IMM;
 }
 
-/* One access of the operand's width, as another processor may be looking. */
+/* One access of the operand's width, at any address: another processor may be looking. */
+typedef uint16_t any16 __attribute__((aligned(1), may_alias));
+typedef uint32_t any32 __attribute__((aligned(1), may_alias));
+typedef uint64_t any64 __attribute__((aligned(1), may_alias));
+
 static uint64_t ram_load(const volatile void *host, unsigned size)
 {
 	switch (size) {
 	case 1:
 		return *(const volatile uint8_t *)host;
 	case 2:
-		return *(const volatile uint16_t *)host;
+		return *(const volatile any16 *)host;
 	case 4:
-		return *(const volatile uint32_t *)host;
+		return *(const volatile any32 *)host;
 	default:
-		return *(const volatile uint64_t *)host;
+		return *(const volatile any64 *)host;
 	}
 }
 
@@ -292,13 +296,13 @@ static void ram_store(volatile void *host, unsigned size, uint64_t value)
 		*(volatile uint8_t *)host = (uint8_t)value;
 		break;
 	case 2:
-		*(volatile uint16_t *)host = (uint16_t)value;
+		*(volatile any16 *)host = (uint16_t)value;
 		break;
 	case 4:
-		*(volatile uint32_t *)host = (uint32_t)value;
+		*(volatile any32 *)host = (uint32_t)value;
 		break;
 	default:
-		*(volatile uint64_t *)host = value;
+		*(volatile any64 *)host = value;
 		break;
 	}
 }
