@@ -611,7 +611,7 @@ static enum x86_result fill_page(
 	uint8_t *hva;
 
 	if (device_find(v, class, gla, write))
-		return false;
+		return X86_EXIT;
 	/* The block may never come to the store: it must not mark the page dirty. */
 	if (early && (x86_walk(&v->cpu, gla, acc | X86_ACC_NOFAULT, &w) != X86_DONE || !w.dirty))
 		return X86_EXIT;
