@@ -12,7 +12,7 @@ echo "1..$(($# * 4 + 5))"
 all() {
 	way "images $1" guest/guest_test
 	way "snippets $1" backend/soft/soft_test
-	SEQUENCE_S=${SEQUENCE_S:-4} way "sequences $1" backend/soft/sequence_test
+	SEQUENCE_N=${SEQUENCE_N:-5000} way "sequences $1" backend/soft/sequence_test
 	SOUP_N=${SOUP_N:-1500} way "soup $1" backend/soft/soup_test
 }
 for seed; do
