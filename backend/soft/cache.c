@@ -175,8 +175,8 @@ uint64_t soft_lines(uint64_t gpa, uint64_t len)
 /* ---- a block's entry ---- */
 
 /*
- * Jumps to a block stay when it dies: its entry then calls soft_dead(), or jumps to the block that has
- * been made from the changed code, whose `root` it is.
+ * Jumps to a block stay when it dies: its entry then calls soft_dead(), or jumps to the block that
+ * has been made from the changed code, whose `root` it is.
  */
 static struct soft_block *root_of(const struct soft_cache *c, const struct soft_block *b)
 {
@@ -205,7 +205,8 @@ static void entry_dies(struct soft_cache *c, const struct soft_block *root)
 		put_jump(c, root->host_mem, 0xe8, c->dead_mem);
 }
 
-static void entry_leads_to(struct soft_cache *c, const struct soft_block *root, const struct soft_block *b)
+static void entry_leads_to(
+	struct soft_cache *c, const struct soft_block *root, const struct soft_block *b)
 {
 	put_jump(c, root->host, 0xe9, c->rx + b->host);
 	if (root->host_mem != root->host)
@@ -220,8 +221,8 @@ const void *soft_dead(struct soft_vcpu *v, const uint8_t *ret)
 	return NULL;
 }
 
-static struct soft_block *find(struct soft_cache *c, uint64_t rip, uint64_t gpa, uint64_t gpa2,
-	uint32_t mode, bool dead)
+static struct soft_block *find(
+	struct soft_cache *c, uint64_t rip, uint64_t gpa, uint64_t gpa2, uint32_t mode, bool dead)
 {
 	for (uint32_t i = c->hash[hash_of(rip, gpa, mode)]; i; i = c->blocks[i - 1].next_hash) {
 		struct soft_block *b = &c->blocks[i - 1];

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Copyright (c) 2026, the hyve authors */
 /*
- * Accesses to the core's chips, done where the guest makes them; those to the user's devices are exits, which
- * vm_run's caller completes.  In lock-step all of them are exits: the reference must not reach a device.
+ * Accesses to the core's chips, done where the guest makes them; those to the user's devices are
+ * exits, which vm_run's caller completes.  In lock-step all of them are exits: the reference must
+ * not reach a device.
  */
 #include <vmm/vlapic.h>
 

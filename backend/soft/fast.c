@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Copyright (c) 2026, the hyve authors */
 /*
- * Into a kernel and out of it again, the way that 64-bit systems do: SYSCALL, SYSRET, IRET, and events through
- * gates of a 64-bit IDT.  Everything unusual is left to x86/, and so is every fault: a function here either
- * does all or has changed nothing.  Descriptors are read anew each time, as the manuals ask for.
+ * Into a kernel and out of it again, the way that 64-bit systems do: SYSCALL, SYSRET, IRET, and
+ * events through gates of a 64-bit IDT.  Everything unusual is left to x86/, and so is every fault:
+ * a function here either does all or has changed nothing.  Descriptors are read anew each time, as
+ * the manuals ask for.
  */
 #include "backend/soft/soft.h"
 
-#define CODE64	  (X86_SEG_G | X86_SEG_L | X86_SEG_P | X86_SEG_S | 0xbu) /* what SYSCALL and SYSRET load */
+#define CODE64                                                                                     \
+	(X86_SEG_G | X86_SEG_L | X86_SEG_P | X86_SEG_S | 0xbu) /* what SYSCALL and SYSRET load */
 #define DATA	  (X86_SEG_G | X86_SEG_DB | X86_SEG_P | X86_SEG_S | 0x3u)
 #define TI	  4u
 #define TYPE_GATE 14u /* interrupt; 15: trap */
@@ -15,15 +17,15 @@
 #define TSS_IST1  36u
 
 #define SYSRET_FLAGS 0x3c7fd7ull /* all but RF and VM */
-#define IRET_FLAGS                                                                                           \
-	(X86_FL_STATUS | X86_FL_DF | X86_RF_TF | X86_RF_IF | X86_RF_IOPL | X86_RF_NT | X86_RF_RF |           \
+#define IRET_FLAGS                                                                                 \
+	(X86_FL_STATUS | X86_FL_DF | X86_RF_TF | X86_RF_IF | X86_RF_IOPL | X86_RF_NT | X86_RF_RF | \
 		X86_RF_AC | X86_RF_ID)
 
 #define ACC_TABLE (X86_ACC_READ | X86_ACC_IMPLICIT)
 
 /*
- * Translated code for cpu.rip, if the jump cache knows it and nothing is due before that instruction.  The
- * status flags go there in flags16 as behind any indirect jump.
+ * Translated code for cpu.rip, if the jump cache knows it and nothing is due before that
+ * instruction.  The status flags go there in flags16 as behind any indirect jump.
  */
 const void *soft_go_on(struct soft_vcpu *v)
 {
@@ -55,10 +57,12 @@ const void *soft_go_on(struct soft_vcpu *v)
 
 static void load_flat(struct soft_vcpu *v, unsigned cs, unsigned ss, unsigned cpl, uint64_t rip)
 {
-	v->cpu.seg[X86_CS] = (struct x86_seg){
-		.limit = UINT32_MAX, .access = CODE64 | cpl << 5, .sel = (uint16_t)((cs & ~3u) | cpl)};
-	v->cpu.seg[X86_SS] = (struct x86_seg){
-		.limit = UINT32_MAX, .access = DATA | cpl << 5, .sel = (uint16_t)((ss & ~3u) | cpl)};
+	v->cpu.seg[X86_CS] = (struct x86_seg){.limit = UINT32_MAX,
+		.access = CODE64 | cpl << 5,
+		.sel = (uint16_t)((cs & ~3u) | cpl)};
+	v->cpu.seg[X86_SS] = (struct x86_seg){.limit = UINT32_MAX,
+		.access = DATA | cpl << 5,
+		.sel = (uint16_t)((ss & ~3u) | cpl)};
 	v->cpu.cpl = (uint8_t)cpl;
 	v->cpu.rip = rip;
 }
@@ -169,7 +173,8 @@ static bool iret(struct soft_vcpu *v)
 {
 	struct x86_cpu *cpu = &v->cpu;
 	struct x86_seg cs, ss;
-	const uint64_t *p = map(v, cpu->gpr[X86_RSP], 40, X86_ACC_READ | (cpu->cpl == 3 ? X86_ACC_USER : 0));
+	const uint64_t *p =
+		map(v, cpu->gpr[X86_RSP], 40, X86_ACC_READ | (cpu->cpl == 3 ? X86_ACC_USER : 0));
 	uint64_t top[5];
 	unsigned cpl;
 
@@ -180,7 +185,8 @@ static bool iret(struct soft_vcpu *v)
 	if (cpl < cpu->cpl || cpu->rflags & X86_RF_NT ||
 		top[2] & (X86_RF_VM | X86_RF_VIF | X86_RF_VIP) || !x86_canonical(top[0]) ||
 		(cpl != cpu->cpl && (cpl != 3 || !fit_for_user(cpu))) ||
-		!load_code(v, (uint16_t)top[1], cpl, &cs) || !load_stack(v, (uint16_t)top[4], cpl, &ss))
+		!load_code(v, (uint16_t)top[1], cpl, &cs) ||
+		!load_stack(v, (uint16_t)top[4], cpl, &ss))
 		return false;
 	x86_set_rflags(cpu, top[2], IRET_FLAGS); /* as the old CPL may */
 	if (cpu->cpl == 0)
@@ -282,8 +288,10 @@ bool soft_deliver_fast(struct soft_vcpu *v, const struct x86_event *ev)
 bool soft_fault_fast(struct soft_vcpu *v)
 {
 	const struct x86_fault f = v->cpu.fault;
-	const struct x86_event ev = {
-		.vector = f.vector, .type = X86_EV_EXCEPTION, .has_error = f.has_error, .error = f.error};
+	const struct x86_event ev = {.vector = f.vector,
+		.type = X86_EV_EXCEPTION,
+		.has_error = f.has_error,
+		.error = f.error};
 
 	if (f.vector == X86_PF)
 		v->cpu.cr2 = f.cr2;

@@ -27,15 +27,15 @@ enum gen_stub_kind {
 
 struct gen_stub {
 	uint8_t kind;
-	bool flags_parked; /* LINK, LEAVE: status flags are in flags16 */
-	uint8_t reason;	   /* LEAVE */
-	bool rip_in_s0;	   /* LEAVE: rip is in r12, target is the branch's own */
-	uint16_t site;	   /* CHECK */
-	uint8_t *jump;	   /* displacement that leads here (writable) */
+	bool flags_parked;   /* LINK, LEAVE: status flags are in flags16 */
+	uint8_t reason;	     /* LEAVE */
+	bool rip_in_s0;	     /* LEAVE: rip is in r12, target is the branch's own */
+	uint16_t site;	     /* CHECK */
+	uint8_t *jump;	     /* displacement that leads here (writable) */
 	const uint8_t *done; /* CHECK: where to go on */
-	uint64_t target; /* LINK, EDGE, LEAVE: rip */
-	unsigned edge;	 /* EDGE */
-	bool nomerge;	 /* LINK: to a translation without groups */
+	uint64_t target;     /* LINK, EDGE, LEAVE: rip */
+	unsigned edge;	     /* EDGE */
+	bool nomerge;	     /* LINK: to a translation without groups */
 	struct soft_op *op;
 	struct gen_check *check;
 };
@@ -59,15 +59,16 @@ struct gen_ref {
 /* How an address becomes the host's. */
 enum gen_form {
 	FORM_BASE, /* one guest register in a host register, and a displacement: r12 = memo.add */
-	FORM_SLOT, /* one guest register in a memory slot: r12 = its host address, displacement apart */
+	FORM_SLOT, /* one guest register in a memory slot: r12 = its host address, displacement
+		      apart */
 	FORM_FULL  /* anything: r12 = the whole host address */
 };
 
 struct gen_check {
 	struct gen_address a;
 	uint8_t form;
-	bool write, merged; /* merged: later instructions rely on it */
-	bool early;	    /* a later instruction stores, this one does not */
+	bool write, merged;  /* merged: later instructions rely on it */
+	bool early;	     /* a later instruction stores, this one does not */
 	uint16_t memo, size; /* bytes checked from lo */
 	int32_t lo;	     /* to be added to the base register; FORM_BASE and FORM_SLOT */
 };
@@ -88,13 +89,13 @@ struct gen {
 	uint32_t mode;
 	unsigned class;
 	bool is64, flat;
-	unsigned n;			  /* instructions */
-	unsigned i;			  /* the one being translated */
-	bool straddles;			  /* the last instruction ends in the next page */
-	bool ended;			  /* the last instruction leaves the block by itself */
-	bool failed;			  /* out of metadata */
-	const uint8_t *host;		  /* block entry, executable */
-	const uint8_t *page;		  /* host address of the guest's page */
+	unsigned n;	     /* instructions */
+	unsigned i;	     /* the one being translated */
+	bool straddles;	     /* the last instruction ends in the next page */
+	bool ended;	     /* the last instruction leaves the block by itself */
+	bool failed;	     /* out of metadata */
+	const uint8_t *host; /* block entry, executable */
+	const uint8_t *page; /* host address of the guest's page */
 	unsigned code_size;
 	unsigned njcc;			  /* conditional jumps that the block goes on behind */
 	uint64_t lines;			  /* of the page, looked at besides the block's own */
@@ -105,7 +106,8 @@ struct gen {
 	struct soft_site site[GEN_MAX_INSNS + 1];
 	unsigned ngroups;
 	struct gen_group group[GEN_MAX_INSNS];
-	uint8_t group_of[GEN_MAX_INSNS]; /* GEN_NO_GROUP: the instruction's access checks for itself */
+	uint8_t group_of[GEN_MAX_INSNS]; /* GEN_NO_GROUP: the instruction's access checks for itself
+					  */
 	/* memo + 1 whose `add` is in r12 behind this instruction, and before it; 0: none */
 	unsigned s0, s0_before;
 	unsigned nchecks;
@@ -155,12 +157,12 @@ bool gen_can_address(const struct gen *g, const struct x86_insn *in);
 /* Linear address of in->mem -> r12. Clobbers r13, keeps flags. */
 void gen_address(struct gen *g, const struct x86_insn *in);
 /*
- * Makes a guest operand of `size` bytes accessible and says where it is on the host.  Clobbers r12 and
- * r13; status flags are kept if they are live before this instruction and not `parked` already.
+ * Makes a guest operand of `size` bytes accessible and says where it is on the host.  Clobbers r12
+ * and r13; status flags are kept if they are live before this instruction and not `parked` already.
  * plain: by r12 alone.
  */
-struct gen_ref gen_memory(struct gen *g, const struct x86_insn *in, unsigned size, bool write, bool parked,
-	bool plain);
+struct gen_ref gen_memory(struct gen *g, const struct x86_insn *in, unsigned size, bool write,
+	bool parked, bool plain);
 struct gen_ref gen_stack_slot(
 	struct gen *g, unsigned gpr, int32_t disp, unsigned size, bool write, bool parked);
 /* Will gen_stack_slot() clobber status flags? */
@@ -176,7 +178,8 @@ void gen_find_groups(struct gen *g);
 /* May C return into the block before instruction j? */
 bool gen_resumable(const struct gen *g, unsigned j);
 
-/* gen_string.c, gen_native.c, gen_stack.c: false: not this one inline. gen_branch.c ends the block. */
+/* gen_string.c, gen_native.c, gen_stack.c: false: not this one inline. gen_branch.c ends the block.
+ */
 bool gen_native(struct gen *g, const struct x86_insn *in);
 bool gen_stack(struct gen *g, const struct x86_insn *in);
 bool gen_string(struct gen *g, const struct x86_insn *in);

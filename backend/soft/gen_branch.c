@@ -20,8 +20,8 @@ static struct gen_stub *leave_stub(struct gen *g, enum soft_reason reason, bool 
 }
 
 /*
- * Loops end here when somebody wants the vcpu: run is 1 as long as nobody does.  Where status flags are
- * live in the host's, JRCXZ looks at it without touching them.
+ * Loops end here when somebody wants the vcpu: run is 1 as long as nobody does.  Where status flags
+ * are live in the host's, JRCXZ looks at it without touching them.
  */
 static void poll_live(struct gen *g, uint64_t target)
 {
@@ -106,7 +106,8 @@ static void jump_indirect(struct gen *g)
 		jc_offset(g) + (int32_t)offsetof(struct soft_jump, code));
 }
 
-/* Will the target's code be where it is as long as this code is?  Not if it may run into the next page. */
+/* Will the target's code be where it is as long as this code is?  Not if it may run into the next
+ * page. */
 static bool same_page(const struct gen *g, uint64_t rip)
 {
 	return !((rip ^ g->rip) >> 12 || g->straddles || (rip & 0xfff) > 4096 - X86_INSN_MAX);

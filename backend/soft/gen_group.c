@@ -3,10 +3,11 @@
 /*
  * Which memory accesses of a block need no check of their own.
  *
- * Accesses whose addresses differ by a known constant form a group, as long as they lie close together:
- * through the same base register, moved by constants at most, or at constant addresses of one page.  The
- * first, the leader, checks the range of all.  Where that range crosses a page or may not be written as a
- * whole, the rest of the block is done by another translation without groups (SOFT_MODE_NOMERGE).
+ * Accesses whose addresses differ by a known constant form a group, as long as they lie close
+ * together: through the same base register, moved by constants at most, or at constant addresses of
+ * one page.  The first, the leader, checks the range of all.  Where that range crosses a page or
+ * may not be written as a whole, the rest of the block is done by another translation without
+ * groups (SOFT_MODE_NOMERGE).
  */
 #include "backend/soft/gen.h"
 
@@ -20,7 +21,7 @@ struct base {
 
 struct scan {
 	struct base base[16];
-	uint8_t constant;      /* the group of constant addresses */
+	uint8_t constant; /* the group of constant addresses */
 	uint64_t constant_ea;
 };
 
@@ -38,7 +39,8 @@ static bool simple(const struct x86_insn *in)
 	return in->addrsize == 8 && m->index == X86_NOREG && m->seg != X86_FS && m->seg != X86_GS;
 }
 
-/* The memory operand of a NATIVE instruction, or the stack slot of PUSH, POP, CALL, RET and LEAVE. */
+/* The memory operand of a NATIVE instruction, or the stack slot of PUSH, POP, CALL, RET and LEAVE.
+ */
 static bool access_of(const struct gen *g, const struct x86_insn *in, struct access *a)
 {
 	const struct x86_mem *m = &in->mem;
@@ -76,8 +78,8 @@ static bool access_of(const struct gen *g, const struct x86_insn *in, struct acc
 	}
 }
 
-/* Does it fit into the group?  A leader that reads does not prove that the page may be written; for the
- * stack that is a good guess. */
+/* Does it fit into the group?  A leader that reads does not prove that the page may be written; for
+ * the stack that is a good guess. */
 static bool join(struct gen_group *p, int64_t at, const struct access *a)
 {
 	int64_t lo = at < p->lo ? at : p->lo, hi = p->lo + p->span;
@@ -226,7 +228,7 @@ static void forget(struct scan *s)
 
 void gen_find_groups(struct gen *g)
 {
-	struct scan s = { .constant_ea = 0 };
+	struct scan s = {.constant_ea = 0};
 
 	forget(&s);
 	g->ngroups = 0;
@@ -243,7 +245,8 @@ void gen_find_groups(struct gen *g)
 			forget(&s);
 			continue;
 		}
-		/* Behind STI nothing may leave for another translation: events would be looked at. */
+		/* Behind STI nothing may leave for another translation: events would be looked at.
+		 */
 		if (g->i && g->insn[g->i - 1].row->mnem == X86_I_sti)
 			forget(&s);
 		else if (access_of(g, in, &a))

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Copyright (c) 2026, the hyve authors */
 /*
- * Which status flags does somebody still read?  Backwards over the block; at its ways out, what the code
- * there does with them first, as far as it lies in the same page: its bytes are then looked after as if
- * the block held them.  Behind any other way out all flags count as read.
+ * Which status flags does somebody still read?  Backwards over the block; at its ways out, what the
+ * code there does with them first, as far as it lies in the same page: its bytes are then looked
+ * after as if the block held them.  Behind any other way out all flags count as read.
  */
 #include "backend/soft/gen.h"
 
@@ -49,7 +49,8 @@ static bool is_jmp(const struct x86_insn *in)
 	       in->op[0].kind == X86_OK_REL;
 }
 
-/* Of the instructions from off on: those that read flags, and those that nobody has written at the end. */
+/* Of the instructions from off on: those that read flags, and those that nobody has written at the
+ * end. */
 unsigned gen_live_at(struct gen *g, uint64_t rip)
 {
 	unsigned live = 0, rest = X86_FL_STATUS, off = (unsigned)(rip & 0xfff), start = off;

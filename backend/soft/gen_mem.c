@@ -199,24 +199,24 @@ static struct gen_ref reference(struct gen *g, const struct gen_check *c, bool p
 	const struct x86_insn *in = c->a.in;
 	int32_t disp = in ? (int32_t)in->mem.disp : c->a.disp;
 	unsigned gpr = in ? in->mem.base : c->a.gpr;
-	struct gen_ref r = { HOST_S0, 255, 0 };
+	struct gen_ref r = {HOST_S0, 255, 0};
 
 	if (c->form == FORM_SLOT)
 		r.disp = disp;
 	if (c->form == FORM_BASE) {
-		r = (struct gen_ref){ HOST_S0, (uint8_t)gen_host(gpr), disp };
+		r = (struct gen_ref){HOST_S0, (uint8_t)gen_host(gpr), disp};
 		g->s0 = c->memo + 1u;
 	}
 	if (plain && c->form == FORM_BASE) {
 		emit_rm_sib(&g->e, 8, 0x8d, HOST_S0, HOST_S0, r.index, 0, disp);
-		r = (struct gen_ref){ HOST_S0, 255, 0 };
+		r = (struct gen_ref){HOST_S0, 255, 0};
 		g->s0 = 0;
 	}
 	return r;
 }
 
-static struct gen_ref refer(
-	struct gen *g, const struct gen_address *a, unsigned size, bool write, bool parked, bool plain)
+static struct gen_ref refer(struct gen *g, const struct gen_address *a, unsigned size, bool write,
+	bool parked, bool plain)
 {
 	struct gen_check *c = &g->check[g->nchecks++];
 	const struct gen_group *p = NULL;
@@ -224,7 +224,8 @@ static struct gen_ref refer(
 	/* CALL with a memory operand has two accesses, of which the stack's is grouped. */
 	if (g->group_of[g->i] != GEN_NO_GROUP && (!a->in || a->in->row->class == X86_NATIVE))
 		p = &g->group[g->group_of[g->i]];
-	*c = (struct gen_check){ .a = *a, .form = (uint8_t)form_of(g, a), .write = write, .size = (uint16_t)size };
+	*c = (struct gen_check){
+		.a = *a, .form = (uint8_t)form_of(g, a), .write = write, .size = (uint16_t)size};
 	c->lo = a->in ? (int32_t)a->in->mem.disp : a->disp;
 	if (p) {
 		c->memo = p->memo;
@@ -245,10 +246,10 @@ static struct gen_ref refer(
 	return reference(g, c, plain);
 }
 
-struct gen_ref gen_memory(
-	struct gen *g, const struct x86_insn *in, unsigned size, bool write, bool parked, bool plain)
+struct gen_ref gen_memory(struct gen *g, const struct x86_insn *in, unsigned size, bool write,
+	bool parked, bool plain)
 {
-	struct gen_address a = { .in = in };
+	struct gen_address a = {.in = in};
 
 	return refer(g, &a, size, write, parked, plain);
 }
@@ -256,7 +257,7 @@ struct gen_ref gen_memory(
 struct gen_ref gen_stack_slot(
 	struct gen *g, unsigned gpr, int32_t disp, unsigned size, bool write, bool parked)
 {
-	struct gen_address a = { .gpr = gpr, .disp = disp };
+	struct gen_address a = {.gpr = gpr, .disp = disp};
 
 	return refer(g, &a, size, write, parked, false);
 }
@@ -295,7 +296,8 @@ void gen_store_imm(struct gen *g, unsigned size, const struct gen_ref *r, uint32
 		emit32(&g->e, imm);
 }
 
-/* r12 is the first address of a group whose range crosses a page: on by a translation without groups. */
+/* r12 is the first address of a group whose range crosses a page: on by a translation without
+ * groups. */
 static void crossing(struct gen *g, const struct gen_check *c)
 {
 	struct emit *e = &g->e;
@@ -315,9 +317,10 @@ void gen_check_stub(struct gen *g, const struct gen_stub *s)
 {
 	const struct gen_check *c = s->check;
 	bool aligned = c->a.in && c->a.in->row->props & X86_P_ALIGN;
-	uint64_t site = (uint64_t)s->site << 16 | c->size | (aligned ? SOFT_FILL_ALIGNED : 0) |
-			(c->merged ? SOFT_FILL_MERGED : 0) | (c->early ? SOFT_FILL_EARLY : 0) |
-			(c->a.in && c->a.in->row->props & (X86_P_X87 | X86_P_MMX) ? SOFT_FILL_MF : 0);
+	uint64_t site =
+		(uint64_t)s->site << 16 | c->size | (aligned ? SOFT_FILL_ALIGNED : 0) |
+		(c->merged ? SOFT_FILL_MERGED : 0) | (c->early ? SOFT_FILL_EARLY : 0) |
+		(c->a.in && c->a.in->row->props & (X86_P_X87 | X86_P_MMX) ? SOFT_FILL_MF : 0);
 	struct emit *e = &g->e;
 
 	g->i = s->site;
@@ -327,7 +330,8 @@ void gen_check_stub(struct gen *g, const struct gen_stub *s)
 	if (c->merged)
 		crossing(g, c);
 	emit_mov_imm64(e, HOST_S1,
-		site << 32 | (uint64_t)(c->memo * sizeof(struct soft_memo)) << 16 | (4096u - c->size));
+		site << 32 | (uint64_t)(c->memo * sizeof(struct soft_memo)) << 16 |
+			(4096u - c->size));
 	emit_call(e, g->v->cache.look_up[g->class][c->write]);
 	if (c->form == FORM_BASE)
 		emit_mov(e, 8, HOST_S0, HOST_S1);

@@ -93,8 +93,8 @@ static void store_slots(struct gen *g, const struct slots *s)
 /* Makes the operand accessible; `by`: in this register alone, or 255. */
 static void memory(struct gen *g, const struct x86_insn *in, struct x86_remap *map, unsigned by)
 {
-	struct gen_ref ref = gen_memory(
-		g, in, in->mem.size, in->mem.access & X86_WR, false, by != 255);
+	struct gen_ref ref =
+		gen_memory(g, in, in->mem.size, in->mem.access & X86_WR, false, by != 255);
 
 	if (by != 255) {
 		emit_lea(&g->e, 8, by, HOST_S0, ref.disp);

@@ -185,7 +185,8 @@ static bool gen_popf(struct gen *g, const struct x86_insn *in)
 /* Where a control register is that MOV reads; 0: that is for C. */
 static int32_t control_register(const struct x86_insn *in)
 {
-	if (in->row->mnem != X86_I_mov || in->row->class != X86_SYSTEM || in->op[1].kind != X86_OK_CR)
+	if (in->row->mnem != X86_I_mov || in->row->class != X86_SYSTEM ||
+		in->op[1].kind != X86_OK_CR)
 		return 0;
 	switch (in->op[1].reg) {
 	case 0:

@@ -3,9 +3,9 @@
 /*
  * REP MOVS and REP STOS in translated code.
  *
- * Most of them are copies by the kernel and libc, which are short or one page long.  A thunk for each size
- * and class looks both pages up in the TLB, and if neither side leaves its page, lets the host's own
- * instruction do it on the host's addresses.  Everything else is soft_op_string().
+ * Most of them are copies by the kernel and libc, which are short or one page long.  A thunk for
+ * each size and class looks both pages up in the TLB, and if neither side leaves its page, lets the
+ * host's own instruction do it on the host's addresses.  Everything else is soft_op_string().
  */
 #include "backend/soft/gen.h"
 
@@ -122,7 +122,7 @@ void soft_emit_string_thunks(struct emit *e, struct soft_cache *c)
 	const uint8_t *slow = emit_here(e);
 
 	emit_slow(e, c->call_op);
-	for (unsigned class = 0; class < SOFT_CLASSES; class++)
+	for (unsigned class = 0; class < SOFT_CLASSES; class ++)
 		for (unsigned movs = 0; movs < 2; movs++)
 			for (unsigned shift = 0; shift < 4; shift++) {
 				struct thunk t = {class, shift, movs, slow};

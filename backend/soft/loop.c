@@ -230,8 +230,9 @@ static void fill_edge(
 }
 
 /*
- * Who says PAUSE again and again waits for another vcpu, and after a while that one is likely to be waiting for the
- * core that we are on: a guest with more vcpus than the host has cores would spend whole time slices like this.
+ * Who says PAUSE again and again waits for another vcpu, and after a while that one is likely to be
+ * waiting for the core that we are on: a guest with more vcpus than the host has cores would spend
+ * whole time slices like this.
  */
 static void paused(struct soft_vcpu *v)
 {
@@ -384,7 +385,8 @@ static bool run_block(struct soft_vcpu *v, uint32_t mode)
 
 int soft_loop(struct soft_vcpu *v)
 {
-	/* Whoever waits for us to serve a request: `run` is stored between this and our look at requests. */
+	/* Whoever waits for us to serve a request: `run` is stored between this and our look at
+	 * requests. */
 	atomic_store_explicit(&v->in_guest, true, memory_order_relaxed);
 	for (;;) {
 		uint32_t mode;

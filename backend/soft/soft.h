@@ -6,7 +6,8 @@
  *
  * While guest code runs, and in all C code of this folder that it calls, the guest's x87 and vector
  * registers are in the host's registers (hence -mgeneral-regs-only).  Before anything of vmm/ is
- * called the vector registers are put aside, soft_lend(); before anything else, all of them: soft_park().
+ * called the vector registers are put aside, soft_lend(); before anything else, all of them:
+ * soft_park().
  */
 #ifndef BACKEND_SOFT_SOFT_H
 #define BACKEND_SOFT_SOFT_H
@@ -36,8 +37,9 @@ enum soft_class { SOFT_USER, SOFT_SUPER, SOFT_SUPER_AC, SOFT_CLASSES };
 #define SOFT_MODE_STACK32     0x004u /* SS.B */
 #define SOFT_MODE_CLASS(m)    (((m) >> 3) & 3u)
 #define SOFT_MODE_CLASS_SHIFT 3
-#define SOFT_MODE_FLAT	      0x020u /* CS, DS, ES, SS have base 0, limit 4 GiB, and may be used freely \
-				      */
+#define SOFT_MODE_FLAT                                                                             \
+	0x020u /* CS, DS, ES, SS have base 0, limit 4 GiB, and may be used freely                  \
+		*/
 #define SOFT_MODE_PE	     0x040u
 #define SOFT_MODE_VM	     0x080u
 #define SOFT_MODE_FPU_SHIFT  8 /* CR0.MP, EM, TS (bits 1..3) */
@@ -52,10 +54,12 @@ enum soft_class { SOFT_USER, SOFT_SUPER, SOFT_SUPER_AC, SOFT_CLASSES };
 #define SOFT_MODE_STEP	     0x100000u /* one instruction at a time: TF, breakpoints, #AC, MTRAP */
 #define SOFT_MODE_SCE	     0x200000u
 #define SOFT_MODE_LMA	     0x400000u
-#define SOFT_MODE_NOMERGE    0x800000u /* every access checks for itself: not the vcpu's, a variant of a block */
+#define SOFT_MODE_NOMERGE                                                                          \
+	0x800000u /* every access checks for itself: not the vcpu's, a variant of a block */
 /* What the jump cache does not key on: a change of these empties it. */
-#define SOFT_MODE_JCKEY(m) \
-	((m) & ~(3u << SOFT_MODE_CLASS_SHIFT | (SOFT_MODE_CPL(m) == 3 ? 3u << SOFT_MODE_CPL_SHIFT : 0)))
+#define SOFT_MODE_JCKEY(m)                                                                         \
+	((m) & ~(3u << SOFT_MODE_CLASS_SHIFT |                                                     \
+		       (SOFT_MODE_CPL(m) == 3 ? 3u << SOFT_MODE_CPL_SHIFT : 0)))
 
 #define SOFT_TLB_BITS	    12
 #define SOFT_TLB_ENTRIES    (1u << SOFT_TLB_BITS)
@@ -83,10 +87,10 @@ struct soft_tlb_entry {
 #define SOFT_TLB_CODE	4u /* may be written, but holds translated code */
 
 /*
- * The page that an instruction or a group of them touched last: looked at before the TLB, because the
- * host address then does not wait for the look-up.  Half of them are for reading, half for writing.
- * No access that the guest may do has an address near SOFT_MEMO_EMPTY; what gets there all the same
- * faults on the host, as its host address is not canonical either.
+ * The page that an instruction or a group of them touched last: looked at before the TLB, because
+ * the host address then does not wait for the look-up.  Half of them are for reading, half for
+ * writing. No access that the guest may do has an address near SOFT_MEMO_EMPTY; what gets there all
+ * the same faults on the host, as its host address is not canonical either.
  */
 struct soft_memo {
 	uint64_t tag; /* linear address of the page */
@@ -124,7 +128,7 @@ struct soft_jump {
 struct soft_itlb_entry {
 	uint64_t page;	/* linear page | 1 when valid */
 	uint64_t stamp; /* itlb_stamp[] when it was filled: otherwise it is none */
-	uint64_t gpa;  /* guest-physical page | SOFT_TLB_GLOBAL */
+	uint64_t gpa;	/* guest-physical page | SOFT_TLB_GLOBAL */
 	uint8_t *hva;
 };
 
@@ -149,9 +153,9 @@ struct soft_op {
 
 /* One instruction inside a block: how to get from a host address back to the guest's. */
 struct soft_site {
-	uint16_t host;	   /* offset of its code in the block */
-	uint16_t guest;	   /* offset of the instruction from the block's rip */
-	uint8_t borrowed;  /* host register + 1 whose guest value is in soft_vcpu.borrow, or 0 */
+	uint16_t host;	  /* offset of its code in the block */
+	uint16_t guest;	  /* offset of the instruction from the block's rip */
+	uint8_t borrowed; /* host register + 1 whose guest value is in soft_vcpu.borrow, or 0 */
 	bool flags_parked : 1; /* status flags are in soft_vcpu.flags16 while memory is checked */
 	bool resumable : 1;    /* C may return to here */
 };
@@ -183,25 +187,25 @@ struct soft_cache {
 	struct soft_block *blocks;
 	uint32_t nblocks, max_blocks;
 	uint32_t next_memo[2]; /* to be given out next, for reading and for writing */
-	uint32_t *hash;	      /* index + 1 */
-	uint32_t *page_head;  /* by guest page number: index + 1 of the first block */
-	uint64_t *page_lines; /* by guest page number: which 64-byte lines hold code */
+	uint32_t *hash;	       /* index + 1 */
+	uint32_t *page_head;   /* by guest page number: index + 1 of the first block */
+	uint64_t *page_lines;  /* by guest page number: which 64-byte lines hold code */
 	uint64_t pages;
 	/* emitted once: */
 	int (*enter)(struct soft_vcpu *v, const void *code);
 	const uint8_t *leave, *leave_mem, *leave_raw, *call_op, *dead, *dead_mem;
-	const uint8_t *look_up[SOFT_CLASSES][2]; /* for reading, for writing */
+	const uint8_t *look_up[SOFT_CLASSES][2];   /* for reading, for writing */
 	const uint8_t *string[SOFT_CLASSES][2][4]; /* REP STOS, REP MOVS; of 1 << i bytes */
 };
 
 /* Why translated code came back to soft_loop(). */
 enum soft_reason {
-	SOFT_LOOKUP, /* go on at cpu.rip */
-	SOFT_LINK,   /* the same, and make link_site jump there from now on */
-	SOFT_EDGE,   /* the same for edge[link_site / 2] */
-	SOFT_POLL,   /* go on at cpu.rip after looking at events */
-	SOFT_REDO,   /* the instruction at cpu.rip is for C */
-	SOFT_RESULT, /* v->result says: FAULT or EXIT */
+	SOFT_LOOKUP,  /* go on at cpu.rip */
+	SOFT_LINK,    /* the same, and make link_site jump there from now on */
+	SOFT_EDGE,    /* the same for edge[link_site / 2] */
+	SOFT_POLL,    /* go on at cpu.rip after looking at events */
+	SOFT_REDO,    /* the instruction at cpu.rip is for C */
+	SOFT_RESULT,  /* v->result says: FAULT or EXIT */
 	SOFT_MISMATCH /* lock-step: the block came out differently; the VM is over */
 };
 
@@ -218,8 +222,8 @@ struct soft_vcpu {
 	uint64_t borrow;
 	uint32_t flags16;    /* AH, AL of LAHF and SETO: status flags outside the host's */
 	uint32_t reason;     /* enum soft_reason */
-	uint32_t link_site;  /* SOFT_LINK: offset in the cache of the jmp's displacement; times two, plus
-				one if it jumps with parked flags */
+	uint32_t link_site;  /* SOFT_LINK: offset in the cache of the jmp's displacement; times two,
+				plus  one if it jumps with parked flags */
 	uint64_t branch_rip; /* SOFT_LOOKUP: of the indirect branch that went to cpu.rip, or 0 */
 	/* 1: guest code may run on; 0: leave soon. Written by any thread. */
 	_Atomic uint32_t run;
@@ -249,7 +253,8 @@ struct soft_vcpu {
 	uint32_t edge_log[SOFT_CLASSES][SOFT_EDGES];
 	uint64_t jc_pages[SOFT_CLASSES]
 			 [SOFT_PAGE_FILTER / 64]; /* pages that jc[] may lead to, hashed */
-	uint64_t tlb_pages[SOFT_CLASSES][SOFT_PAGE_FILTER / 64]; /* that tlb[] and memo[] may know */
+	uint64_t tlb_pages[SOFT_CLASSES]
+			  [SOFT_PAGE_FILTER / 64]; /* that tlb[] and memo[] may know */
 	/* Where large pages are that tlb[] or itlb[] know parts of, hashed by 2 MiB and 1 GiB. */
 	uint64_t large[SOFT_CLASSES][SOFT_PAGE_FILTER / 64], huge[SOFT_CLASSES];
 	struct soft_itlb_entry itlb[SOFT_CLASSES][SOFT_ITLB_ENTRIES];
@@ -262,7 +267,7 @@ struct soft_vcpu {
 	struct vm *vm;
 	int vcpuid;
 	struct soft_cache cache;
-	struct gen *gen; /* the translator's workspace */
+	struct gen *gen;	  /* the translator's workspace */
 	struct soft_check *check; /* lock-step */
 	uint64_t torture;	  /* random numbers */
 	struct x86_trap trap;
@@ -273,14 +278,16 @@ struct soft_vcpu {
 		uint8_t *hva;
 	} ram[4];
 	unsigned ram_next;
-	uint64_t pause_first, pause_last; /* host TSC: since when, and until when, PAUSE follows PAUSE */
-	struct { /* the page outside RAM that was translated last */
+	uint64_t pause_first,
+		pause_last;    /* host TSC: since when, and until when, PAUSE follows PAUSE */
+	struct {	       /* the page outside RAM that was translated last */
 		uint64_t page; /* linear | 1; 0: none */
 		uint64_t gpa;
 		uint8_t class;
 		bool write;
 	} device;
-	uint64_t device_page; /* last byte of the page that vm_gpa_ram() did not know last; 0: none */
+	uint64_t device_page; /* last byte of the page that vm_gpa_ram() did not know last; 0: none
+			       */
 	int cap[VM_CAP_MAX];
 	bool host_invpcid; /* VM_CAP_ENABLE_INVPCID can be had */
 	uint64_t last_rip; /* at the last exit: a different one at entry ends the shadow */
@@ -354,8 +361,8 @@ bool soft_park(struct soft_vcpu *v);
 /* And back, if they were. */
 void soft_unpark(struct soft_vcpu *v, bool parked);
 /*
- * The same for calls of vmm/ that neither end in the user's code nor do more with libc than locks and clocks: the
- * x87 registers stay the guest's. vmm/ is built so that it cannot touch them.
+ * The same for calls of vmm/ that neither end in the user's code nor do more with libc than locks
+ * and clocks: the x87 registers stay the guest's. vmm/ is built so that it cannot touch them.
  */
 bool soft_lend(struct soft_vcpu *v);
 void soft_return(struct soft_vcpu *v, bool lent);
@@ -389,7 +396,8 @@ static inline unsigned soft_jc_slot(uint64_t rip)
 {
 	return rip & (SOFT_JC_ENTRIES - 1);
 }
-/* Bit of a filter for item n, a part of gla.  What is done to programs' pages is not to hit the kernel's. */
+/* Bit of a filter for item n, a part of gla.  What is done to programs' pages is not to hit the
+ * kernel's. */
 static inline unsigned soft_filter_bit(uint64_t n, uint64_t gla)
 {
 	return (unsigned)(n & (SOFT_PAGE_FILTER / 2 - 1)) | (gla >> 63 ? SOFT_PAGE_FILTER / 2 : 0);
@@ -466,8 +474,8 @@ const void *soft_finish(struct soft_vcpu *v, enum x86_result res, const void *re
 const void *soft_op_string(struct soft_vcpu *v, struct soft_op *op);
 /* ---- fast.c ---- */
 /*
- * Translated code for cpu.rip after C has changed it, with flags16 prepared; NULL with v->reason: that is for
- * soft_loop().
+ * Translated code for cpu.rip after C has changed it, with flags16 prepared; NULL with v->reason:
+ * that is for soft_loop().
  */
 const void *soft_go_on(struct soft_vcpu *v);
 const void *soft_op_syscall(struct soft_vcpu *v, struct soft_op *op);
@@ -509,8 +517,7 @@ static inline bool soft_tortured(const struct soft_vcpu *v)
 /* Is the way from one block to the next to go through soft_loop() this time? */
 static inline bool soft_unlinked(struct soft_vcpu *v)
 {
-	return __builtin_expect(v->check != 0, 0) ||
-	       (soft_tortured(v) && soft_torture_odds(v, 2));
+	return __builtin_expect(v->check != 0, 0) || (soft_tortured(v) && soft_torture_odds(v, 2));
 }
 
 /* ---- tsc.c ---- */

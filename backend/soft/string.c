@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Copyright (c) 2026, the hyve authors */
 /*
- * String instructions in C: what the thunks of gen_string.c leave of MOVS and STOS (more than a page, a miss,
- * DF), and the others.
+ * String instructions in C: what the thunks of gen_string.c leave of MOVS and STOS (more than a
+ * page, a miss, DF), and the others.
  *
- * The host's own repeated instruction does as many elements as lie one after the other in its memory:
- * pages that follow each other in the guest and have the same addend in the TLB do so on the host, too.
- * Where the TLB knows nothing, or holds no write tag because code is in the page, a piece ends with the
- * page.  An element that may fault, belongs to a device, or lies in two pages that are no neighbours on
- * the host is executed alone by x86/.
+ * The host's own repeated instruction does as many elements as lie one after the other in its
+ * memory: pages that follow each other in the guest and have the same addend in the TLB do so on
+ * the host, too. Where the TLB knows nothing, or holds no write tag because code is in the page, a
+ * piece ends with the page.  An element that may fault, belongs to a device, or lies in two pages
+ * that are no neighbours on the host is executed alone by x86/.
  */
 #include "backend/soft/soft.h"
 
@@ -53,7 +53,7 @@ struct piece {
 #define DIRECTED(DO, insn, behind)                                                                 \
 	do {                                                                                       \
 		if (s->back)                                                                       \
-			SIZED(DO, "std\n\t", insn, "\n\tcld" behind);                             \
+			SIZED(DO, "std\n\t", insn, "\n\tcld" behind);                              \
 		else                                                                               \
 			SIZED(DO, "", insn, behind);                                               \
 	} while (0)
@@ -93,7 +93,8 @@ static bool compare_ended(const struct x86_cpu *cpu, const struct string *s)
 }
 
 /* Elements done: all but behind the end of a comparison. */
-static uint64_t read_pieces(struct x86_cpu *cpu, const struct string *s, struct piece *p, unsigned n)
+static uint64_t read_pieces(
+	struct x86_cpu *cpu, const struct string *s, struct piece *p, unsigned n)
 {
 	uint64_t done = 0, acc;
 
@@ -153,11 +154,13 @@ static const struct soft_tlb_entry *entry_of(const struct soft_tlb *t, uint64_t 
 struct side {
 	uint64_t gla;	/* of the next element */
 	uint64_t add;	/* host address - linear address */
-	uint64_t avail; /* bytes that `add` is good for, counted from the element's first (DF: last) byte on */
+	uint64_t avail; /* bytes that `add` is good for, counted from the element's first (DF: last)
+			   byte on */
 	bool write;
 };
 
-/* By the TLB alone: at least one element.  False: it does not know, or the element lies in two places. */
+/* By the TLB alone: at least one element.  False: it does not know, or the element lies in two
+ * places. */
 static inline bool enter_page(const struct soft_tlb *t, const struct string *s, struct side *side)
 {
 	const struct soft_tlb_entry *e;
@@ -173,7 +176,8 @@ static inline bool enter_page(const struct soft_tlb *t, const struct string *s, 
 		if (side->avail >= s->size)
 			return true;
 	}
-	e = entry_of(t, s->back ? side->gla + s->size - side->avail - 4096 : side->gla + side->avail,
+	e = entry_of(t,
+		s->back ? side->gla + s->size - side->avail - 4096 : side->gla + side->avail,
 		side->write);
 	side->avail += 4096;
 	return e && e->add == side->add;
@@ -186,7 +190,8 @@ static inline void pass(const struct string *s, struct side *side, uint64_t len)
 }
 
 /* How many of `want` elements follow before the address size wraps around. */
-static uint64_t before_wrap(const struct x86_cpu *cpu, const struct string *s, unsigned reg, uint64_t want)
+static uint64_t before_wrap(
+	const struct x86_cpu *cpu, const struct string *s, unsigned reg, uint64_t want)
 {
 	uint64_t offset = cpu->gpr[reg] & s->mask, above = s->mask - offset, n = want;
 
@@ -200,8 +205,9 @@ static uint64_t before_wrap(const struct x86_cpu *cpu, const struct string *s, u
 }
 
 /*
- * Pieces of `want` elements, as far as the TLB has both sides of them; *done: elements in them.  Says how many
- * pieces.  They are looked up before anything is copied, which would push the TLB out of the L1 cache.
+ * Pieces of `want` elements, as far as the TLB has both sides of them; *done: elements in them.
+ * Says how many pieces.  They are looked up before anything is copied, which would push the TLB out
+ * of the L1 cache.
  */
 static unsigned find_pieces(const struct soft_vcpu *v, const struct string *s, uint64_t want,
 	struct piece piece[PIECES], uint64_t *done)

@@ -158,8 +158,8 @@ static void emit_fill(struct emit *e, const void *fn, const uint8_t *leave_raw)
 }
 
 /*
- * The memo missed: the TLB's entry goes there.  r12: address, which is kept; r13: what, then the addend.
- * Status flags are clobbered.
+ * The memo missed: the TLB's entry goes there.  r12: address, which is kept; r13: what, then the
+ * addend. Status flags are clobbered.
  */
 static void emit_look_up(struct emit *e, unsigned class, bool write, const uint8_t *leave_raw)
 {

@@ -67,7 +67,8 @@ void soft_memo_clear(struct soft_vcpu *v, unsigned class, bool writes_only)
 static void memo_drop(struct soft_vcpu *v, unsigned class, uint64_t gla)
 {
 	for (unsigned i = 0; i < SOFT_MEMOS; i += SOFT_MEMO_GROUP)
-		for (unsigned k = 0; v->memo_used[class][i / SOFT_MEMO_GROUP] && k < SOFT_MEMO_GROUP; k++)
+		for (unsigned k = 0;
+			v->memo_used[class][i / SOFT_MEMO_GROUP] && k < SOFT_MEMO_GROUP; k++)
 			if ((v->memo[class][i + k].tag ^ gla) >> 12 == 0)
 				v->memo[class][i + k].tag = SOFT_MEMO_EMPTY;
 }
@@ -185,7 +186,8 @@ void soft_tlb_flush(struct soft_vcpu *v, enum x86_flush kind, uint64_t gla)
 		if (kind == X86_FLUSH_PAGE) {
 			flush_page(v, c, gla);
 		} else if (kind == X86_FLUSH_NONGLOBAL) {
-			/* Memos are copies of entries: the kernel's stay where all of those are global. */
+			/* Memos are copies of entries: the kernel's stay where all of those are
+			 * global. */
 			if (v->tlb[c].log[0].n)
 				soft_memo_clear(v, c, false);
 			tlb_clear_kind(&v->tlb[c], 0);
@@ -398,7 +400,7 @@ static void device_enter(
 {
 	v->device.page = (gla & ~0xfffull) | 1;
 	v->device.gpa = gpa & ~0xfffull;
-	v->device.class = (uint8_t)class;
+	v->device.class = (uint8_t) class;
 	v->device.write = write;
 }
 
@@ -428,8 +430,7 @@ static void *op_map(
 	if (hva && tlb_find(v, class, gla, len, false))
 		return hva;
 	if (device_find(v, class, gla, write)) {
-		*res = soft_mmio_exit(
-			cpu, gla, v->device.gpa | (gla & 0xfff), len, write);
+		*res = soft_mmio_exit(cpu, gla, v->device.gpa | (gla & 0xfff), len, write);
 		return NULL;
 	}
 	*res = x86_walk(cpu, gla, acc, &w);
@@ -589,7 +590,8 @@ static bool fill_once(struct soft_vcpu *v, uint64_t gla, unsigned size, unsigned
 		return false;
 	gpa = (e->gpa & ~0xfffull) | (gla & 0xfff);
 	lines = v->cache.page_lines[gpa >> 12];
-	if (atomic_load(&v->soft->page_code[gpa >> 12]) != 1u << v->vcpuid || lines & soft_lines(gpa, size))
+	if (atomic_load(&v->soft->page_code[gpa >> 12]) != 1u << v->vcpuid ||
+		lines & soft_lines(gpa, size))
 		return false;
 	if (!lines && ++v->code_stores % 64 == 0)
 		soft_page_idle(v, gpa);
@@ -599,8 +601,8 @@ static bool fill_once(struct soft_vcpu *v, uint64_t gla, unsigned size, unsigned
 }
 
 /*
- * Enters the page into the TLB: DONE, FAULT as the walk says, or EXIT for whatever needs more than that.
- * early: for a store of a later instruction.
+ * Enters the page into the TLB: DONE, FAULT as the walk says, or EXIT for whatever needs more than
+ * that. early: for a store of a later instruction.
  */
 static enum x86_result fill_page(
 	struct soft_vcpu *v, uint64_t gla, unsigned acc, unsigned class, bool early)
@@ -645,7 +647,8 @@ static const void *fill(
 		(write ? X86_ACC_WRITE : X86_ACC_READ) | (v->cpu.cpl == 3 ? X86_ACC_USER : 0);
 	unsigned class = class_of(v, acc);
 	enum x86_result res = X86_EXIT;
-	bool merged = site & SOFT_FILL_MERGED, good = (gla & 0xfff) + size <= 4096 && x86_canonical(gla);
+	bool merged = site & SOFT_FILL_MERGED,
+	     good = (gla & 0xfff) + size <= 4096 && x86_canonical(gla);
 
 	/* A misaligned operand faults before its page does.  A group's size is not its leader's. */
 	if (site & SOFT_FILL_ALIGNED && (merged || gla & (size - 1)))

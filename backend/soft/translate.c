@@ -383,8 +383,8 @@ static void gen_fetch(struct gen *g)
 }
 
 /*
- * An instruction that runs into the next page, if that can be had, is a block of its own.  Returns the
- * guest-physical address of that page, or 0.
+ * An instruction that runs into the next page, if that can be had, is a block of its own.  Returns
+ * the guest-physical address of that page, or 0.
  */
 static uint64_t decode_straddling(struct gen *g)
 {

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Copyright (c) 2026, the hyve authors */
 /*
- * The translator from outside: 64-bit snippets, run through the API, whose results are known.  What one
- * instruction does is the differential test's business; here it is what happens between them: flags over
- * memory checks, chained blocks, changed code, faults in the middle, kicks.
+ * The translator from outside: 64-bit snippets, run through the API, whose results are known.  What
+ * one instruction does is the differential test's business; here it is what happens between them:
+ * flags over memory checks, chained blocks, changed code, faults in the middle, kicks.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -74,28 +74,30 @@ static void build_tables(struct guest *g)
 
 static void set_segment(struct guest *g, int reg, uint16_t sel, uint32_t access)
 {
-	struct seg_desc d = { .base = 0, .limit = 0xffffffff, .access = access };
+	struct seg_desc d = {.base = 0, .limit = 0xffffffff, .access = access};
 
 	assert_int_equal(vm_set_seg_desc(g->vm, 0, reg, &d), 0);
 	assert_int_equal(vm_set_register(g->vm, 0, reg, sel), 0);
 }
 
-/* IDT at 0x7000: every vector to HANDLER, which gives EAX = 0xe0000000 + error code << 8 and exits. */
+/* IDT at 0x7000: every vector to HANDLER, which gives EAX = 0xe0000000 + error code << 8 and exits.
+ */
 SNIPPET(handler_error, "pop %rax\n shl $8, %eax\n or $0xe0000000, %eax");
 
 static void build_idt(struct guest *g)
 {
-	struct seg_desc d = { .base = 0x7000, .limit = 0xfff };
+	struct seg_desc d = {.base = 0x7000, .limit = 0xfff};
 
 	for (unsigned i = 0; i < 32; i++) {
-		put64(g, 0x7000 + 16 * i, (HANDLER & 0xffff) | 0x08ull << 16 | 0x8e00ull << 32 |
-						  (uint64_t)(HANDLER >> 16) << 48);
+		put64(g, 0x7000 + 16 * i,
+			(HANDLER & 0xffff) | 0x08ull << 16 | 0x8e00ull << 32 |
+				(uint64_t)(HANDLER >> 16) << 48);
 		put64(g, 0x7008 + 16 * i, 0);
 	}
 	put64(g, 0x8000 + 8, 0x00af9b000000ffffull);
 	put64(g, 0x8000 + 16, 0x00cf93000000ffffull);
 	assert_int_equal(vm_set_seg_desc(g->vm, 0, VM_REG_GUEST_IDTR, &d), 0);
-	d = (struct seg_desc){ .base = 0x8000, .limit = 0xff };
+	d = (struct seg_desc){.base = 0x8000, .limit = 0xff};
 	assert_int_equal(vm_set_seg_desc(g->vm, 0, VM_REG_GUEST_GDTR, &d), 0);
 	memcpy(g->ram + HANDLER, handler_error, (size_t)(handler_error_end - handler_error));
 }
@@ -106,9 +108,12 @@ static int set_up(void **state)
 		int reg;
 		uint64_t value;
 	} regs[] = {
-		{ VM_REG_GUEST_CR3, 0x1000 }, { VM_REG_GUEST_CR4, 0x620 | 1 << 18 },
-		{ VM_REG_GUEST_EFER, 0xd00 }, { VM_REG_GUEST_CR0, 0x80010033 },
-		{ VM_REG_GUEST_RSP, STACK }, { VM_REG_GUEST_RFLAGS, 2 },
+		{VM_REG_GUEST_CR3, 0x1000},
+		{VM_REG_GUEST_CR4, 0x620 | 1 << 18},
+		{VM_REG_GUEST_EFER, 0xd00},
+		{VM_REG_GUEST_CR0, 0x80010033},
+		{VM_REG_GUEST_RSP, STACK},
+		{VM_REG_GUEST_RFLAGS, 2},
 	};
 	struct guest *g = calloc(1, sizeof(*g));
 
@@ -147,7 +152,7 @@ static uint32_t run_snippet(struct guest *g, const uint8_t *code, const uint8_t 
 {
 	memcpy(g->ram + CODE, code, (size_t)(end - code));
 	vm_mem_written(g->vm, CODE, (size_t)(end - code));
-	g->run = (struct vm_run){ .cpuid = 0, .rip = CODE };
+	g->run = (struct vm_run){.cpuid = 0, .rip = CODE};
 	assert_int_equal(vm_run(g->vm, &g->run), 0);
 	assert_int_equal(g->run.vm_exit.exitcode, VM_EXITCODE_INOUT);
 	assert_int_equal(g->run.vm_exit.u.inout.port, 0xe8);
@@ -155,11 +160,13 @@ static uint32_t run_snippet(struct guest *g, const uint8_t *code, const uint8_t 
 }
 #define RUN(g, name) run_snippet(g, name, name##_end)
 
-/* Carry lives across a load, a store, a push and a pop, through slots and through a loop's back edge. */
-SNIPPET(flags_live, "mov $0x200000, %ebx\n movl $0, (%rbx)\n xor %eax, %eax\n mov $1000, %ecx\n"
-		    "1: stc\n mov (%rbx), %rdx\n adc $0, %eax\n stc\n push %rax\n pop %r12\n adc $0, %eax\n"
-		    "mov %rax, 8(%rbx)\n clc\n movq $5, 16(%rbx,%rcx,8)\n adc $0, %eax\n"
-		    "dec %ecx\n jnz 1b\n");
+/* Carry lives across a load, a store, a push and a pop, through slots and through a loop's back
+ * edge. */
+SNIPPET(flags_live,
+	"mov $0x200000, %ebx\n movl $0, (%rbx)\n xor %eax, %eax\n mov $1000, %ecx\n"
+	"1: stc\n mov (%rbx), %rdx\n adc $0, %eax\n stc\n push %rax\n pop %r12\n adc $0, %eax\n"
+	"mov %rax, 8(%rbx)\n clc\n movq $5, 16(%rbx,%rcx,8)\n adc $0, %eax\n"
+	"dec %ecx\n jnz 1b\n");
 
 static void test_flags_live(void **state)
 {
@@ -176,9 +183,10 @@ static void test_flags_all(void **state)
 }
 
 /* R12..R15 as operand, base, index, and all at once. */
-SNIPPET(high_registers, "mov $0x200000, %r13d\n mov $8, %r14d\n movq $40, 8(%r13,%r14,2)\n mov $2, %r15d\n"
-			"add 8(%r13,%r14,2), %r15\n lea (%r15,%r15), %r12\n xchg %r12, (%r13)\n"
-			"add (%r13), %r15\n mov %r15, %rax\n cmp %r15, %r12\n");
+SNIPPET(high_registers,
+	"mov $0x200000, %r13d\n mov $8, %r14d\n movq $40, 8(%r13,%r14,2)\n mov $2, %r15d\n"
+	"add 8(%r13,%r14,2), %r15\n lea (%r15,%r15), %r12\n xchg %r12, (%r13)\n"
+	"add (%r13), %r15\n mov %r15, %rax\n cmp %r15, %r12\n");
 
 static void test_high_registers(void **state)
 {
@@ -186,8 +194,9 @@ static void test_high_registers(void **state)
 }
 
 /* AH..BH with memory operands and R8.. in the address: no REX prefix may be there. */
-SNIPPET(high_bytes, "mov $0x200000, %r9d\n mov $0x1234, %eax\n mov %rax, %r10\n mov $0x200000, %ebx\n"
-		    "mov %ah, (%rbx)\n mov 0(%rbx), %ch\n add %ah, %ch\n movzbl %ch, %eax\n");
+SNIPPET(high_bytes,
+	"mov $0x200000, %r9d\n mov $0x1234, %eax\n mov %rax, %r10\n mov $0x200000, %ebx\n"
+	"mov %ah, (%rbx)\n mov 0(%rbx), %ch\n add %ah, %ch\n movzbl %ch, %eax\n");
 
 static void test_high_bytes(void **state)
 {
@@ -195,8 +204,9 @@ static void test_high_bytes(void **state)
 }
 
 /* Loads, stores and a locked add across two pages that are not neighbours in physical memory. */
-SNIPPET(page_crossing, "mov $0x40200ffc, %ebx\n movabs $0x1122334455667788, %rax\n mov %rax, (%rbx)\n"
-		       "mov (%rbx), %rcx\n lock addq $1, (%rbx)\n mov 4(%rbx), %eax\n cmp %rcx, %rdx\n");
+SNIPPET(page_crossing,
+	"mov $0x40200ffc, %ebx\n movabs $0x1122334455667788, %rax\n mov %rax, (%rbx)\n"
+	"mov (%rbx), %rcx\n lock addq $1, (%rbx)\n mov 4(%rbx), %eax\n cmp %rcx, %rdx\n");
 
 static void test_page_crossing(void **state)
 {
@@ -213,14 +223,17 @@ static void test_page_crossing(void **state)
 /* A store to the next instruction but one of the same block. */
 SNIPPET(smc_same_block, "xor %eax, %eax\n movb $5, 1f+1(%rip)\n nop\n 1: mov $1, %eax\n");
 /* A loop that rewrites its own immediate each time round. */
-SNIPPET(smc_loop, "xor %edx, %edx\n mov $100, %ecx\n 1: mov $0, %eax\n add %eax, %edx\n incl 1b+1(%rip)\n"
-		  "dec %ecx\n jnz 1b\n mov %edx, %eax\n");
+SNIPPET(smc_loop,
+	"xor %edx, %edx\n mov $100, %ecx\n 1: mov $0, %eax\n add %eax, %edx\n incl 1b+1(%rip)\n"
+	"dec %ecx\n jnz 1b\n mov %edx, %eax\n");
 /* The same through another linear address of the page. */
-SNIPPET(smc_alias, "xor %edx, %edx\n mov $100, %ecx\n mov $0x40000000, %ebx\n lea 1f(%rip), %rsi\n"
-		   "and $0xfff, %esi\n 1: mov $0, %eax\n add %eax, %edx\n incl 1(%rbx,%rsi)\n dec %ecx\n"
-		   "jnz 1b\n mov %edx, %eax\n");
+SNIPPET(smc_alias,
+	"xor %edx, %edx\n mov $100, %ecx\n mov $0x40000000, %ebx\n lea 1f(%rip), %rsi\n"
+	"and $0xfff, %esi\n 1: mov $0, %eax\n add %eax, %edx\n incl 1(%rbx,%rsi)\n dec %ecx\n"
+	"jnz 1b\n mov %edx, %eax\n");
 /* A string store over code that ran before. */
-SNIPPET(smc_string, "call 2f\n lea 2f(%rip), %rdi\n mov $0x90, %eax\n mov $5, %ecx\n rep stosb\n xor %eax, %eax\n"
+SNIPPET(smc_string, "call 2f\n lea 2f(%rip), %rdi\n mov $0x90, %eax\n mov $5, %ecx\n rep stosb\n "
+		    "xor %eax, %eax\n"
 		    "call 2f\n jmp 3f\n 2: mov $7, %eax\n ret\n 3: \n");
 
 static void test_smc(void **state)
@@ -231,7 +244,8 @@ static void test_smc(void **state)
 	assert_int_equal(RUN(*state, smc_string), 0);
 }
 
-/* Host exceptions become the guest's: #DE, #GP of an unaligned aligned access, #PF with its address. */
+/* Host exceptions become the guest's: #DE, #GP of an unaligned aligned access, #PF with its
+ * address. */
 SNIPPET(divide_error, "xor %ecx, %ecx\n mov $1, %eax\n cltd\n push $0x77\n div %ecx\n");
 SNIPPET(unaligned_sse, "mov $0x200008, %ebx\n movaps (%rbx), %xmm0\n");
 SNIPPET(page_fault, "mov $0x50000010, %ebx\n mov $1, %r12d\n mov %r12, (%rbx)\n");
@@ -251,7 +265,9 @@ static void test_faults(void **state)
 }
 
 /* Vector registers and MXCSR stay across exits. */
-SNIPPET(vectors_1, "xor %ecx, %ecx\n xor %edx, %edx\n mov $7, %eax\n xsetbv\n mov $0x11, %eax\n vmovd %eax, %xmm7\n vpbroadcastd %xmm7, %ymm7\n fninit\n fld1\n fld1\n faddp\n");
+SNIPPET(vectors_1,
+	"xor %ecx, %ecx\n xor %edx, %edx\n mov $7, %eax\n xsetbv\n mov $0x11, %eax\n vmovd %eax, "
+	"%xmm7\n vpbroadcastd %xmm7, %ymm7\n fninit\n fld1\n fld1\n faddp\n");
 SNIPPET(vectors_2, "vextracti128 $1, %ymm7, %xmm1\n vmovd %xmm1, %eax\n push $0\n fistpl (%rsp)\n"
 		   "add (%rsp), %eax\n");
 
@@ -261,10 +277,13 @@ static void test_vectors(void **state)
 	assert_int_equal(RUN(*state, vectors_2), 0x13);
 }
 
-/* A chip's page is served in the middle of the block: nothing of the host may be left in a register. */
-SNIPPET(vectors_mmio, "mov $0xfee00030, %ebx\n mov $0x5555, %eax\n movd %eax, %xmm0\n pshufd $0, %xmm0, %xmm0\n"
-		      "mov (%rbx), %ecx\n movdqa %xmm0, %xmm1\n psrldq $8, %xmm1\n movd %xmm1, %eax\n movd %xmm0, %edx\n"
-		      "sub %edx, %eax\n shl $16, %edx\n or %edx, %eax\n or %ecx, %eax\n");
+/* A chip's page is served in the middle of the block: nothing of the host may be left in a
+ * register. */
+SNIPPET(vectors_mmio,
+	"mov $0xfee00030, %ebx\n mov $0x5555, %eax\n movd %eax, %xmm0\n pshufd $0, %xmm0, %xmm0\n"
+	"mov (%rbx), %ecx\n movdqa %xmm0, %xmm1\n psrldq $8, %xmm1\n movd %xmm1, %eax\n movd "
+	"%xmm0, %edx\n"
+	"sub %edx, %eax\n shl $16, %edx\n or %edx, %eax\n or %ecx, %eax\n");
 
 static void test_vectors_mmio(void **state)
 {
@@ -272,17 +291,20 @@ static void test_vectors_mmio(void **state)
 }
 
 /*
- * The same for every other way out of translated code and back, with all that there is in YMM, x87 and MXCSR: a
- * chip's page read and written, a chip's port, the APIC by MSR and by CR8, CPUID. EAX: what has changed.
+ * The same for every other way out of translated code and back, with all that there is in YMM, x87
+ * and MXCSR: a chip's page read and written, a chip's port, the APIC by MSR and by CR8, CPUID. EAX:
+ * what has changed.
  */
 SNIPPET(vectors_all,
 	"xor %ecx, %ecx\n xor %edx, %edx\n mov $7, %eax\n xsetbv\n fninit\n fldpi\n fld1\n"
 	"push $0x9fc0\n ldmxcsr (%rsp)\n pop %rax\n"
-	"vpcmpeqd %xmm0, %xmm0, %xmm0\n vinsertf128 $1, %xmm0, %ymm0, %ymm0\n vpsrld $3, %ymm0, %ymm1\n"
+	"vpcmpeqd %xmm0, %xmm0, %xmm0\n vinsertf128 $1, %xmm0, %ymm0, %ymm0\n vpsrld $3, %ymm0, "
+	"%ymm1\n"
 	"vpaddd %ymm0, %ymm1, %ymm2\n vpaddd %ymm1, %ymm2, %ymm3\n vpaddd %ymm2, %ymm3, %ymm4\n"
 	"vpaddd %ymm3, %ymm4, %ymm5\n vpaddd %ymm4, %ymm5, %ymm6\n vpaddd %ymm5, %ymm6, %ymm7\n"
 	"vpaddd %ymm6, %ymm7, %ymm8\n vpaddd %ymm7, %ymm8, %ymm9\n vpaddd %ymm8, %ymm9, %ymm10\n"
-	"vpaddd %ymm9, %ymm10, %ymm11\n vpaddd %ymm10, %ymm11, %ymm12\n vpaddd %ymm11, %ymm12, %ymm13\n"
+	"vpaddd %ymm9, %ymm10, %ymm11\n vpaddd %ymm10, %ymm11, %ymm12\n vpaddd %ymm11, %ymm12, "
+	"%ymm13\n"
 	"vpaddd %ymm12, %ymm13, %ymm14\n vpaddd %ymm13, %ymm14, %ymm15\n"
 	"mov $0x200000, %esi\n mov $7, %eax\n xor %edx, %edx\n xsave (%rsi)\n"
 	"mov $0xfee00080, %ebx\n mov (%rbx), %ecx\n mov %ecx, (%rbx)\n"
@@ -291,7 +313,8 @@ SNIPPET(vectors_all,
 	"mov $1, %eax\n cpuid\n mov $0x10, %ecx\n rdmsr\n wrmsr\n"
 	"mov $0x201000, %esi\n mov $7, %eax\n xor %edx, %edx\n xsave (%rsi)\n"
 	"mov $0x200000, %esi\n xor %eax, %eax\n mov $104, %ecx\n"
-	"1: mov -8(%rsi,%rcx,8), %rdx\n xor 0xff8(%rsi,%rcx,8), %rdx\n or %rdx, %rax\n dec %ecx\n jnz 1b\n"
+	"1: mov -8(%rsi,%rcx,8), %rdx\n xor 0xff8(%rsi,%rcx,8), %rdx\n or %rdx, %rax\n dec %ecx\n "
+	"jnz 1b\n"
 	"mov %rax, %rdx\n shr $32, %rdx\n or %edx, %eax\n");
 
 static void test_vectors_all(void **state)
@@ -311,12 +334,13 @@ static void *kick_often(void *arg)
 }
 
 /* All of XMM0..XMM15 while events are looked for. */
-SNIPPET(vectors_kicked, "mov $16, %ebx\n mov $0x200000, %esi\n mov $0x1234567, %eax\n"
-			"movd %eax, %xmm0\n paddd %xmm0, %xmm0\n movdqa %xmm0, %xmm1\n movdqa %xmm0, %xmm8\n"
-			"movdqa %xmm0, %xmm15\n mov $100000000, %ecx\n 1: dec %ecx\n jnz 1b\n"
-			"movd %xmm0, %eax\n movd %xmm1, %ebx\n movd %xmm8, %edx\n movd %xmm15, %esi\n"
-			"sub %ebx, %eax\n sub %esi, %edx\n or %edx, %eax\n sub $0x2468ace, %ebx\n"
-			"or %ebx, %eax\n");
+SNIPPET(vectors_kicked,
+	"mov $16, %ebx\n mov $0x200000, %esi\n mov $0x1234567, %eax\n"
+	"movd %eax, %xmm0\n paddd %xmm0, %xmm0\n movdqa %xmm0, %xmm1\n movdqa %xmm0, %xmm8\n"
+	"movdqa %xmm0, %xmm15\n mov $100000000, %ecx\n 1: dec %ecx\n jnz 1b\n"
+	"movd %xmm0, %eax\n movd %xmm1, %ebx\n movd %xmm8, %edx\n movd %xmm15, %esi\n"
+	"sub %ebx, %eax\n sub %esi, %edx\n or %edx, %eax\n sub $0x2468ace, %ebx\n"
+	"or %ebx, %eax\n");
 
 static void test_vectors_kicked(void **state)
 {
@@ -331,7 +355,8 @@ static void test_vectors_kicked(void **state)
 /* Indirect calls, recursion and returns through the jump cache. */
 SNIPPET(calls, "mov $20, %edi\n lea 1f(%rip), %r12\n call *%r12\n jmp 9f\n"
 	       "1: cmp $2, %edi\n jae 2f\n mov %edi, %eax\n ret\n"
-	       "2: push %rbx\n push %rdi\n dec %edi\n call *%r12\n mov %eax, %ebx\n pop %rdi\n sub $2, %edi\n"
+	       "2: push %rbx\n push %rdi\n dec %edi\n call *%r12\n mov %eax, %ebx\n pop %rdi\n sub "
+	       "$2, %edi\n"
 	       "call 1b\n add %ebx, %eax\n pop %rbx\n ret\n 9: \n");
 
 static void test_calls(void **state)
@@ -353,7 +378,8 @@ SNIPPET(loop_self, "1: jmp 1b\n");
 SNIPPET(loop_calls, "2: call 1f\n jmp 2b\n 1: ret\n");
 SNIPPET(loop_indirect, "lea 1f(%rip), %rax\n 1: jmp *%rax\n");
 SNIPPET(loop_count, "2: mov $100, %ecx\n 1: loop 1b\n jrcxz 2b\n");
-SNIPPET(loop_string, "mov $0x200000, %edi\n 1: mov $0x100000, %ecx\n mov $0x200000, %edi\n rep stosb\n jmp 1b\n");
+SNIPPET(loop_string, "mov $0x200000, %edi\n 1: mov $0x100000, %ecx\n mov $0x200000, %edi\n rep "
+		     "stosb\n jmp 1b\n");
 
 static void kick_out_of(void **state, const uint8_t *code, const uint8_t *end)
 {
@@ -361,7 +387,7 @@ static void kick_out_of(void **state, const uint8_t *code, const uint8_t *end)
 	pthread_t thread;
 
 	memcpy(g->ram + CODE, code, (size_t)(end - code));
-	g->run = (struct vm_run){ .cpuid = 0, .rip = CODE };
+	g->run = (struct vm_run){.cpuid = 0, .rip = CODE};
 	assert_int_equal(pthread_create(&thread, NULL, suspend_soon, g), 0);
 	assert_int_equal(vm_run(g->vm, &g->run), 0);
 	assert_int_equal(g->run.vm_exit.exitcode, VM_EXITCODE_SUSPENDED);
@@ -384,8 +410,9 @@ static void test_delivery_to_device(void **state)
 {
 	struct guest *g = *state;
 
-	memcpy(g->ram + CODE, delivery_to_device, (size_t)(delivery_to_device_end - delivery_to_device));
-	g->run = (struct vm_run){ .cpuid = 0, .rip = CODE };
+	memcpy(g->ram + CODE, delivery_to_device,
+		(size_t)(delivery_to_device_end - delivery_to_device));
+	g->run = (struct vm_run){.cpuid = 0, .rip = CODE};
 	for (unsigned i = 0; i < 3; i++) {
 		assert_int_equal(vm_run(g->vm, &g->run), 0);
 		assert_int_equal(g->run.vm_exit.exitcode, VM_EXITCODE_INST_EMUL);
@@ -406,14 +433,16 @@ KICK_TEST(loop_count)
 KICK_TEST(loop_string)
 
 /*
- * IRET to the same privilege, often enough to go from block to block; then its code segment is taken away,
- * which the next one has to see.
+ * IRET to the same privilege, often enough to go from block to block; then its code segment is
+ * taken away, which the next one has to see.
  */
-SNIPPET(iret_loop, "mov $1000, %ebx\n xor %esi, %esi\n"
-		   "0: mov %rsp, %rdx\n push $0x10\n push %rdx\n pushf\n push $0x18\n lea 1f(%rip), %rax\n push %rax\n"
-		   "stc\n iretq\n"
-		   "1: sbb $0, %esi\n dec %ebx\n jnz 0b\n mov %esi, %eax\n test %eax, %eax\n jnz 2f\n"
-		   "mov $0x8000, %edx\n andb $0x7f, 0x1d(%rdx)\n jmp 0b\n 2:");
+SNIPPET(iret_loop,
+	"mov $1000, %ebx\n xor %esi, %esi\n"
+	"0: mov %rsp, %rdx\n push $0x10\n push %rdx\n pushf\n push $0x18\n lea 1f(%rip), %rax\n "
+	"push %rax\n"
+	"stc\n iretq\n"
+	"1: sbb $0, %esi\n dec %ebx\n jnz 0b\n mov %esi, %eax\n test %eax, %eax\n jnz 2f\n"
+	"mov $0x8000, %edx\n andb $0x7f, 0x1d(%rdx)\n jmp 0b\n 2:");
 
 static void test_iret_loop(void **state)
 {
@@ -429,9 +458,11 @@ SNIPPET(syscall_loop,
 	"mov $0xc0000081, %ecx\n xor %eax, %eax\n mov $0x00100008, %edx\n wrmsr\n"
 	"inc %ecx\n lea 3f(%rip), %rax\n xor %edx, %edx\n wrmsr\n"
 	"add $2, %ecx\n mov $1, %eax\n wrmsr\n"
-	"xor %esi, %esi\n xor %edi, %edi\n mov $1000, %ebx\n lea 0f(%rip), %rcx\n mov $2, %r11d\n sysretq\n"
+	"xor %esi, %esi\n xor %edi, %edi\n mov $1000, %ebx\n lea 0f(%rip), %rcx\n mov $2, %r11d\n "
+	"sysretq\n"
 	"0: stc\n syscall\n 1: adc $0, %esi\n dec %ebx\n jnz 0b\n inc %edi\n clc\n syscall\n"
-	"3: jc 5f\n mov %cs, %eax\n add %eax, %esi\n sub $8, %esi\n mov %edi, %edi\n test %edi, %edi\n jnz 4f\n"
+	"3: jc 5f\n mov %cs, %eax\n add %eax, %esi\n sub $8, %esi\n mov %edi, %edi\n test %edi, "
+	"%edi\n jnz 4f\n"
 	"sysretq\n 5: mov $0xbad, %esi\n 4: mov %esi, %eax\n");
 
 static void test_syscall_loop(void **state)
@@ -440,10 +471,12 @@ static void test_syscall_loop(void **state)
 }
 
 /* A handler that skips the load; when its gate is not present any more, that is a double fault. */
-SNIPPET(fault_handler, "pop %rcx\n add %ecx, %esi\n mov %cr2, %rdx\n sub %edi, %edx\n add %edx, %esi\n inc %esi\n"
-		       "addq $2, (%rsp)\n iretq\n");
+SNIPPET(fault_handler,
+	"pop %rcx\n add %ecx, %esi\n mov %cr2, %rdx\n sub %edi, %edx\n add %edx, %esi\n inc %esi\n"
+	"addq $2, (%rsp)\n iretq\n");
 SNIPPET(fault_loop, "mov $0x10000000, %edi\n mov $1000, %ebx\n xor %esi, %esi\n"
-		    "0: stc\n movl (%rdi), %eax\n sbb $0, %esi\n dec %ebx\n jnz 0b\n mov %esi, %eax\n test %eax, %eax\n"
+		    "0: stc\n movl (%rdi), %eax\n sbb $0, %esi\n dec %ebx\n jnz 0b\n mov %esi, "
+		    "%eax\n test %eax, %eax\n"
 		    "jnz 1f\n mov $0x70e0, %edx\n andb $0x7f, 5(%rdx)\n jmp 0b\n 1:");
 
 static void test_fault_loop(void **state)
@@ -452,14 +485,19 @@ static void test_fault_loop(void **state)
 	const uint64_t handler = HANDLER + 0x1000;
 
 	memcpy(g->ram + handler, fault_handler, (size_t)(fault_handler_end - fault_handler));
-	put64(g, 0x70e0, (handler & 0xffff) | 0x08ull << 16 | 0x8e00ull << 32 | handler >> 16 << 48);
+	put64(g, 0x70e0,
+		(handler & 0xffff) | 0x08ull << 16 | 0x8e00ull << 32 | handler >> 16 << 48);
 	assert_int_equal(RUN(g, fault_loop), 0xe0000000);
 }
 
-/* STAC and CLAC under SMAP: the program's page can be written between the two and not behind them. */
-SNIPPET(smap_loop, "mov %cr4, %rax\n or $0x200000, %eax\n mov $1000, %ebx\n mov $0x200000, %edi\n xor %esi, %esi\n"
-		   "mov %rax, %cr4\n 0: stac\n stc\n adcl $0, (%rdi)\n clc\n clac\n adc $0, %esi\n dec %ebx\n jnz 0b\n"
-		   "stac\n mov (%rdi), %eax\n clac\n sub $1000, %eax\n or %esi, %eax\n jnz 1f\n mov %esi, (%rdi)\n 1:");
+/* STAC and CLAC under SMAP: the program's page can be written between the two and not behind them.
+ */
+SNIPPET(smap_loop, "mov %cr4, %rax\n or $0x200000, %eax\n mov $1000, %ebx\n mov $0x200000, %edi\n "
+		   "xor %esi, %esi\n"
+		   "mov %rax, %cr4\n 0: stac\n stc\n adcl $0, (%rdi)\n clc\n clac\n adc $0, %esi\n "
+		   "dec %ebx\n jnz 0b\n"
+		   "stac\n mov (%rdi), %eax\n clac\n sub $1000, %eax\n or %esi, %eax\n jnz 1f\n "
+		   "mov %esi, (%rdi)\n 1:");
 
 static void test_smap_loop(void **state)
 {
@@ -471,11 +509,15 @@ static void test_smap_loop(void **state)
 	assert_int_equal(RUN(g, smap_loop), 0xe0000300);
 }
 
-/* PUSH of memory: of what lies on the stack, and over a page that cannot be read, which leaves RSP alone. */
-SNIPPET(push_memory, "mov $0x200ff8, %ebx\n movq $40, (%rbx)\n mov $1000, %ecx\n xor %esi, %esi\n mov %rsp, %rbp\n"
-		     "0: stc\n push (%rbx)\n push (%rsp)\n adc $0, %esi\n pop %rax\n pop %rdx\n add %eax, %esi\n add %edx, %esi\n"
-		     "dec %ecx\n jnz 0b\n cmp %rsp, %rbp\n jne 1f\n mov %esi, %eax\n cmp $81000, %eax\n jne 1f\n"
-		     "mov $0x50000000, %ebx\n push (%rbx)\n 1:");
+/* PUSH of memory: of what lies on the stack, and over a page that cannot be read, which leaves RSP
+ * alone. */
+SNIPPET(push_memory,
+	"mov $0x200ff8, %ebx\n movq $40, (%rbx)\n mov $1000, %ecx\n xor %esi, %esi\n mov %rsp, "
+	"%rbp\n"
+	"0: stc\n push (%rbx)\n push (%rsp)\n adc $0, %esi\n pop %rax\n pop %rdx\n add %eax, "
+	"%esi\n add %edx, %esi\n"
+	"dec %ecx\n jnz 0b\n cmp %rsp, %rbp\n jne 1f\n mov %esi, %eax\n cmp $81000, %eax\n jne 1f\n"
+	"mov $0x50000000, %ebx\n push (%rbx)\n 1:");
 
 static void test_push_memory(void **state)
 {
@@ -491,12 +533,29 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(test_##name, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
-		TEST(flags_live),  TEST(flags_all),  TEST(high_registers), TEST(high_bytes),
-		TEST(page_crossing), TEST(smc),	     TEST(faults),	   TEST(vectors),
-		TEST(vectors_kicked), TEST(vectors_mmio), TEST(vectors_all),
-		TEST(calls),	   TEST(loop_self),  TEST(loop_calls),	   TEST(loop_indirect),
-		TEST(loop_count),  TEST(loop_string),  TEST(delivery_to_chip), TEST(delivery_to_device),
-		TEST(iret_loop),   TEST(syscall_loop), TEST(fault_loop),   TEST(smap_loop),
+		TEST(flags_live),
+		TEST(flags_all),
+		TEST(high_registers),
+		TEST(high_bytes),
+		TEST(page_crossing),
+		TEST(smc),
+		TEST(faults),
+		TEST(vectors),
+		TEST(vectors_kicked),
+		TEST(vectors_mmio),
+		TEST(vectors_all),
+		TEST(calls),
+		TEST(loop_self),
+		TEST(loop_calls),
+		TEST(loop_indirect),
+		TEST(loop_count),
+		TEST(loop_string),
+		TEST(delivery_to_chip),
+		TEST(delivery_to_device),
+		TEST(iret_loop),
+		TEST(syscall_loop),
+		TEST(fault_loop),
+		TEST(smap_loop),
 		TEST(push_memory),
 	};
 

@@ -66,7 +66,7 @@ static void test_soup(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(test_soup) };
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_soup)};
 
 	return cmocka_run_group_tests_name("soup", tests, NULL, NULL);
 }
