@@ -256,6 +256,8 @@ void soft_block_insert(struct soft_vcpu *v, struct soft_block *b)
 	b->next_page = c->page_head[b->gpa >> 12];
 	c->page_head[b->gpa >> 12] = number;
 	b->lines |= soft_lines(b->gpa, len);
+	if (b->gpa2 && b->gpa >> 12 == b->gpa2 >> 12)
+		b->lines |= 1; /* one page in two places: its first line holds the rest */
 	c->page_lines[b->gpa >> 12] |= b->lines;
 	if (b->gpa2) {
 		b->next_page2 = c->page_head[b->gpa2 >> 12];
