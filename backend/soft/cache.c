@@ -80,6 +80,7 @@ int soft_cache_create(struct soft_vcpu *v, uint32_t size)
 		goto fail;
 	soft_emit_thunks(c);
 	c->start = c->used;
+	soft_memo_reset(c);
 	return 0;
 fail:
 	soft_cache_destroy(c);
@@ -131,6 +132,7 @@ void soft_cache_flush(struct soft_vcpu *v)
 	c->nblocks = 0;
 	c->used = c->start;
 	c->meta_used = 0;
+	soft_memo_reset(c);
 	soft_jc_flush(v);
 	v->nedges = 0;
 	v->stat_flushes++;
@@ -435,8 +437,10 @@ void soft_serve_requests(struct soft_vcpu *v)
 			v->ram[i].len = 0;
 	if (req & (SOFT_REQ_CODE_ALL | SOFT_REQ_MAP))
 		soft_cache_flush(v);
-	if (req & SOFT_REQ_MAP)
+	if (req & SOFT_REQ_MAP) {
 		soft_tlb_flush(v, X86_FLUSH_ALL, 0);
+		soft_mirror_drop_all(v);
+	}
 	if (req & SOFT_REQ_WRITE)
 		soft_tlb_drop_writes(v, SOFT_ALL_PAGES);
 	atomic_fetch_and(&v->flush_request, ~(req & SOFT_REQ_WRITE));

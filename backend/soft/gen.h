@@ -171,7 +171,6 @@ void gen_load(struct gen *g, unsigned size, unsigned reg, const struct gen_ref *
 void gen_store(struct gen *g, unsigned size, const struct gen_ref *ref, unsigned reg);
 void gen_store_imm(struct gen *g, unsigned size, const struct gen_ref *ref, uint32_t imm);
 void gen_check_stub(struct gen *g, const struct gen_stub *s);
-unsigned gen_new_memo(struct gen *g, bool write);
 
 /* gen_group.c */
 void gen_find_groups(struct gen *g);

@@ -257,7 +257,8 @@ void gen_find_groups(struct gen *g)
 			follow(&s, in);
 	}
 	for (unsigned i = 0; i < g->ngroups; i++)
-		g->group[i].memo = gen_new_memo(g, g->group[i].write);
+		g->group[i].memo = (uint16_t)soft_memo_new(
+			g->v, g->class, g->group[i].span, g->group[i].write);
 }
 
 /* Does nothing at instruction j or behind it rest on a check before it? */

@@ -395,6 +395,7 @@ int soft_loop(struct soft_vcpu *v)
 			(v->intr_window && soft_window_open(v))) {
 			atomic_store(&v->run, 1);
 			soft_serve_requests(v);
+			soft_mirror_build(v);
 			if (!soft_events(v))
 				break;
 			/* Its delivery may have faulted: what follows from that comes before any

@@ -87,18 +87,53 @@ struct soft_tlb_entry {
 #define SOFT_TLB_CODE	4u /* may be written, but holds translated code */
 
 /*
- * The page that an instruction or a group of them touched last: looked at before the TLB, because
- * the host address then does not wait for the look-up.  Half of them are for reading, half for
- * writing. No access that the guest may do has an address near SOFT_MEMO_EMPTY; what gets there all
- * the same faults on the host, as its host address is not canonical either.
+ * The page that an instruction or a group of them touched last, or the run of pages around it (see
+ * memo.c): looked at before the TLB, because the host address then does not wait for the look-up.
+ * Half of them are for reading, half for writing. No access that the guest may do has an address
+ * near SOFT_MEMO_EMPTY; what gets there all the same faults on the host, as its host address is not
+ * canonical either.
  */
 struct soft_memo {
-	uint64_t tag; /* linear address of the page */
-	uint64_t add;
+	uint64_t tag;	 /* linear address of the first page */
+	uint64_t add;	 /* host address - linear address */
+	uint64_t limit;	 /* highest offset from tag that an access may have */
+	uint32_t misses; /* until C is to look for a window */
+	uint16_t room;	 /* limit for a single page */
+	uint16_t debt;	 /* misses before the last look that no window has paid for yet */
 };
-#define SOFT_MEMOS	2048u
-#define SOFT_MEMO_GROUP 16u /* memos for each byte of memo_used[] */
+#define SOFT_MEMOS	8192u
+#define SOFT_MEMO_GROUP 16u /* for each byte of memo_used */
+#define SOFT_MEMO_CHUNK 32u /* handed out for one size */
+#define SOFT_MEMO_SIZES 13u
 #define SOFT_MEMO_EMPTY (1ull << 63)
+#define SOFT_MEMO_DEBT	32u /* misses that soft_memo.debt counts as one */
+
+/* Which memos have been given out, and for which size; one of these for reading, one for writing.
+ */
+struct soft_memos {
+	uint8_t code[SOFT_MEMOS / 2 / SOFT_MEMO_CHUNK]; /* size of a chunk */
+	uint16_t chunks;				/* given out */
+	uint16_t next[SOFT_MEMO_SIZES];
+};
+
+/* Linear addresses with one addend, and those that were found lately: see window.c. */
+struct soft_window {
+	uint64_t lo, hi, add;
+};
+#define SOFT_WINDOWS 8u
+struct soft_windows {
+	struct soft_window window[SOFT_WINDOWS];
+	unsigned n, next;
+};
+
+/* Guest RAM mapped once more, in the order of its linear addresses. */
+struct soft_mirror {
+	uint64_t lo; /* linear address */
+	unsigned pages;
+	uint8_t *host;	 /* NULL: none */
+	uint32_t *frame; /* guest page numbers; UINT32_MAX: not mapped */
+};
+#define SOFT_MIRRORS 64u
 
 struct soft_tlb {
 	struct soft_tlb_entry entry[SOFT_TLB_ENTRIES];
@@ -186,10 +221,10 @@ struct soft_cache {
 	uint32_t meta_size, meta_used;
 	struct soft_block *blocks;
 	uint32_t nblocks, max_blocks;
-	uint32_t next_memo[2]; /* to be given out next, for reading and for writing */
-	uint32_t *hash;	       /* index + 1 */
-	uint32_t *page_head;   /* by guest page number: index + 1 of the first block */
-	uint64_t *page_lines;  /* by guest page number: which 64-byte lines hold code */
+	struct soft_memos memos[2]; /* for reading, for writing */
+	uint32_t *hash;		    /* index + 1 */
+	uint32_t *page_head;	    /* by guest page number: index + 1 of the first block */
+	uint64_t *page_lines;	    /* by guest page number: which 64-byte lines hold code */
 	uint64_t pages;
 	/* emitted once: */
 	int (*enter)(struct soft_vcpu *v, const void *code);
@@ -238,7 +273,15 @@ struct soft_vcpu {
 	uint32_t mode;	     /* of the jump caches' contents */
 
 	struct soft_memo memo[SOFT_CLASSES][SOFT_MEMOS];
-	uint8_t memo_used[SOFT_CLASSES][SOFT_MEMOS / SOFT_MEMO_GROUP];
+	union {
+		uint8_t byte[SOFT_MEMOS / SOFT_MEMO_GROUP];
+		uint64_t word[SOFT_MEMOS / SOFT_MEMO_GROUP / 8];
+	} memo_used[SOFT_CLASSES];
+	struct soft_windows windows[SOFT_CLASSES][2]; /* for reading, for writing */
+	struct soft_mirror mirror[SOFT_MIRRORS];
+	unsigned mirror_next, mirror_pages;
+	struct soft_window mirror_wanted; /* by the next look at requests; hi 0: none */
+	uint8_t mirror_class;
 	uint32_t nomerge; /* 1: the next block without groups */
 
 	struct soft_tlb tlb[SOFT_CLASSES];
@@ -383,13 +426,13 @@ bool soft_port(struct soft_vcpu *v);
 /* ---- tlb.c ---- */
 extern const struct x86_ops soft_x86_ops;
 void soft_tlb_init(struct soft_vcpu *v);
-/* Empties the memos of a class; only those for writing, or all. */
-void soft_memo_clear(struct soft_vcpu *v, unsigned class, bool writes_only);
 void soft_tlb_flush(struct soft_vcpu *v, enum x86_flush kind, uint64_t gla);
 /* Takes the write tags of a guest page, or all of them. */
 void soft_tlb_drop_writes(struct soft_vcpu *v, uint64_t gpa);
 #define SOFT_ALL_PAGES (~0ull)
 void *soft_ram(struct soft_vcpu *v, uint64_t gpa);
+/* The same if [gpa, gpa + len) is one piece. */
+void *soft_ram_span(struct soft_vcpu *v, uint64_t gpa, uint64_t len);
 void soft_jc_flush(struct soft_vcpu *v);
 /* Slot of a block in the jump cache. */
 static inline unsigned soft_jc_slot(uint64_t rip)
@@ -408,6 +451,8 @@ static inline unsigned soft_huge_bit(uint64_t gla)
 }
 /* A translation of a page of 2^shift bytes at gla is being cached. */
 void soft_note_large(struct soft_vcpu *v, unsigned class, uint64_t gla, unsigned shift);
+/* Has one been cached around gla? */
+bool soft_is_large(const struct soft_vcpu *v, unsigned class, uint64_t gla);
 /* DR6 bits of execution breakpoints at rip. */
 uint32_t soft_exec_breakpoints(const struct soft_vcpu *v);
 /* Acts on pending_write[]: true if code of this vcpu changed. */
@@ -415,7 +460,7 @@ bool soft_writes_done(struct soft_vcpu *v);
 /*
  * What a look-up needs to know, a constant in translated code:
  *	bits 0..15: highest offset in the page that is good for it, 4096 - size
- *	bits 16..31: offset of its memo in memo[class]
+ *	bits 16..31: its memo
  *	bits 32..63: its site: index << 16 | SOFT_FILL_* | size
  */
 #define SOFT_FILL_SIZE	  0x0fffu
@@ -427,6 +472,40 @@ bool soft_writes_done(struct soft_vcpu *v);
 const void *soft_fill(struct soft_vcpu *v, uint64_t gla, uint64_t what, const uint8_t *ret);
 const void *soft_fill_write(struct soft_vcpu *v, uint64_t gla, uint64_t what, const uint8_t *ret);
 #define SOFT_LOOK_UP_BYTES 15 /* of the instructions that call it */
+
+/* ---- memo.c ---- */
+void soft_memo_init(struct soft_vcpu *v);
+/* All of them are to be had again: there is no code that uses any. */
+void soft_memo_reset(struct soft_cache *c);
+/* One for accesses of up to so many bytes, 256 at most. */
+unsigned soft_memo_new(struct soft_vcpu *v, unsigned class, unsigned size, bool write);
+/* Empties the memos of a class; only those for writing, or all. */
+void soft_memo_clear(struct soft_vcpu *v, unsigned class, bool writes_only);
+/* Those that know a page. */
+void soft_memo_drop(struct soft_vcpu *v, unsigned class, uint64_t gla);
+/*
+ * Lets memo n cover the pages around gla that are neighbours in host memory. False: [gla, gla +
+ * size) is not all among them; otherwise v->fill_add is set.
+ */
+bool soft_memo_widen(
+	struct soft_vcpu *v, unsigned class, uint64_t gla, unsigned size, unsigned n, bool write);
+
+/* ---- window.c ---- */
+/* The widest one around gla, at least its page; false: the TLB has not even that. */
+bool soft_window_find(
+	struct soft_vcpu *v, unsigned class, uint64_t gla, bool write, struct soft_window *w);
+/* A memo around gla has missed a lot, for all that it could have a window: is one worth a mirror?
+ */
+bool soft_window_want(struct soft_vcpu *v, unsigned class, uint64_t gla, bool write,
+	const struct soft_window *have, unsigned debt);
+/* Between blocks: a mirror, for nothing. */
+void soft_window_mirror(struct soft_vcpu *v, unsigned class, uint64_t gla, bool write);
+/* The list of windows, with the memos. */
+void soft_window_clear(struct soft_vcpu *v, unsigned class, bool writes_only);
+void soft_window_drop(struct soft_vcpu *v, unsigned class, uint64_t gla);
+/* Between blocks: makes the mirror that is wanted; or unmaps all of them. */
+void soft_mirror_build(struct soft_vcpu *v);
+void soft_mirror_drop_all(struct soft_vcpu *v);
 
 /* ---- cache.c ---- */
 int soft_cache_create(struct soft_vcpu *v, uint32_t size);

@@ -13,6 +13,10 @@
 
 #define STATE(member) ((int32_t)offsetof(struct soft_vcpu, member))
 #define GPR(n)	      (STATE(cpu.gpr) + 8 * (int32_t)(n))
+#define MEMO(member)  ((int32_t)offsetof(struct soft_memo, member))
+
+_Static_assert(sizeof(struct soft_memo) == 32 && SOFT_MEMO_GROUP == 16, "emit_look_up()");
+_Static_assert(SOFT_MEMOS <= 65536, "16 bits of what a look-up needs to know");
 
 static const uint8_t in_place[] = {
 	X86_RCX, X86_RDX, X86_RBX, X86_RBP, X86_RSI, X86_RDI, X86_R8, X86_R9, X86_R10, X86_R11};
@@ -167,7 +171,8 @@ static void emit_look_up(struct emit *e, unsigned class, bool write, const uint8
 	int32_t tag = tlb + (int32_t)(write ? offsetof(struct soft_tlb_entry, write)
 					    : offsetof(struct soft_tlb_entry, read));
 	int32_t memo = STATE(memo) + (int32_t)(class * SOFT_MEMOS * sizeof(struct soft_memo));
-	uint8_t *other, *found, *none, *near, *near2;
+	const unsigned scale = 3;
+	uint8_t *other, *found, *none, *near, *near2, *often;
 
 	emit_store(e, 8, HOST_STATE, STATE(park), X86_RAX);
 	emit_store(e, 8, HOST_STATE, STATE(park2), X86_RCX);
@@ -193,26 +198,30 @@ static void emit_look_up(struct emit *e, unsigned class, bool write, const uint8
 	emit_rr(e, 2, 0x3b, X86_RCX, HOST_S1);
 	near2 = emit_jcc(e, 7, emit_here(e));
 	emit_patch8(e, found);
-	emit_shift_imm(e, 8, 5, HOST_S1, 16);
-	emit_rr(e, 4, 0x0fb7, HOST_S1, HOST_S1); /* movzx r13d, r13w */
-	emit_rm_sib(e, 8, 0x8b, X86_RCX, HOST_STATE, X86_RAX, 0, tag);
-	emit_rm_sib(e, 8, 0x8b, X86_RAX, HOST_STATE, X86_RAX, 0,
+	emit_mov(e, 4, X86_RCX, HOST_S1);
+	emit_shift_imm(e, 4, 5, X86_RCX, 16);
+	emit_shift_imm(e, 4, 4, X86_RCX, 2); /* struct soft_memo is 8 << 2 bytes */
+	emit_rm_sib(e, 4, 0x83, 5, HOST_STATE, X86_RCX, scale, memo + MEMO(misses)); /* sub */
+	emit8(e, 1);
+	often = emit_jcc(e, 8, emit_here(e)); /* js */
+	emit_rm_sib(e, 8, 0x8b, HOST_S1, HOST_STATE, X86_RAX, 0, tag);
+	emit_rm_sib(e, 8, 0x89, HOST_S1, HOST_STATE, X86_RCX, scale, memo + MEMO(tag));
+	emit_rm_sib(e, 4, 0x0fb7, HOST_S1, HOST_STATE, X86_RCX, scale, memo + MEMO(room));
+	emit_rm_sib(e, 8, 0x89, HOST_S1, HOST_STATE, X86_RCX, scale, memo + MEMO(limit));
+	emit_rm_sib(e, 8, 0x8b, HOST_S1, HOST_STATE, X86_RAX, 0,
 		tlb + (int32_t)offsetof(struct soft_tlb_entry, add));
-	emit_rm_sib(e, 8, 0x89, X86_RCX, HOST_STATE, HOST_S1, 0,
-		memo + (int32_t)offsetof(struct soft_memo, tag));
-	emit_rm_sib(e, 8, 0x89, X86_RAX, HOST_STATE, HOST_S1, 0,
-		memo + (int32_t)offsetof(struct soft_memo, add));
-	emit_shift_imm(e, 4, 5, HOST_S1, 8); /* sizeof(struct soft_memo) * SOFT_MEMO_GROUP */
-	emit_rm_sib(e, 4, 0xc6, 0, HOST_STATE, HOST_S1, 0,
+	emit_rm_sib(e, 8, 0x89, HOST_S1, HOST_STATE, X86_RCX, scale, memo + MEMO(add));
+	emit_shift_imm(e, 4, 5, X86_RCX, 2 + 4); /* its group */
+	emit_rm_sib(e, 4, 0xc6, 0, HOST_STATE, X86_RCX, 0,
 		STATE(memo_used) + (int32_t)(class * SOFT_MEMOS / SOFT_MEMO_GROUP));
 	emit8(e, 1);
-	emit_mov(e, 8, HOST_S1, X86_RAX);
 	emit_load(e, 8, X86_RAX, HOST_STATE, STATE(park));
 	emit_load(e, 8, X86_RCX, HOST_STATE, STATE(park2));
 	emit8(e, 0xc3);
 	emit_patch(e, none, emit_here(e));
 	emit_patch(e, near, emit_here(e));
 	emit_patch(e, near2, emit_here(e));
+	emit_patch(e, often, emit_here(e));
 	emit_load(e, 8, X86_RAX, HOST_STATE, STATE(park));
 	emit_load(e, 8, X86_RCX, HOST_STATE, STATE(park2));
 	emit_fill(e, (const void *)(uintptr_t)(write ? soft_fill_write : soft_fill), leave_raw);

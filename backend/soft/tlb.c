@@ -53,26 +53,6 @@ static void tlb_clear(struct soft_tlb *t)
 	tlb_clear_kind(t, 1);
 }
 
-void soft_memo_clear(struct soft_vcpu *v, unsigned class, bool writes_only)
-{
-	for (unsigned i = writes_only ? SOFT_MEMOS / 2 : 0; i < SOFT_MEMOS; i += SOFT_MEMO_GROUP) {
-		uint8_t *used = &v->memo_used[class][i / SOFT_MEMO_GROUP];
-
-		for (unsigned k = 0; *used && k < SOFT_MEMO_GROUP; k++)
-			v->memo[class][i + k].tag = SOFT_MEMO_EMPTY;
-		*used = 0;
-	}
-}
-
-static void memo_drop(struct soft_vcpu *v, unsigned class, uint64_t gla)
-{
-	for (unsigned i = 0; i < SOFT_MEMOS; i += SOFT_MEMO_GROUP)
-		for (unsigned k = 0;
-			v->memo_used[class][i / SOFT_MEMO_GROUP] && k < SOFT_MEMO_GROUP; k++)
-			if ((v->memo[class][i + k].tag ^ gla) >> 12 == 0)
-				v->memo[class][i + k].tag = SOFT_MEMO_EMPTY;
-}
-
 static void entry_drop_write(struct soft_tlb *t, unsigned i, uint64_t gpa)
 {
 	if (gpa == SOFT_ALL_PAGES || (t->entry[i].gpa ^ gpa) >> 12 == 0)
@@ -102,11 +82,9 @@ void soft_tlb_drop_writes(struct soft_vcpu *v, uint64_t gpa)
 /* Of zeroes. */
 void soft_tlb_init(struct soft_vcpu *v)
 {
-	for (unsigned c = 0; c < SOFT_CLASSES; c++) {
+	for (unsigned c = 0; c < SOFT_CLASSES; c++)
 		entry_clear(&v->tlb[c], 0);
-		for (unsigned i = 0; i < SOFT_MEMOS; i++)
-			v->memo[c][i].tag = SOFT_MEMO_EMPTY;
-	}
+	soft_memo_init(v);
 }
 
 static void jc_clear(struct soft_vcpu *v, unsigned class)
@@ -146,6 +124,14 @@ void soft_note_large(struct soft_vcpu *v, unsigned class, uint64_t gla, unsigned
 			(shift == 22 ? 3ull << (bit & 62) % 64 : 1ull << bit % 64);
 }
 
+bool soft_is_large(const struct soft_vcpu *v, unsigned class, uint64_t gla)
+{
+	unsigned bit = soft_filter_bit(gla >> 21, gla);
+
+	return v->large[class][bit / 64] & 1ull << bit % 64 ||
+	       v->huge[class] & 1ull << soft_huge_bit(gla);
+}
+
 /* Everything of a class, with what is kept track of about it. */
 static void class_clear(struct soft_vcpu *v, unsigned class)
 {
@@ -162,15 +148,14 @@ static void class_clear(struct soft_vcpu *v, unsigned class)
 /* INVLPG drops a large page as a whole, of which any part may be cached. */
 static void flush_page(struct soft_vcpu *v, unsigned class, uint64_t gla)
 {
-	unsigned page = soft_filter_bit(gla >> 12, gla), large = soft_filter_bit(gla >> 21, gla);
+	unsigned page = soft_filter_bit(gla >> 12, gla);
 
-	if (v->large[class][large / 64] & 1ull << large % 64 ||
-		v->huge[class] & 1ull << soft_huge_bit(gla)) {
+	if (soft_is_large(v, class, gla)) {
 		class_clear(v, class);
 		return;
 	}
 	if (v->tlb_pages[class][page / 64] & 1ull << page % 64) {
-		memo_drop(v, class, gla);
+		soft_memo_drop(v, class, gla);
 		entry_clear(&v->tlb[class], soft_tlb_slot(gla));
 		entry_clear(&v->tlb[class], soft_tlb_slot2(gla));
 	}
@@ -225,6 +210,16 @@ void *soft_ram(struct soft_vcpu *v, uint64_t gpa)
 	v->ram[n].len = len;
 	v->ram[n].hva = hva;
 	return hva + (gpa & 0xfff);
+}
+
+void *soft_ram_span(struct soft_vcpu *v, uint64_t gpa, uint64_t len)
+{
+	void *hva = soft_ram(v, gpa);
+
+	for (unsigned i = 0; hva && i < 4; i++)
+		if (gpa - v->ram[i].gpa < v->ram[i].len)
+			return v->ram[i].len - (gpa - v->ram[i].gpa) >= len ? hva : NULL;
+	return NULL;
 }
 
 static unsigned class_of(const struct soft_vcpu *v, unsigned acc)
@@ -638,10 +633,24 @@ static const void *fault_site(struct soft_vcpu *v, uint64_t site, const uint8_t 
 	return soft_finish(v, X86_FAULT, NULL);
 }
 
+/*
+ * A memo that has missed often enough, though the TLB knows the page; or an access across two pages
+ * that may be neighbours on the host.
+ */
+static bool widen(struct soft_vcpu *v, unsigned class, uint64_t gla, uint64_t what, bool write)
+{
+	unsigned size = (unsigned)(what >> 32) & SOFT_FILL_SIZE, memo = (unsigned)what >> 16;
+
+	if ((gla & 0xfff) + size <= 4096 && !tlb_find(v, class, gla, size, write))
+		return false;
+	return soft_memo_widen(v, class, gla, size, memo, write);
+}
+
 /* What cannot be done in translated code is for C. */
 static const void *fill(
-	struct soft_vcpu *v, uint64_t gla, uint64_t site, const uint8_t *ret, bool write)
+	struct soft_vcpu *v, uint64_t gla, uint64_t what, const uint8_t *ret, bool write)
 {
+	uint64_t site = what >> 32;
 	unsigned size = (unsigned)site & SOFT_FILL_SIZE;
 	unsigned acc =
 		(write ? X86_ACC_WRITE : X86_ACC_READ) | (v->cpu.cpl == 3 ? X86_ACC_USER : 0);
@@ -650,6 +659,8 @@ static const void *fill(
 	bool merged = site & SOFT_FILL_MERGED,
 	     good = (gla & 0xfff) + size <= 4096 && x86_canonical(gla);
 
+	if (widen(v, class, gla, what, write))
+		return ret + SOFT_LOOK_UP_BYTES;
 	/* A misaligned operand faults before its page does.  A group's size is not its leader's. */
 	if (site & SOFT_FILL_ALIGNED && (merged || gla & (size - 1)))
 		good = false;
@@ -670,10 +681,10 @@ static const void *fill(
 
 const void *soft_fill(struct soft_vcpu *v, uint64_t gla, uint64_t what, const uint8_t *ret)
 {
-	return fill(v, gla, what >> 32, ret, false);
+	return fill(v, gla, what, ret, false);
 }
 
 const void *soft_fill_write(struct soft_vcpu *v, uint64_t gla, uint64_t what, const uint8_t *ret)
 {
-	return fill(v, gla, what >> 32, ret, true);
+	return fill(v, gla, what, ret, true);
 }

@@ -70,6 +70,9 @@ void soft_torture_loop(struct soft_vcpu *v)
 {
 	if (soft_torture_odds(v, 256))
 		soft_cache_flush(v);
+	if (soft_torture_odds(v, 64))
+		soft_window_mirror(
+			v, draw(v) % SOFT_CLASSES, cached_page(v), soft_torture_odds(v, 2));
 	if (soft_torture_odds(v, 16))
 		lose_translations(v);
 	if (soft_torture_odds(v, 4))
