@@ -105,6 +105,7 @@ struct gen {
 	struct x86_insn insn[GEN_MAX_INSNS];
 	struct soft_site site[GEN_MAX_INSNS + 1];
 	unsigned ngroups;
+	uint64_t merged; /* instructions that rely on a check of one before them */
 	struct gen_group group[GEN_MAX_INSNS];
 	uint8_t group_of[GEN_MAX_INSNS]; /* GEN_NO_GROUP: the instruction's access checks for itself
 					  */

@@ -9,6 +9,8 @@
 #include "backend/soft/check.h"
 #include "backend/soft/gen.h"
 
+#define COPY_BYTES 64u
+
 /* SYSTEM and STACK instructions behind which the block goes on: they change neither mode nor
  * mapping. */
 static bool goes_on(const struct x86_insn *in)
@@ -102,23 +104,32 @@ static bool goes_on_behind(struct gen *g, unsigned off)
 	return !soft_block_find(g->v, rip, g->gpa + off, 0, g->mode);
 }
 
-/*
- * Decodes into g->insn[].  Returns false if not even the first instruction can be decoded from this
- * page: it runs into the next one, or is undefined.
- */
+/* Of a private copy: another vcpu may be writing there.  It grows by pieces, blocks are short. */
+static unsigned copy_code(struct gen *g, const uint8_t *from, unsigned have, unsigned most)
+{
+	if (most - have < COPY_BYTES) {
+		__builtin_memcpy(g->code + have, from + have, most - have);
+		return most;
+	}
+	__builtin_memcpy(g->code + have, from + have, COPY_BYTES);
+	return have + COPY_BYTES;
+}
+
+/* Decodes into g->insn[]; nothing, if the first instruction runs into the next page or is
+ * undefined. */
 static void decode(struct gen *g, const uint8_t *page, unsigned code_size)
 {
-	unsigned start = (unsigned)(g->gpa & 0xfff), off = 0, size = 4096 - start;
+	unsigned start = (unsigned)(g->gpa & 0xfff), off = 0, size = 4096 - start, have = 0;
 	unsigned limit = soft_block_limit(g->v, GEN_MAX_INSNS);
 
 	if (size > sizeof(g->code))
 		size = sizeof(g->code);
-	/* Of a private copy: another vcpu may be writing there. */
-	__builtin_memcpy(g->code, page + start, size);
 	g->n = 0;
 	while (g->n < limit && off < size) {
 		struct x86_insn *in = &g->insn[g->n];
 
+		if (have < off + X86_INSN_MAX && have < size)
+			have = copy_code(g, page + start, have, size);
 		if (x86_decode(in, g->code + off, size - off, code_size) != X86_DECODE_OK)
 			break;
 		if (g->v->check && !soft_check_repeatable(in)) {
