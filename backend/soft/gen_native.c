@@ -215,6 +215,8 @@ bool gen_native(struct gen *g, const struct x86_insn *in)
 	default:
 		break;
 	}
+	if (gen_fresh(g, in))
+		return true;
 	if (in->row->props & X86_P_NOMEM) {
 		g->s0 = g->s0_before;
 		return true;

@@ -389,6 +389,7 @@ static void gen_fetch(struct gen *g)
 	g->offset[1] = 1;
 	g->site[0] = (struct soft_site){0};
 	g->site[1] = (struct soft_site){.guest = 1};
+	g->lines |= soft_lines(g->gpa, X86_INSN_MAX);
 	g->i = 0;
 	gen_op(g, soft_op_fetch, NULL, true);
 }
@@ -461,10 +462,12 @@ static struct soft_block *translate(
 	g->straddles = g->ended = g->failed = false;
 	g->nstubs = g->nchecks = g->ngroups = 0;
 	soft_page_has_code(v, g->gpa); /* before the first look: a store from now on is announced */
+	v->idle_stores = 0;
 	g->page = page->hva;
 	g->code_size = code_size[SOFT_MODE_SIZE(mode)];
 	g->njcc = 0;
 	g->lines = 0;
+	g->patched = soft_block_died(c, rip, g->gpa, mode);
 	decode(g, page->hva, g->code_size);
 	gpa2 = g->n == 0 ? decode_straddling(g) : 0;
 	if (gpa2 && (b = soft_block_find(v, rip, g->gpa, gpa2, mode)))
