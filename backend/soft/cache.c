@@ -79,7 +79,7 @@ int soft_cache_create(struct soft_vcpu *v, uint32_t size)
 	error = ENOMEM;
 	if (!c->blocks || !c->hash || !c->page_head || !c->page_lines)
 		goto fail;
-	soft_emit_thunks(c);
+	soft_emit_thunks(v);
 	c->start = c->used;
 	return 0;
 fail:

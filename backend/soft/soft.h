@@ -445,6 +445,8 @@ bool soft_writes_done(struct soft_vcpu *v);
 /* Called by translated code on a miss; ret: where to look again. */
 const void *soft_fill(struct soft_vcpu *v, uint64_t gla, uint64_t what, const uint8_t *ret);
 const void *soft_fill_write(struct soft_vcpu *v, uint64_t gla, uint64_t what, const uint8_t *ret);
+/* So many stores to pages without code, and none was translated: they are data. A power of two. */
+#define SOFT_IDLE_STORES   512u
 #define SOFT_LOOK_UP_BYTES 15 /* of the instructions that call it */
 
 /* ---- cache.c ---- */
@@ -483,7 +485,7 @@ void soft_page_has_code(struct soft_vcpu *v, uint64_t gpa);
 void soft_serve_requests(struct soft_vcpu *v);
 
 /* ---- thunk.c ---- */
-void soft_emit_thunks(struct soft_cache *c);
+void soft_emit_thunks(struct soft_vcpu *v);
 
 /* ---- gen_string.c ---- */
 struct emit;

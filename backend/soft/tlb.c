@@ -12,9 +12,6 @@
 
 #include "backend/soft/soft.h"
 
-/* So many stores to pages without code, and none was translated: they are data. */
-#define IDLE_STORES 512
-
 static void entry_clear(struct soft_tlb *t, unsigned i)
 {
 	t->entry[i] = (struct soft_tlb_entry){.read = i ? 0 : 4096, .write = i ? 0 : 4096};
@@ -599,7 +596,7 @@ static bool fill_once(
 		return false;
 	if (lines & soft_lines(gpa, size) && !soft_code_yields(v, gpa, size, ret - 1))
 		return false;
-	if (!lines && ++v->idle_stores % IDLE_STORES == 0)
+	if (!lines && v->idle_stores++ % SOFT_IDLE_STORES == 0)
 		soft_page_idle(v, gpa);
 	v->stat_code_stores++;
 	v->fill_add = e->add;

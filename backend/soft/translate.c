@@ -462,7 +462,7 @@ static struct soft_block *translate(
 	g->straddles = g->ended = g->failed = false;
 	g->nstubs = g->nchecks = g->ngroups = 0;
 	soft_page_has_code(v, g->gpa); /* before the first look: a store from now on is announced */
-	v->idle_stores = 0;
+	v->idle_stores = 1;
 	g->page = page->hva;
 	g->code_size = code_size[SOFT_MODE_SIZE(mode)];
 	g->njcc = 0;

@@ -287,6 +287,26 @@ static void test_wide(void)
 	check_true("immediate_and_after", after);
 }
 
+/* A store that begins in a line, or a page, without code. */
+static void test_edges(void)
+{
+	bool line = true, page = true;
+
+	for (uint32_t i = 0; i < TIMES; i++) {
+		for (uint32_t at = 0x33840; at <= 0x34000; at += 0x7c0) {
+			/* mov eax, imm; lea rax, [rax + rdi]; ret */
+			bool *ok = at & 0xfff ? &line : &page;
+
+			if (i == 0)
+				MEM64(at + 4) = 0xc338048d4800;
+			MEM64(at - 4) = any() << 40 | (uint64_t)0xb8 << 32;
+			*ok &= is_right(at, 10);
+		}
+	}
+	check_true("from_line_before", line);
+	check_true("from_page_before", page);
+}
+
 /* By string instructions, and a page that is data for a while. */
 static void test_page(void)
 {
@@ -323,6 +343,7 @@ void image_main(void)
 	test_places();
 	test_itself();
 	test_wide();
+	test_edges();
 	test_page();
 	test_alias();
 }
