@@ -341,9 +341,12 @@ static void note_patch(struct soft_cache *c, const struct range *r)
 	uint64_t gpa = r->page << 12 | (uint64_t)r->from;
 	struct soft_patch *p = &c->patch[patch_slot(gpa)];
 
+	if (r->to - r->from > 8)
+		return;
 	if (p->gpa != gpa)
 		*p = (struct soft_patch){.gpa = gpa};
-	p->count++;
+	if (++p->count >= PATCHED_OFTEN)
+		c->patched_pages |= 1ull << r->page % 64;
 }
 
 bool soft_is_patched(const struct soft_cache *c, uint64_t gpa)
@@ -417,7 +420,24 @@ bool soft_code_yields(struct soft_vcpu *v, uint64_t gpa, unsigned len, const uin
 
 bool soft_block_died(struct soft_cache *c, uint64_t rip, uint64_t gpa, uint32_t mode)
 {
-	return find(c, rip, gpa, 0, mode, true);
+	return c->patched_pages >> (gpa >> 12) % 64 & 1 && find(c, rip, gpa, 0, mode, true);
+}
+
+void soft_cache_trim(struct soft_vcpu *v)
+{
+	struct soft_cache *c = &v->cache;
+
+	while (c->nblocks) {
+		const struct soft_block *b = &c->blocks[c->nblocks - 1];
+
+		/* One of two pages may be in the other one's list still. */
+		if (!b->dead || !b->root || b->gpa2)
+			return;
+		c->nblocks--;
+		c->used = b->host_mem;
+		c->meta_used = b->meta;
+		v->nedges = b->edges;
+	}
 }
 
 bool soft_code_written(struct soft_vcpu *v, uint64_t gpa, uint64_t len)

@@ -169,6 +169,8 @@ struct soft_block {
 	uint32_t host;	   /* offset of the code in the cache; entry with flags in the host's */
 	uint32_t host_mem; /* entry with flags in flags16 */
 	uint32_t host_end;
+	uint32_t meta;	   /* where its metadata begins */
+	uint32_t edges;	   /* and those of edge[] that are its own */
 	uint32_t next_hash;  /* index + 1 */
 	uint32_t next_page;  /* index + 1: next block with the same first page */
 	uint32_t next_page2; /* ... with the same second page */
@@ -209,6 +211,7 @@ struct soft_cache {
 	uint64_t *page_lines;  /* by guest page number: which 64-byte lines hold code */
 	uint64_t pages;
 	struct soft_patch patch[SOFT_PATCHES];
+	uint64_t patched_pages; /* hashed: where there are any to be known of */
 	struct soft_beside beside[SOFT_BESIDES];
 	/* emitted once: */
 	int (*enter)(struct soft_vcpu *v, const void *code);
@@ -469,8 +472,11 @@ bool soft_code_yields(
 	struct soft_vcpu *v, uint64_t gpa, unsigned len, const uint8_t *running);
 /* Have stores to gpa killed code again and again? */
 bool soft_is_patched(const struct soft_cache *c, uint64_t gpa);
-/* Has there been a block that is dead now? */
+/* Has there been a block that is dead now, in a page where such stores are? */
 bool soft_block_died(struct soft_cache *c, uint64_t rip, uint64_t gpa, uint32_t mode);
+/* The youngest blocks, if they are dead and nothing leads to them: their room is free again.  No
+ * translated code runs. */
+void soft_cache_trim(struct soft_vcpu *v);
 /* Announces it to the other vcpus. */
 void soft_code_broadcast(struct soft_vcpu *v, uint64_t gpa, uint64_t len);
 /* Somebody stores to a page that is marked as code: is there any left? */

@@ -449,6 +449,7 @@ static struct soft_block *translate(
 	unsigned off = (unsigned)(x86_linear_rip(&v->cpu) & 0xfff);
 	uint64_t gpa2;
 
+	soft_cache_trim(v);
 	if (c->size - c->used < GEN_ROOM || c->nblocks == c->max_blocks)
 		return NULL;
 	g->e = (struct emit){.p = c->rw + c->used, .end = c->rw + c->size, .to_rx = c->rx - c->rw};
@@ -473,7 +474,12 @@ static struct soft_block *translate(
 	if (gpa2 && (b = soft_block_find(v, rip, g->gpa, gpa2, mode)))
 		return b;
 	b = &c->blocks[c->nblocks];
-	*b = (struct soft_block){.rip = rip, .gpa = g->gpa, .gpa2 = gpa2, .mode = mode};
+	*b = (struct soft_block){.rip = rip,
+		.gpa = g->gpa,
+		.gpa2 = gpa2,
+		.mode = mode,
+		.meta = c->meta_used,
+		.edges = v->nedges};
 	b->host_mem = b->host = c->used;
 	g->host = c->rx + b->host;
 	gen_liveness(g);

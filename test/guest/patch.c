@@ -307,6 +307,29 @@ static void test_edges(void)
 	check_true("from_page_before", page);
 }
 
+/* A function that is written anew each time and goes on in one of three other pages. */
+static void test_jumps(void)
+{
+	bool ok = true;
+
+	for (uint32_t i = 0; i < 3; i++) {
+		MEM8(0x35000 + 0x1000 * i) = 0xb8; /* mov eax, i; ret */
+		MEM32(0x35001 + 0x1000 * i) = i;
+		MEM8(0x35005 + 0x1000 * i) = 0xc3;
+	}
+	for (uint32_t i = 0; i < 600; i++) {
+		uint32_t to = any() % 3, at = PAGE + 0xc00;
+
+		for (uint32_t n = any() % 4; n; n--)
+			MEM8(at++) = 0x90;
+		MEM8(at) = 0xe9;
+		MEM32(at + 1) = 0x35000 + 0x1000 * to - at - 5;
+		ok &= call(PAGE + 0xc00, 0, 0).ax == to;
+		ok &= call(PAGE + 0xc00, 0, 0).ax == to;
+	}
+	check_true("jumps", ok);
+}
+
 /* By string instructions, and a page that is data for a while. */
 static void test_page(void)
 {
@@ -344,6 +367,7 @@ void image_main(void)
 	test_itself();
 	test_wide();
 	test_edges();
+	test_jumps();
 	test_page();
 	test_alias();
 }
