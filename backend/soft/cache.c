@@ -12,10 +12,11 @@
 
 #include "backend/soft/soft.h"
 
-#define HASH_BITS  16
-#define HASH_SIZE  (1u << HASH_BITS)
-#define META_RATIO 1u		/* bytes of metadata for each byte of code */
-#define MAX_PAGES  (1ull << 24) /* guest-physical pages with translated code: the first 64 GiB */
+#define HASH_BITS     16
+#define HASH_SIZE     (1u << HASH_BITS)
+#define META_RATIO    1u /* bytes of metadata for each byte of code */
+#define PATCHED_OFTEN 3
+#define MAX_PAGES     (1ull << 24) /* guest-physical pages with translated code: the first 64 GiB */
 
 static void *reserve(size_t size)
 {
@@ -78,7 +79,7 @@ int soft_cache_create(struct soft_vcpu *v, uint32_t size)
 	error = ENOMEM;
 	if (!c->blocks || !c->hash || !c->page_head || !c->page_lines)
 		goto fail;
-	soft_emit_thunks(c);
+	soft_emit_thunks(v);
 	c->start = c->used;
 	soft_memo_reset(c);
 	return 0;
@@ -149,13 +150,19 @@ void *soft_meta_alloc(struct soft_cache *c, uint32_t size)
 	return p;
 }
 
-/* Blocks are laid out in the order of their numbers, so a host address finds its block by
- * bisection. */
+/*
+ * Blocks are laid out in the order of their numbers, so a host address finds its block by
+ * bisection.  It begins at the end: what changes is mostly young.
+ */
 struct soft_block *soft_block_at(struct soft_cache *c, const void *host)
 {
 	uint64_t off = (uint64_t)((const uint8_t *)host - c->rx);
-	uint32_t lo = 0, hi = c->nblocks;
+	uint32_t lo = c->nblocks, hi = lo;
 
+	for (uint32_t step = 4; lo && c->blocks[lo - 1].host_end > off; step *= 4) {
+		hi = lo;
+		lo -= step < lo ? step : lo;
+	}
 	while (lo < hi) {
 		uint32_t mid = (lo + hi) / 2;
 
@@ -257,6 +264,7 @@ void soft_block_insert(struct soft_vcpu *v, struct soft_block *b)
 	c->hash[h] = number;
 	b->next_page = c->page_head[b->gpa >> 12];
 	c->page_head[b->gpa >> 12] = number;
+	b->ahead = b->lines;
 	b->lines |= soft_lines(b->gpa, len);
 	if (b->gpa2 && b->gpa >> 12 == b->gpa2 >> 12)
 		b->lines |= 1; /* one page in two places: its first line holds the rest */
@@ -293,19 +301,91 @@ static uint64_t lines_in(const struct soft_block *b, uint64_t page)
 	return b->gpa >> 12 == page ? b->lines : 1;
 }
 
-/* Blocks that were made from these lines of a page. */
-static void drop_lines(struct soft_vcpu *v, uint64_t page, uint64_t lines)
+/* Bytes of a page. */
+struct range {
+	uint64_t page;
+	int from, to;
+};
+
+/* Are offsets from..to-1 of a block nothing but what is read when it runs? */
+static bool is_fresh(const struct soft_block *b, int from, int to)
+{
+	for (unsigned i = 0; i < b->nsites; i++) {
+		int end = b->sites[i + 1].guest;
+
+		if (end > from)
+			return from >= end - b->sites[i].fresh && to <= end;
+	}
+	return false;
+}
+
+/* Does a store there change what a block was made from? */
+static bool is_hit(const struct soft_block *b, const struct range *r)
+{
+	int start = (int)(b->gpa & 0xfff), end = start + b->sites[b->nsites].guest;
+
+	if (b->gpa >> 12 == r->page) {
+		if (b->ahead & soft_lines((uint64_t)r->from, (uint64_t)(r->to - r->from)))
+			return true;
+		if (r->from < end && r->to > start && !is_fresh(b, r->from - start, r->to - start))
+			return true;
+	}
+	return b->gpa2 && b->gpa2 >> 12 == r->page && r->from + 4096 < end;
+}
+
+static unsigned patch_slot(uint64_t gpa)
+{
+	return (gpa ^ gpa >> 6 ^ gpa >> 12) % SOFT_PATCHES;
+}
+
+static void note_patch(struct soft_cache *c, const struct range *r)
+{
+	uint64_t gpa = r->page << 12 | (uint64_t)r->from;
+	struct soft_patch *p = &c->patch[patch_slot(gpa)];
+
+	if (r->to - r->from > 8)
+		return;
+	if (p->gpa != gpa)
+		*p = (struct soft_patch){.gpa = gpa};
+	if (++p->count >= PATCHED_OFTEN)
+		c->patched_pages |= 1ull << r->page % 64;
+}
+
+bool soft_is_patched(const struct soft_cache *c, uint64_t gpa)
+{
+	const struct soft_patch *p = &c->patch[patch_slot(gpa)];
+
+	return p->gpa == gpa && p->count >= PATCHED_OFTEN;
+}
+
+static bool is_code(const struct soft_cache *c, const struct range *r)
+{
+	for (uint32_t i = c->page_head[r->page]; i;) {
+		const struct soft_block *b = &c->blocks[i - 1];
+
+		if (!b->dead && is_hit(b, r))
+			return true;
+		i = b->gpa >> 12 == r->page ? b->next_page : b->next_page2;
+	}
+	return false;
+}
+
+/* Blocks that were made from these bytes.  Says whether there were any. */
+static bool drop_range(struct soft_vcpu *v, const struct range *r)
 {
 	struct soft_cache *c = &v->cache;
-	uint32_t *link = &c->page_head[page];
-	uint64_t left = 0;
+	uint32_t *link = &c->page_head[r->page];
+	uint64_t page = r->page, left = 0;
+	bool hit = false;
 
 	while (*link) {
 		struct soft_block *b = &c->blocks[*link - 1];
 		uint32_t *next = b->gpa >> 12 == page ? &b->next_page : &b->next_page2;
 
-		if (!b->dead && lines_in(b, page) & lines)
+		if (!b->dead && is_hit(b, r)) {
 			kill(c, b);
+			hit = true;
+		}
 		if (b->dead) {
 			*link = *next;
 		} else {
@@ -314,7 +394,52 @@ static void drop_lines(struct soft_vcpu *v, uint64_t page, uint64_t lines)
 		}
 	}
 	c->page_lines[page] = left;
-	v->stat_invalidations++;
+	if (hit) {
+		note_patch(c, r);
+		v->stat_invalidations++;
+	}
+	return hit;
+}
+
+bool soft_code_yields(struct soft_vcpu *v, uint64_t gpa, unsigned len, const uint8_t *running)
+{
+	struct soft_cache *c = &v->cache;
+	struct soft_beside *s = &c->beside[gpa / 4 % SOFT_BESIDES];
+	struct range r = {gpa >> 12, (int)(gpa & 0xfff), (int)(gpa & 0xfff) + (int)len};
+
+	if (s->gpa == gpa && s->len == len && s->blocks == v->stat_translated_blocks)
+		return true;
+	if (!is_code(c, &r)) {
+		*s = (struct soft_beside){gpa, v->stat_translated_blocks, len};
+		return true;
+	}
+	/* It is left right behind that store: nothing that runs is ever dead. */
+	if (is_hit(soft_block_at(c, running), &r))
+		return false;
+	drop_range(v, &r);
+	return true;
+}
+
+bool soft_block_died(struct soft_cache *c, uint64_t rip, uint64_t gpa, uint32_t mode)
+{
+	return c->patched_pages >> (gpa >> 12) % 64 & 1 && find(c, rip, gpa, 0, mode, true);
+}
+
+void soft_cache_trim(struct soft_vcpu *v)
+{
+	struct soft_cache *c = &v->cache;
+
+	while (c->nblocks) {
+		const struct soft_block *b = &c->blocks[c->nblocks - 1];
+
+		/* One of two pages may be in the other one's list still. */
+		if (!b->dead || !b->root || b->gpa2)
+			return;
+		c->nblocks--;
+		c->used = b->host_mem;
+		c->meta_used = b->meta;
+		v->nedges = b->edges;
+	}
 }
 
 bool soft_code_written(struct soft_vcpu *v, uint64_t gpa, uint64_t len)
@@ -332,8 +457,9 @@ bool soft_code_written(struct soft_vcpu *v, uint64_t gpa, uint64_t len)
 		if (page >= c->pages)
 			break;
 		if (c->page_lines[page] & soft_lines(gpa, n)) {
-			drop_lines(v, page, soft_lines(gpa, n));
-			hit = true;
+			int from = (int)(gpa & 0xfff);
+
+			hit |= drop_range(v, &(struct range){page, from, from + (int)n});
 		}
 		gpa += n;
 		len -= n;

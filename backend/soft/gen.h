@@ -94,6 +94,7 @@ struct gen {
 	bool straddles;	     /* the last instruction ends in the next page */
 	bool ended;	     /* the last instruction leaves the block by itself */
 	bool failed;	     /* out of metadata */
+	bool patched;	     /* there was a block here that has been changed */
 	const uint8_t *host; /* block entry, executable */
 	const uint8_t *page; /* host address of the guest's page */
 	unsigned code_size;
@@ -105,6 +106,7 @@ struct gen {
 	struct x86_insn insn[GEN_MAX_INSNS];
 	struct soft_site site[GEN_MAX_INSNS + 1];
 	unsigned ngroups;
+	uint64_t merged; /* instructions that rely on a check of one before them */
 	struct gen_group group[GEN_MAX_INSNS];
 	uint8_t group_of[GEN_MAX_INSNS]; /* GEN_NO_GROUP: the instruction's access checks for itself
 					  */
@@ -177,9 +179,11 @@ void gen_find_groups(struct gen *g);
 /* May C return into the block before instruction j? */
 bool gen_resumable(const struct gen *g, unsigned j);
 
-/* gen_string.c, gen_native.c, gen_stack.c: false: not this one inline. gen_branch.c ends the block.
+/* gen_string.c, gen_native.c, gen_fresh.c, gen_stack.c: false: not this one inline. gen_branch.c ends the block.
  */
 bool gen_native(struct gen *g, const struct x86_insn *in);
+bool gen_fresh(struct gen *g, const struct x86_insn *in);
+bool gen_fresh_push(struct gen *g, const struct x86_insn *in);
 bool gen_stack(struct gen *g, const struct x86_insn *in);
 bool gen_string(struct gen *g, const struct x86_insn *in);
 bool gen_direction(struct gen *g, const struct x86_insn *in);

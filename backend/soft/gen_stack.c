@@ -48,6 +48,8 @@ static bool gen_push(struct gen *g, const struct x86_insn *in)
 
 	if (in->has_mem)
 		return push_memory(g, in);
+	if (gen_fresh_push(g, in))
+		return true;
 	slot = gen_stack_slot(g, X86_RSP, -(int32_t)size, size, true, false);
 	if (in->op[0].kind == X86_OK_IMM) {
 		gen_store_imm(g, size, &slot, (uint32_t)in->imm);

@@ -225,6 +225,9 @@ static void fill_edge(
 
 	if (v->stat_flushes != flushes || soft_unlinked(v))
 		return;
+	/* One that a dead block had may have been given out again. */
+	if (v->edges_filled[class] == SOFT_EDGES)
+		soft_jc_flush(v);
 	v->edge[site >> 1] = v->cache.rx + soft_entry(&v->cache, b, site & 1);
 	v->edge_log[class][v->edges_filled[class]++] = site >> 1;
 }

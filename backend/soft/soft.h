@@ -191,6 +191,7 @@ struct soft_site {
 	uint16_t host;	  /* offset of its code in the block */
 	uint16_t guest;	  /* offset of the instruction from the block's rip */
 	uint8_t borrowed; /* host register + 1 whose guest value is in soft_vcpu.borrow, or 0 */
+	uint8_t fresh;	  /* its last bytes, an immediate, are read anew each time: so many */
 	bool flags_parked : 1; /* status flags are in soft_vcpu.flags16 while memory is checked */
 	bool resumable : 1;    /* C may return to here */
 };
@@ -203,15 +204,33 @@ struct soft_block {
 	uint32_t host;	   /* offset of the code in the cache; entry with flags in the host's */
 	uint32_t host_mem; /* entry with flags in flags16 */
 	uint32_t host_end;
+	uint32_t meta;	   /* where its metadata begins */
+	uint32_t edges;	   /* and those of edge[] that are its own */
 	uint32_t next_hash;  /* index + 1 */
 	uint32_t next_page;  /* index + 1: next block with the same first page */
 	uint32_t next_page2; /* ... with the same second page */
 	uint32_t root;	     /* index + 1 of the block whose entry leads here; 0: its own */
 	uint64_t lines;	     /* 64-byte lines of its first page that it was made from */
+	uint64_t ahead;	     /* those of them that were looked at besides its own instructions */
 	uint16_t nsites;     /* sites[nsites] is the end of the block */
 	bool dead;
 	struct soft_site *sites;
 };
+
+/* Stores from gpa on that killed code again and again: gen_fresh.c. */
+struct soft_patch {
+	uint64_t gpa;
+	uint32_t count;
+};
+#define SOFT_PATCHES 64u
+
+/* A store beside code: there is none in its bytes as long as no block is added. */
+struct soft_beside {
+	uint64_t gpa;
+	uint64_t blocks; /* stat_translated_blocks */
+	unsigned len;
+};
+#define SOFT_BESIDES 16u
 
 /* The code cache of one vcpu: a memfd mapped twice, its metadata, and the tables over it. */
 struct soft_cache {
@@ -226,6 +245,9 @@ struct soft_cache {
 	uint32_t *page_head;	    /* by guest page number: index + 1 of the first block */
 	uint64_t *page_lines;	    /* by guest page number: which 64-byte lines hold code */
 	uint64_t pages;
+	struct soft_patch patch[SOFT_PATCHES];
+	uint64_t patched_pages; /* hashed: where there are any to be known of */
+	struct soft_beside beside[SOFT_BESIDES];
 	/* emitted once: */
 	int (*enter)(struct soft_vcpu *v, const void *code);
 	const uint8_t *leave, *leave_mem, *leave_raw, *call_op, *dead, *dead_mem;
@@ -253,7 +275,7 @@ struct soft_vcpu {
 	uint64_t host_rsp;
 	uint64_t park, park2; /* host registers for a moment */
 	uint64_t fill_add;    /* soft_fill(): the addend, for this access alone */
-	uint32_t code_stores; /* those that changed no code */
+	uint32_t idle_stores; /* to pages marked as code that hold none, since the last translation */
 	uint64_t borrow;
 	uint32_t flags16;    /* AH, AL of LAHF and SETO: status flags outside the host's */
 	uint32_t reason;     /* enum soft_reason */
@@ -471,6 +493,8 @@ bool soft_writes_done(struct soft_vcpu *v);
 /* Called by translated code on a miss; ret: where to look again. */
 const void *soft_fill(struct soft_vcpu *v, uint64_t gla, uint64_t what, const uint8_t *ret);
 const void *soft_fill_write(struct soft_vcpu *v, uint64_t gla, uint64_t what, const uint8_t *ret);
+/* So many stores to pages without code, and none was translated: they are data. A power of two. */
+#define SOFT_IDLE_STORES   512u
 #define SOFT_LOOK_UP_BYTES 15 /* of the instructions that call it */
 
 /* ---- memo.c ---- */
@@ -519,6 +543,19 @@ struct soft_block *soft_block_find(
 void soft_block_insert(struct soft_vcpu *v, struct soft_block *b);
 /* A store to guest RAM by this vcpu, or seen by it: drops code that it changed. True if it did. */
 bool soft_code_written(struct soft_vcpu *v, uint64_t gpa, uint64_t len);
+/*
+ * The block at a host address is about to store to len bytes of one page: drops code that this
+ * changes.  False, with nothing dropped: the block itself is among that.
+ */
+bool soft_code_yields(
+	struct soft_vcpu *v, uint64_t gpa, unsigned len, const uint8_t *running);
+/* Have stores to gpa killed code again and again? */
+bool soft_is_patched(const struct soft_cache *c, uint64_t gpa);
+/* Has there been a block that is dead now, in a page where such stores are? */
+bool soft_block_died(struct soft_cache *c, uint64_t rip, uint64_t gpa, uint32_t mode);
+/* The youngest blocks, if they are dead and nothing leads to them: their room is free again.  No
+ * translated code runs. */
+void soft_cache_trim(struct soft_vcpu *v);
 /* Announces it to the other vcpus. */
 void soft_code_broadcast(struct soft_vcpu *v, uint64_t gpa, uint64_t len);
 /* Somebody stores to a page that is marked as code: is there any left? */
@@ -533,7 +570,7 @@ void soft_page_has_code(struct soft_vcpu *v, uint64_t gpa);
 void soft_serve_requests(struct soft_vcpu *v);
 
 /* ---- thunk.c ---- */
-void soft_emit_thunks(struct soft_cache *c);
+void soft_emit_thunks(struct soft_vcpu *v);
 
 /* ---- gen_string.c ---- */
 struct emit;

@@ -8,6 +8,11 @@ static uint64_t mean(uint64_t total, uint64_t count)
 	return count ? (total + count / 2) / count : 0;
 }
 
+static uint64_t tsc_ns(const struct soft_vcpu *v, uint64_t clocks)
+{
+	return clocks * 1000 / (v->soft->tsc_hz / 1000000);
+}
+
 /* Of two counters that are read one after the other. */
 static uint64_t excess(uint64_t more, uint64_t less)
 {
@@ -44,9 +49,7 @@ bool soft_stat(void *vmi, int vcpu, unsigned i, const char **name, uint64_t *val
 
 void soft_stat_translated(struct soft_vcpu *v, const struct soft_stat_mark *m)
 {
-	uint64_t cycles = __builtin_ia32_rdtsc() - m->tsc;
-
-	v->stat_translate_ns += cycles * 1000 / (v->soft->tsc_hz / 1000000);
+	v->stat_translate_tsc += __builtin_ia32_rdtsc() - m->tsc;
 	v->stat_code_bytes += v->cache.used - m->code;
 	v->stat_meta_bytes += v->cache.meta_used - m->meta + sizeof(struct soft_block);
 }

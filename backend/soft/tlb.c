@@ -575,8 +575,10 @@ static struct soft_tlb_entry *code_entry(struct soft_tlb *t, uint64_t gla)
 	return e->gpa & SOFT_TLB_CODE && e->read == (gla & ~0xfffull) ? e : NULL;
 }
 
-/* A store to a page with code, but not to code, may go on by itself this time. */
-static bool fill_once(struct soft_vcpu *v, uint64_t gla, unsigned size, unsigned class)
+/* A store to a page with code may go on by itself this time, unless it changes the block that it is
+ * in. */
+static bool fill_once(
+	struct soft_vcpu *v, uint64_t gla, unsigned size, unsigned class, const uint8_t *ret)
 {
 	const struct soft_tlb_entry *e = code_entry(&v->tlb[class], gla);
 	uint64_t gpa, lines;
@@ -585,10 +587,11 @@ static bool fill_once(struct soft_vcpu *v, uint64_t gla, unsigned size, unsigned
 		return false;
 	gpa = (e->gpa & ~0xfffull) | (gla & 0xfff);
 	lines = v->cache.page_lines[gpa >> 12];
-	if (atomic_load(&v->soft->page_code[gpa >> 12]) != 1u << v->vcpuid ||
-		lines & soft_lines(gpa, size))
+	if (atomic_load(&v->soft->page_code[gpa >> 12]) != 1u << v->vcpuid)
 		return false;
-	if (!lines && ++v->code_stores % 64 == 0)
+	if (lines & soft_lines(gpa, size) && !soft_code_yields(v, gpa, size, ret - 1))
+		return false;
+	if (!lines && v->idle_stores++ % SOFT_IDLE_STORES == 0)
 		soft_page_idle(v, gpa);
 	v->stat_code_stores++;
 	v->fill_add = e->add;
@@ -664,7 +667,7 @@ static const void *fill(
 	/* A misaligned operand faults before its page does.  A group's size is not its leader's. */
 	if (site & SOFT_FILL_ALIGNED && (merged || gla & (size - 1)))
 		good = false;
-	if (good && write && !merged && fill_once(v, gla, size, class))
+	if (good && write && !merged && fill_once(v, gla, size, class, ret))
 		return ret + SOFT_LOOK_UP_BYTES;
 	if (soft_tortured(v))
 		soft_torture_fill(v);
@@ -672,6 +675,8 @@ static const void *fill(
 		res = fill_page(v, gla, acc, class, site & SOFT_FILL_EARLY);
 	if (res == X86_DONE)
 		return ret;
+	if (res == X86_EXIT && good && write && !merged && fill_once(v, gla, size, class, ret))
+		return ret + SOFT_LOOK_UP_BYTES;
 	if (merged)
 		return one_by_one(v, site, ret);
 	if (res == X86_FAULT && !(site & SOFT_FILL_MF))

@@ -9,6 +9,8 @@
 #include "backend/soft/check.h"
 #include "backend/soft/gen.h"
 
+#define COPY_BYTES 64u
+
 /* SYSTEM and STACK instructions behind which the block goes on: they change neither mode nor
  * mapping. */
 static bool goes_on(const struct x86_insn *in)
@@ -102,23 +104,32 @@ static bool goes_on_behind(struct gen *g, unsigned off)
 	return !soft_block_find(g->v, rip, g->gpa + off, 0, g->mode);
 }
 
-/*
- * Decodes into g->insn[].  Returns false if not even the first instruction can be decoded from this
- * page: it runs into the next one, or is undefined.
- */
+/* Of a private copy: another vcpu may be writing there.  It grows by pieces, blocks are short. */
+static unsigned copy_code(struct gen *g, const uint8_t *from, unsigned have, unsigned most)
+{
+	if (most - have < COPY_BYTES) {
+		__builtin_memcpy(g->code + have, from + have, most - have);
+		return most;
+	}
+	__builtin_memcpy(g->code + have, from + have, COPY_BYTES);
+	return have + COPY_BYTES;
+}
+
+/* Decodes into g->insn[]; nothing, if the first instruction runs into the next page or is
+ * undefined. */
 static void decode(struct gen *g, const uint8_t *page, unsigned code_size)
 {
-	unsigned start = (unsigned)(g->gpa & 0xfff), off = 0, size = 4096 - start;
+	unsigned start = (unsigned)(g->gpa & 0xfff), off = 0, size = 4096 - start, have = 0;
 	unsigned limit = soft_block_limit(g->v, GEN_MAX_INSNS);
 
 	if (size > sizeof(g->code))
 		size = sizeof(g->code);
-	/* Of a private copy: another vcpu may be writing there. */
-	__builtin_memcpy(g->code, page + start, size);
 	g->n = 0;
 	while (g->n < limit && off < size) {
 		struct x86_insn *in = &g->insn[g->n];
 
+		if (have < off + X86_INSN_MAX && have < size)
+			have = copy_code(g, page + start, have, size);
 		if (x86_decode(in, g->code + off, size - off, code_size) != X86_DECODE_OK)
 			break;
 		if (g->v->check && !soft_check_repeatable(in)) {
@@ -378,6 +389,7 @@ static void gen_fetch(struct gen *g)
 	g->offset[1] = 1;
 	g->site[0] = (struct soft_site){0};
 	g->site[1] = (struct soft_site){.guest = 1};
+	g->lines |= soft_lines(g->gpa, X86_INSN_MAX);
 	g->i = 0;
 	gen_op(g, soft_op_fetch, NULL, true);
 }
@@ -437,6 +449,7 @@ static struct soft_block *translate(
 	unsigned off = (unsigned)(x86_linear_rip(&v->cpu) & 0xfff);
 	uint64_t gpa2;
 
+	soft_cache_trim(v);
 	if (c->size - c->used < GEN_ROOM || c->nblocks == c->max_blocks)
 		return NULL;
 	g->e = (struct emit){.p = c->rw + c->used, .end = c->rw + c->size, .to_rx = c->rx - c->rw};
@@ -450,16 +463,23 @@ static struct soft_block *translate(
 	g->straddles = g->ended = g->failed = false;
 	g->nstubs = g->nchecks = g->ngroups = 0;
 	soft_page_has_code(v, g->gpa); /* before the first look: a store from now on is announced */
+	v->idle_stores = 1;
 	g->page = page->hva;
 	g->code_size = code_size[SOFT_MODE_SIZE(mode)];
 	g->njcc = 0;
 	g->lines = 0;
+	g->patched = soft_block_died(c, rip, g->gpa, mode);
 	decode(g, page->hva, g->code_size);
 	gpa2 = g->n == 0 ? decode_straddling(g) : 0;
 	if (gpa2 && (b = soft_block_find(v, rip, g->gpa, gpa2, mode)))
 		return b;
 	b = &c->blocks[c->nblocks];
-	*b = (struct soft_block){.rip = rip, .gpa = g->gpa, .gpa2 = gpa2, .mode = mode};
+	*b = (struct soft_block){.rip = rip,
+		.gpa = g->gpa,
+		.gpa2 = gpa2,
+		.mode = mode,
+		.meta = c->meta_used,
+		.edges = v->nedges};
 	b->host_mem = b->host = c->used;
 	g->host = c->rx + b->host;
 	gen_liveness(g);

@@ -5,7 +5,7 @@
 # The guests are data for the test, and use what clang's assembler lacks: always by gcc.
 GUEST_CC := gcc
 GUEST32 := excp seg real paging32 pae intr task debug smc triple
-GUEST64 := paging64 long sysreg fpu mmio timer triple64
+GUEST64 := paging64 patch long sysreg fpu mmio timer triple64
 GUEST := $(GUEST32) $(GUEST64)
 GUEST_BIN := $(patsubst %,$(BUILD)/test/guest/%.bin,$(GUEST))
 GUEST_CFLAGS := -std=gnu17 -Os -Wall -Wextra -Wno-array-bounds -Werror -ffreestanding -fno-pic -fno-pie \
