@@ -428,6 +428,11 @@ const void *soft_fill(struct soft_vcpu *v, uint64_t gla, uint64_t what, const ui
 const void *soft_fill_write(struct soft_vcpu *v, uint64_t gla, uint64_t what, const uint8_t *ret);
 #define SOFT_LOOK_UP_BYTES 15 /* of the instructions that call it */
 
+/* ---- walk.c ---- */
+/* x86_walk(), quicker where there is nothing to mark and nothing to say against it. */
+enum x86_result soft_walk(
+	struct soft_vcpu *v, uint64_t gla, unsigned acc, struct x86_walk *out);
+
 /* ---- cache.c ---- */
 int soft_cache_create(struct soft_vcpu *v, uint32_t size);
 void soft_cache_destroy(struct soft_cache *c);

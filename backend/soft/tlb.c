@@ -276,6 +276,7 @@ static void tlb_fill(struct soft_vcpu *v, unsigned class, uint64_t gla, const st
 	unsigned i = make_room(t, page), bit = soft_filter_bit(gla >> 12, gla);
 	struct soft_tlb_entry *e = &t->entry[i];
 	uint64_t was = e->gpa;
+	uint16_t self = (uint16_t)(1u << v->vcpuid);
 
 	v->stat_tlb_fills++;
 	e->read = page;
@@ -287,7 +288,8 @@ static void tlb_fill(struct soft_vcpu *v, unsigned class, uint64_t gla, const st
 	soft_note_large(v, class, gla, w->page_shift);
 	if (!write)
 		return;
-	atomic_fetch_or(&v->soft->page_writers[pfn], (uint16_t)(1u << v->vcpuid));
+	if (!(atomic_load(&v->soft->page_writers[pfn]) & self)) /* mostly it is there already */
+		atomic_fetch_or(&v->soft->page_writers[pfn], self);
 	if (!atomic_load(&v->soft->page_code[pfn]))
 		e->write = page;
 	else
@@ -433,7 +435,7 @@ static void *op_map(
 		*res = soft_mmio_exit(cpu, gla, v->device.gpa | (gla & 0xfff), len, write);
 		return NULL;
 	}
-	*res = x86_walk(cpu, gla, acc, &w);
+	*res = soft_walk(v, gla, acc, &w);
 	if (*res != X86_DONE)
 		return NULL;
 	hva = soft_ram(v, w.gpa);
@@ -615,9 +617,9 @@ static enum x86_result fill_page(
 	if (device_find(v, class, gla, write))
 		return X86_EXIT;
 	/* The block may never come to the store: it must not mark the page dirty. */
-	if (early && (x86_walk(&v->cpu, gla, acc | X86_ACC_NOFAULT, &w) != X86_DONE || !w.dirty))
+	if (early && (soft_walk(v, gla, acc | X86_ACC_NOFAULT, &w) != X86_DONE || !w.dirty))
 		return X86_EXIT;
-	res = x86_walk(&v->cpu, gla, acc, &w);
+	res = soft_walk(v, gla, acc, &w);
 	if (res != X86_DONE)
 		return res;
 	hva = soft_ram(v, w.gpa);
