@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Copyright (c) 2026, the hyve authors */
 /*
- * The page walk that most fills come down to: four levels, every entry marked as accessed already, and
- * nothing to say against the access.  It reads and writes nothing else, so whatever it does not like is
- * left to x86_walk(), which knows all formats, sets the marks and finds the right fault.
+ * The page walk that most fills come down to: four levels, every entry marked as accessed already,
+ * and nothing to say against the access.  It reads and writes nothing else, so whatever it does not
+ * like is left to x86_walk(), which knows all formats, sets the marks and finds the right fault.
  */
 #include "backend/soft/soft.h"
 
@@ -40,8 +40,7 @@ static bool descend(struct soft_vcpu *v, uint64_t gla, struct path *p)
 		reserved |= PTE_NX;
 	*p = (struct path){.all = UINT64_MAX};
 	for (p->shift = 39;; p->shift -= 9) {
-		const uint64_t *at =
-			entry_at(v, (table & PTE_ADDR) | (gla >> p->shift & 511) << 3);
+		const uint64_t *at = entry_at(v, (table & PTE_ADDR) | (gla >> p->shift & 511) << 3);
 
 		if (!at)
 			return false;
@@ -72,12 +71,10 @@ static bool is_permitted(const struct x86_cpu *cpu, const struct path *p, unsign
 		return true;
 	if (acc & X86_ACC_EXEC)
 		return !(cpu->cr4 & X86_CR4_SMEP);
-	return !(cpu->cr4 & X86_CR4_SMAP) ||
-	       (!(acc & X86_ACC_IMPLICIT) && cpu->rflags & X86_RF_AC);
+	return !(cpu->cr4 & X86_CR4_SMAP) || (!(acc & X86_ACC_IMPLICIT) && cpu->rflags & X86_RF_AC);
 }
 
-enum x86_result soft_walk(
-	struct soft_vcpu *v, uint64_t gla, unsigned acc, struct x86_walk *out)
+enum x86_result soft_walk(struct soft_vcpu *v, uint64_t gla, unsigned acc, struct x86_walk *out)
 {
 	const struct x86_cpu *cpu = &v->cpu;
 	uint64_t in_page;
