@@ -183,9 +183,9 @@ void soft_tlb_flush(struct soft_vcpu *v, enum x86_flush kind, uint64_t gla)
 {
 	v->device.page = 0;
 	for (unsigned c = 0; c < SOFT_CLASSES; c++) {
-		if (kind == X86_FLUSH_PAGE) {
+		if (kind == X86_FLUSH_PAGE || kind == X86_FLUSH_PCID_PAGE) {
 			flush_page(v, c, gla);
-		} else if (kind == X86_FLUSH_NONGLOBAL) {
+		} else if (kind != X86_FLUSH_ALL && kind != X86_FLUSH_MODE) {
 			/* Memos are copies of entries: the kernel's stay where all of those are
 			 * global. */
 			if (v->tlb[c].log[0].n)
