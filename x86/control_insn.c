@@ -232,8 +232,7 @@ enum x86_result x86_sys_invpcid(struct x86_cpu *cpu, const struct x86_insn *insn
 	else if (type == INVPCID_CONTEXT)
 		cpu->ops->flush(cpu, X86_FLUSH_PCID, desc[0]);
 	else
-		cpu->ops->flush(
-			cpu, type == INVPCID_ALL ? X86_FLUSH_ALL : X86_FLUSH_NONGLOBAL, 0);
+		cpu->ops->flush(cpu, type == INVPCID_ALL ? X86_FLUSH_ALL : X86_FLUSH_NONGLOBAL, 0);
 	return x86_done(cpu, insn);
 }
 

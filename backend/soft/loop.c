@@ -128,7 +128,7 @@ struct soft_itlb_entry *soft_fetch_page(struct soft_vcpu *v, unsigned class, uin
 		v->result = X86_EXIT;
 		return NULL;
 	}
-	soft_note_large(v, class, gla, w.page_shift);
+	soft_note_large(v, class, gla, &w);
 	e->page = (gla & ~0xfffull) | 1;
 	e->gpa = (w.gpa & ~0xfffull) | (w.global ? SOFT_TLB_GLOBAL : 0);
 	e->stamp = v->itlb_stamp[class][e->gpa & SOFT_TLB_GLOBAL];

@@ -100,6 +100,11 @@ struct soft_memo {
 #define SOFT_MEMO_GROUP 16u /* memos for each byte of memo_used[] */
 #define SOFT_MEMO_EMPTY (1ull << 63)
 
+/* Which pages may be cached, hashed; large ones by 2 MiB and by 1 GiB, as parts of them are. */
+struct soft_filter {
+	uint64_t pages[SOFT_PAGE_FILTER / 64], large[SOFT_PAGE_FILTER / 64], huge;
+};
+
 struct soft_tlb {
 	struct soft_tlb_entry entry[SOFT_TLB_ENTRIES];
 	/* Entries that were filled, those of global pages apart: what a flush has to look at. */
@@ -107,6 +112,24 @@ struct soft_tlb {
 		uint32_t n; /* more than SOFT_LOG_MAX: index[] is useless */
 		uint16_t index[SOFT_LOG_MAX];
 	} log[2];
+	struct soft_filter filter; /* of the pages that entry[], memo[] and itlb[] may know */
+};
+
+/*
+ * The translations of one PCID (bank.c).  The bank in use is the only one that translated code and
+ * all C but bank.c see; without CR4.PCIDE there is none but it.
+ */
+#define SOFT_BANKS	8u /* Linux uses six PCIDs for each CPU */
+#define SOFT_BANK_READS 8u
+struct soft_bank {
+	struct soft_tlb tlb[SOFT_CLASSES];
+	uint64_t stamp[SOFT_CLASSES]; /* of its pages in itlb[] that are not global */
+	uint64_t used;		      /* for the last time, in stat_cr3_writes */
+	unsigned pcid;
+	bool valid; /* otherwise it holds anything and is nobody's */
+	/* Guest pages that lost their write tags since then; too many: all of them. */
+	unsigned nreads;
+	uint64_t reads[SOFT_BANK_READS];
 };
 
 /* A page is in the first of two places, or, pushed out of it by another, in the second. */
@@ -241,7 +264,7 @@ struct soft_vcpu {
 	uint8_t memo_used[SOFT_CLASSES][SOFT_MEMOS / SOFT_MEMO_GROUP];
 	uint32_t nomerge; /* 1: the next block without groups */
 
-	struct soft_tlb tlb[SOFT_CLASSES];
+	struct soft_tlb *tlb[SOFT_CLASSES]; /* of bank[in_use] */
 	struct soft_jump jc[SOFT_CLASSES][SOFT_JC_ENTRIES];
 	uint32_t jc_filled[SOFT_CLASSES]; /* indices in jc_log[]; over SOFT_LOG_MAX: useless */
 	uint16_t jc_log[SOFT_CLASSES][SOFT_LOG_MAX];
@@ -253,12 +276,15 @@ struct soft_vcpu {
 	uint32_t edge_log[SOFT_CLASSES][SOFT_EDGES];
 	uint64_t jc_pages[SOFT_CLASSES]
 			 [SOFT_PAGE_FILTER / 64]; /* pages that jc[] may lead to, hashed */
-	uint64_t tlb_pages[SOFT_CLASSES]
-			  [SOFT_PAGE_FILTER / 64]; /* that tlb[] and memo[] may know */
-	/* Where large pages are that tlb[] or itlb[] know parts of, hashed by 2 MiB and 1 GiB. */
-	uint64_t large[SOFT_CLASSES][SOFT_PAGE_FILTER / 64], huge[SOFT_CLASSES];
 	struct soft_itlb_entry itlb[SOFT_CLASSES][SOFT_ITLB_ENTRIES];
 	uint64_t itlb_stamp[SOFT_CLASSES][2]; /* of global pages: [1] */
+	uint64_t stamps;		      /* given out so far */
+	struct soft_bank bank[SOFT_BANKS];
+	unsigned in_use;
+	/* Global pages that memo[] and itlb[] may know from banks that were in use before: as in
+	 * struct soft_tlb. */
+	struct soft_filter global[SOFT_CLASSES];
+	bool low_global; /* there have been some in the lower half of the address space */
 
 	struct {
 		uint64_t cr0, cr3, cr4, efer;
@@ -385,9 +411,20 @@ extern const struct x86_ops soft_x86_ops;
 void soft_tlb_init(struct soft_vcpu *v);
 /* Empties the memos of a class; only those for writing, or all. */
 void soft_memo_clear(struct soft_vcpu *v, unsigned class, bool writes_only);
-void soft_tlb_flush(struct soft_vcpu *v, enum x86_flush kind, uint64_t gla);
-/* Takes the write tags of a guest page, or all of them. */
+/* What rests on pages that are not global, besides the TLBs, goes. */
+void soft_tlb_leave(struct soft_vcpu *v);
+/* Of the bank in use, with all that rests on it: everything, what is not global, one page. */
+void soft_tlb_clear(struct soft_vcpu *v);
+void soft_tlb_clear_nonglobal(struct soft_vcpu *v);
+void soft_tlb_clear_page(struct soft_vcpu *v, uint64_t gla);
+/* Of any TLB, which is not in use: everything, what is not global. */
+void soft_tlb_empty(struct soft_tlb *t);
+void soft_tlb_empty_nonglobal(struct soft_tlb *t);
+/* One page; false: it may be a part of a large one, and nothing has been done. */
+bool soft_tlb_empty_page(struct soft_tlb *t, uint64_t gla);
+/* Takes the write tags of a guest page, or all of them; of all banks, or of one TLB. */
 void soft_tlb_drop_writes(struct soft_vcpu *v, uint64_t gpa);
+void soft_tlb_read_only(struct soft_tlb *t, uint64_t gpa);
 #define SOFT_ALL_PAGES (~0ull)
 void *soft_ram(struct soft_vcpu *v, uint64_t gpa);
 void soft_jc_flush(struct soft_vcpu *v);
@@ -400,14 +437,17 @@ static inline unsigned soft_jc_slot(uint64_t rip)
  * kernel's. */
 static inline unsigned soft_filter_bit(uint64_t n, uint64_t gla)
 {
-	return (unsigned)(n & (SOFT_PAGE_FILTER / 2 - 1)) | (gla >> 63 ? SOFT_PAGE_FILTER / 2 : 0);
+	uint64_t hash = n * 0x9e3779b97f4a7c15ull >> 32;
+
+	return (unsigned)(hash & (SOFT_PAGE_FILTER / 2 - 1)) |
+	       (gla >> 63 ? SOFT_PAGE_FILTER / 2 : 0);
 }
 static inline unsigned soft_huge_bit(uint64_t gla)
 {
-	return (unsigned)(gla >> 30 & 31) | (gla >> 63 ? 32 : 0);
+	return (unsigned)((gla >> 30) * 0x9e3779b97f4a7c15ull >> 40 & 31) | (gla >> 63 ? 32 : 0);
 }
-/* A translation of a page of 2^shift bytes at gla is being cached. */
-void soft_note_large(struct soft_vcpu *v, unsigned class, uint64_t gla, unsigned shift);
+/* A translation of gla is being cached: has INVLPG of another part of its page to know? */
+void soft_note_large(struct soft_vcpu *v, unsigned class, uint64_t gla, const struct x86_walk *w);
 /* DR6 bits of execution breakpoints at rip. */
 uint32_t soft_exec_breakpoints(const struct soft_vcpu *v);
 /* Acts on pending_write[]: true if code of this vcpu changed. */
@@ -428,10 +468,16 @@ const void *soft_fill(struct soft_vcpu *v, uint64_t gla, uint64_t what, const ui
 const void *soft_fill_write(struct soft_vcpu *v, uint64_t gla, uint64_t what, const uint8_t *ret);
 #define SOFT_LOOK_UP_BYTES 15 /* of the instructions that call it */
 
+/* ---- bank.c ---- */
+void soft_bank_init(struct soft_vcpu *v);
+/* x86_ops.flush */
+void soft_tlb_flush(struct soft_vcpu *v, enum x86_flush kind, uint64_t gla);
+/* A guest page lost its write tags, or all did: the same for banks that are not in use. */
+void soft_bank_drop_writes(struct soft_vcpu *v, uint64_t gpa);
+
 /* ---- walk.c ---- */
 /* x86_walk(), quicker where there is nothing to mark and nothing to say against it. */
-enum x86_result soft_walk(
-	struct soft_vcpu *v, uint64_t gla, unsigned acc, struct x86_walk *out);
+enum x86_result soft_walk(struct soft_vcpu *v, uint64_t gla, unsigned acc, struct x86_walk *out);
 
 /* ---- cache.c ---- */
 int soft_cache_create(struct soft_vcpu *v, uint32_t size);

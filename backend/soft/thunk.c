@@ -163,9 +163,9 @@ static void emit_fill(struct emit *e, const void *fn, const uint8_t *leave_raw)
  */
 static void emit_look_up(struct emit *e, unsigned class, bool write, const uint8_t *leave_raw)
 {
-	int32_t tlb = STATE(tlb) + (int32_t)(class * sizeof(struct soft_tlb));
-	int32_t tag = tlb + (int32_t)(write ? offsetof(struct soft_tlb_entry, write)
-					    : offsetof(struct soft_tlb_entry, read));
+	int32_t tlb = STATE(tlb) + (int32_t)(class * sizeof(struct soft_tlb *));
+	int32_t tag = (int32_t)(write ? offsetof(struct soft_tlb_entry, write)
+				      : offsetof(struct soft_tlb_entry, read));
 	int32_t memo = STATE(memo) + (int32_t)(class * SOFT_MEMOS * sizeof(struct soft_memo));
 	uint8_t *other, *found, *none, *near, *near2;
 
@@ -175,19 +175,23 @@ static void emit_look_up(struct emit *e, unsigned class, bool write, const uint8
 	emit_mov(e, 8, X86_RCX, HOST_S0);
 	emit_shift_imm(e, 8, 5, X86_RAX, 12 - 5);
 	emit_alu_imm(e, 4, 4, X86_RAX, (SOFT_TLB_ENTRIES - 1) << 5);
-	emit_rm_sib(e, 8, 0x2b, X86_RCX, HOST_STATE, X86_RAX, 0, tag);
+	emit_rm_mem(e, 8, 0x03, X86_RAX, HOST_STATE, tlb);
+	emit_rm_mem(e, 8, 0x2b, X86_RCX, X86_RAX, tag);
 	emit_alu_imm(e, 8, 7, X86_RCX, 4095);
 	other = emit_jcc8(e, 0x77); /* ja */
 	emit_rr(e, 2, 0x3b, X86_RCX, HOST_S1);
 	near = emit_jcc(e, 7, emit_here(e));
 	found = emit_jcc8(e, 0xeb);
 	emit_patch8(e, other); /* soft_tlb_slot2() */
+	emit_mov(e, 8, X86_RAX, HOST_S0);
 	emit_mov(e, 8, X86_RCX, HOST_S0);
+	emit_shift_imm(e, 8, 5, X86_RAX, 12 - 5);
 	emit_shift_imm(e, 8, 5, X86_RCX, 24 - 5);
 	emit_rr(e, 4, 0x33, X86_RAX, X86_RCX);
 	emit_alu_imm(e, 4, 4, X86_RAX, (SOFT_TLB_ENTRIES - 1) << 5);
+	emit_rm_mem(e, 8, 0x03, X86_RAX, HOST_STATE, tlb);
 	emit_mov(e, 8, X86_RCX, HOST_S0);
-	emit_rm_sib(e, 8, 0x2b, X86_RCX, HOST_STATE, X86_RAX, 0, tag);
+	emit_rm_mem(e, 8, 0x2b, X86_RCX, X86_RAX, tag);
 	emit_alu_imm(e, 8, 7, X86_RCX, 4095);
 	none = emit_jcc(e, 7, emit_here(e));
 	emit_rr(e, 2, 0x3b, X86_RCX, HOST_S1);
@@ -195,9 +199,8 @@ static void emit_look_up(struct emit *e, unsigned class, bool write, const uint8
 	emit_patch8(e, found);
 	emit_shift_imm(e, 8, 5, HOST_S1, 16);
 	emit_rr(e, 4, 0x0fb7, HOST_S1, HOST_S1); /* movzx r13d, r13w */
-	emit_rm_sib(e, 8, 0x8b, X86_RCX, HOST_STATE, X86_RAX, 0, tag);
-	emit_rm_sib(e, 8, 0x8b, X86_RAX, HOST_STATE, X86_RAX, 0,
-		tlb + (int32_t)offsetof(struct soft_tlb_entry, add));
+	emit_load(e, 8, X86_RCX, X86_RAX, tag);
+	emit_load(e, 8, X86_RAX, X86_RAX, (int32_t)offsetof(struct soft_tlb_entry, add));
 	emit_rm_sib(e, 8, 0x89, X86_RCX, HOST_STATE, HOST_S1, 0,
 		memo + (int32_t)offsetof(struct soft_memo, tag));
 	emit_rm_sib(e, 8, 0x89, X86_RAX, HOST_STATE, HOST_S1, 0,
