@@ -82,8 +82,12 @@ enum x86_result x86_set_cr0(struct x86_cpu *cpu, uint64_t value)
 
 enum x86_result x86_set_cr3(struct x86_cpu *cpu, uint64_t value)
 {
-	if (cpu->cr4 & X86_CR4_PCIDE)
+	enum x86_flush kind = X86_FLUSH_CR3;
+
+	if (cpu->cr4 & X86_CR4_PCIDE && value & CR3_NOFLUSH) {
 		value &= ~CR3_NOFLUSH;
+		kind = X86_FLUSH_CR3_KEEP;
+	}
 	if (!x86_is_long(cpu))
 		value &= UINT32_MAX;
 	if (value >> cpu->maxphyaddr)
@@ -95,11 +99,7 @@ enum x86_result x86_set_cr3(struct x86_cpu *cpu, uint64_t value)
 			return res;
 	}
 	cpu->cr3 = value;
-	/*
-	 * Without tags on translations, "keep those of the new PCID" still means drop the old
-	 * one's.
-	 */
-	cpu->ops->flush(cpu, X86_FLUSH_NONGLOBAL, 0);
+	cpu->ops->flush(cpu, kind, 0);
 	return X86_DONE;
 }
 

@@ -228,11 +228,11 @@ enum x86_result x86_sys_invpcid(struct x86_cpu *cpu, const struct x86_insn *insn
 		(type <= INVPCID_CONTEXT && desc[0] != 0 && !(cpu->cr4 & X86_CR4_PCIDE)))
 		return x86_raise_error(cpu, X86_GP, 0);
 	if (type == INVPCID_ADDRESS)
-		cpu->ops->flush(cpu, X86_FLUSH_PAGE, desc[1]);
-	else if (type == INVPCID_ALL)
-		cpu->ops->flush(cpu, X86_FLUSH_ALL, 0);
+		cpu->ops->flush(cpu, X86_FLUSH_PCID_PAGE, (desc[1] & ~0xfffull) | desc[0]);
+	else if (type == INVPCID_CONTEXT)
+		cpu->ops->flush(cpu, X86_FLUSH_PCID, desc[0]);
 	else
-		cpu->ops->flush(cpu, X86_FLUSH_NONGLOBAL, 0);
+		cpu->ops->flush(cpu, type == INVPCID_ALL ? X86_FLUSH_ALL : X86_FLUSH_NONGLOBAL, 0);
 	return x86_done(cpu, insn);
 }
 

@@ -168,8 +168,12 @@ struct x86_cpu;
 
 enum x86_flush {
 	X86_FLUSH_ALL,	     /* everything, global pages too */
-	X86_FLUSH_NONGLOBAL, /* a CR3 write */
-	X86_FLUSH_PAGE,	     /* gla: all sizes and contexts of that page */
+	X86_FLUSH_NONGLOBAL, /* of all PCIDs */
+	X86_FLUSH_CR3,	     /* CR3 was written: what its PCID had is gone, but for global pages */
+	X86_FLUSH_CR3_KEEP,  /* the same with bit 63 set: nothing is gone */
+	X86_FLUSH_PCID,	     /* gla is a PCID, any: all of it but global pages */
+	X86_FLUSH_PAGE,	     /* gla: the page of the current PCID or a global one, of any size */
+	X86_FLUSH_PCID_PAGE, /* gla | PCID: the page of that PCID, global ones may stay */
 	X86_FLUSH_MODE	     /* CR0.WP, CR4.SMEP/SMAP, EFER.NXE...: cached permissions are stale */
 };
 
@@ -195,6 +199,7 @@ struct x86_ops {
 		unsigned len);
 	enum x86_result (*mmio_write)(struct x86_cpu *cpu, uint64_t gla, uint64_t gpa, const void *buf,
 		unsigned len);
+	/* What may not be used any longer, if it is cached.  CR3 and CR4 have their new values. */
 	void (*flush)(struct x86_cpu *cpu, enum x86_flush kind, uint64_t gla);
 	/* MSRs that are not part of struct x86_cpu.  FAULT with #GP(0), EXIT to pass it on. */
 	enum x86_result (*rdmsr)(struct x86_cpu *cpu, uint32_t msr, uint64_t *value);
@@ -267,6 +272,11 @@ unsigned x86_code_size(const struct x86_cpu *cpu);
 /* rip as a linear address. */
 uint64_t x86_linear_rip(const struct x86_cpu *cpu);
 bool x86_canonical(uint64_t gla);
+/* The process-context identifier, 0 without CR4.PCIDE (SDM vol. 3, 4.10.1). */
+static inline unsigned x86_pcid(const struct x86_cpu *cpu)
+{
+	return cpu->cr4 & X86_CR4_PCIDE ? (unsigned)cpu->cr3 & 0xfffu : 0;
+}
 
 /* ---- faults: fill cpu->fault, return X86_FAULT ---- */
 enum x86_result x86_raise(struct x86_cpu *cpu, unsigned vector);		 /* no error code */

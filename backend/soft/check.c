@@ -764,8 +764,8 @@ static bool prefix(struct soft_vcpu *v, unsigned n, bool cold, bool *differs)
 	undo_stores(c);
 	restore(v, &c->start);
 	gla = x86_linear_rip(&v->cpu);
-	page = &v->itlb[class][gla >> 12 & (SOFT_ITLB_ENTRIES - 1)];
-	if (page->page != ((gla & ~0xfffull) | 1))
+	page = soft_fetch_page(v, class, gla);
+	if (!page)
 		return false;
 	reference(v, n);
 	v->soft->max_insns = n;

@@ -56,19 +56,19 @@ static void limit(struct emit *e, const struct thunk *t)
 /* r12: addend of the page that gpr points to.  Clobbers rax. */
 static void look_up(struct emit *e, const struct thunk *t, unsigned gpr, bool write)
 {
-	int32_t tlb = STATE(tlb) + (int32_t)(t->class * sizeof(struct soft_tlb));
-	int32_t tag = tlb + (int32_t)(write ? offsetof(struct soft_tlb_entry, write)
-					    : offsetof(struct soft_tlb_entry, read));
+	int32_t tag = (int32_t)(write ? offsetof(struct soft_tlb_entry, write)
+				      : offsetof(struct soft_tlb_entry, read));
 
 	emit_mov(e, 8, X86_RAX, gpr);
 	emit_mov(e, 8, HOST_S0, gpr);
 	emit_shift_imm(e, 8, 5, X86_RAX, 12 - 5);
 	emit_alu_imm(e, 4, 4, X86_RAX, (SOFT_TLB_ENTRIES - 1) << 5);
-	emit_rm_sib(e, 8, 0x2b, HOST_S0, HOST_STATE, X86_RAX, 0, tag);
+	emit_rm_mem(e, 8, 0x03, X86_RAX, HOST_STATE,
+		STATE(tlb) + (int32_t)(t->class * sizeof(struct soft_tlb *)));
+	emit_rm_mem(e, 8, 0x2b, HOST_S0, X86_RAX, tag);
 	emit_rr(e, 8, 0x3b, HOST_S0, HOST_S1);
 	emit_jcc(e, 7, t->slow); /* ja */
-	emit_rm_sib(e, 8, 0x8b, HOST_S0, HOST_STATE, X86_RAX, 0,
-		tlb + (int32_t)offsetof(struct soft_tlb_entry, add));
+	emit_load(e, 8, HOST_S0, X86_RAX, (int32_t)offsetof(struct soft_tlb_entry, add));
 }
 
 static void instruction(struct emit *e, const struct thunk *t)

@@ -112,7 +112,7 @@ struct soft_itlb_entry *soft_fetch_page(struct soft_vcpu *v, unsigned class, uin
 		v->result = (uint8_t)x86_raise_error(&v->cpu, X86_GP, 0);
 		return NULL;
 	}
-	res = x86_walk(&v->cpu, gla, X86_ACC_EXEC | (class == SOFT_USER ? X86_ACC_USER : 0), &w);
+	res = soft_walk(v, gla, X86_ACC_EXEC | (class == SOFT_USER ? X86_ACC_USER : 0), &w);
 	if (res != X86_DONE) {
 		v->result = (uint8_t)res;
 		return NULL;
@@ -128,7 +128,7 @@ struct soft_itlb_entry *soft_fetch_page(struct soft_vcpu *v, unsigned class, uin
 		v->result = X86_EXIT;
 		return NULL;
 	}
-	soft_note_large(v, class, gla, w.page_shift);
+	soft_note_large(v, class, gla, &w);
 	e->page = (gla & ~0xfffull) | 1;
 	e->gpa = (w.gpa & ~0xfffull) | (w.global ? SOFT_TLB_GLOBAL : 0);
 	e->stamp = v->itlb_stamp[class][e->gpa & SOFT_TLB_GLOBAL];

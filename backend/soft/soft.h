@@ -135,6 +135,11 @@ struct soft_mirror {
 };
 #define SOFT_MIRRORS 64u
 
+/* Which pages may be cached, hashed; large ones by 2 MiB and by 1 GiB, as parts of them are. */
+struct soft_filter {
+	uint64_t pages[SOFT_PAGE_FILTER / 64], large[SOFT_PAGE_FILTER / 64], huge;
+};
+
 struct soft_tlb {
 	struct soft_tlb_entry entry[SOFT_TLB_ENTRIES];
 	/* Entries that were filled, those of global pages apart: what a flush has to look at. */
@@ -142,6 +147,24 @@ struct soft_tlb {
 		uint32_t n; /* more than SOFT_LOG_MAX: index[] is useless */
 		uint16_t index[SOFT_LOG_MAX];
 	} log[2];
+	struct soft_filter filter; /* of the pages that entry[], memo[] and itlb[] may know */
+};
+
+/*
+ * The translations of one PCID (bank.c).  The bank in use is the only one that translated code and
+ * all C but bank.c see; without CR4.PCIDE there is none but it.
+ */
+#define SOFT_BANKS	8u /* Linux uses six PCIDs for each CPU */
+#define SOFT_BANK_READS 8u
+struct soft_bank {
+	struct soft_tlb tlb[SOFT_CLASSES];
+	uint64_t stamp[SOFT_CLASSES]; /* of its pages in itlb[] that are not global */
+	uint64_t used;		      /* for the last time, in stat_cr3_writes */
+	unsigned pcid;
+	bool valid; /* otherwise it holds anything and is nobody's */
+	/* Guest pages that lost their write tags since then; too many: all of them. */
+	unsigned nreads;
+	uint64_t reads[SOFT_BANK_READS];
 };
 
 /* A page is in the first of two places, or, pushed out of it by another, in the second. */
@@ -204,8 +227,8 @@ struct soft_block {
 	uint32_t host;	   /* offset of the code in the cache; entry with flags in the host's */
 	uint32_t host_mem; /* entry with flags in flags16 */
 	uint32_t host_end;
-	uint32_t meta;	   /* where its metadata begins */
-	uint32_t edges;	   /* and those of edge[] that are its own */
+	uint32_t meta;	     /* where its metadata begins */
+	uint32_t edges;	     /* and those of edge[] that are its own */
 	uint32_t next_hash;  /* index + 1 */
 	uint32_t next_page;  /* index + 1: next block with the same first page */
 	uint32_t next_page2; /* ... with the same second page */
@@ -275,7 +298,8 @@ struct soft_vcpu {
 	uint64_t host_rsp;
 	uint64_t park, park2; /* host registers for a moment */
 	uint64_t fill_add;    /* soft_fill(): the addend, for this access alone */
-	uint32_t idle_stores; /* to pages marked as code that hold none, since the last translation */
+	uint32_t idle_stores; /* to pages marked as code that hold none, since the last translation
+			       */
 	uint64_t borrow;
 	uint32_t flags16;    /* AH, AL of LAHF and SETO: status flags outside the host's */
 	uint32_t reason;     /* enum soft_reason */
@@ -306,7 +330,7 @@ struct soft_vcpu {
 	uint8_t mirror_class;
 	uint32_t nomerge; /* 1: the next block without groups */
 
-	struct soft_tlb tlb[SOFT_CLASSES];
+	struct soft_tlb *tlb[SOFT_CLASSES]; /* of bank[in_use] */
 	struct soft_jump jc[SOFT_CLASSES][SOFT_JC_ENTRIES];
 	uint32_t jc_filled[SOFT_CLASSES]; /* indices in jc_log[]; over SOFT_LOG_MAX: useless */
 	uint16_t jc_log[SOFT_CLASSES][SOFT_LOG_MAX];
@@ -318,12 +342,15 @@ struct soft_vcpu {
 	uint32_t edge_log[SOFT_CLASSES][SOFT_EDGES];
 	uint64_t jc_pages[SOFT_CLASSES]
 			 [SOFT_PAGE_FILTER / 64]; /* pages that jc[] may lead to, hashed */
-	uint64_t tlb_pages[SOFT_CLASSES]
-			  [SOFT_PAGE_FILTER / 64]; /* that tlb[] and memo[] may know */
-	/* Where large pages are that tlb[] or itlb[] know parts of, hashed by 2 MiB and 1 GiB. */
-	uint64_t large[SOFT_CLASSES][SOFT_PAGE_FILTER / 64], huge[SOFT_CLASSES];
 	struct soft_itlb_entry itlb[SOFT_CLASSES][SOFT_ITLB_ENTRIES];
 	uint64_t itlb_stamp[SOFT_CLASSES][2]; /* of global pages: [1] */
+	uint64_t stamps;		      /* given out so far */
+	struct soft_bank bank[SOFT_BANKS];
+	unsigned in_use;
+	/* Global pages that memo[] and itlb[] may know from banks that were in use before: as in
+	 * struct soft_tlb. */
+	struct soft_filter global[SOFT_CLASSES];
+	bool low_global; /* there have been some in the lower half of the address space */
 
 	struct {
 		uint64_t cr0, cr3, cr4, efer;
@@ -448,9 +475,20 @@ bool soft_port(struct soft_vcpu *v);
 /* ---- tlb.c ---- */
 extern const struct x86_ops soft_x86_ops;
 void soft_tlb_init(struct soft_vcpu *v);
-void soft_tlb_flush(struct soft_vcpu *v, enum x86_flush kind, uint64_t gla);
-/* Takes the write tags of a guest page, or all of them. */
+/* What rests on pages that are not global, besides the TLBs, goes. */
+void soft_tlb_leave(struct soft_vcpu *v);
+/* Of the bank in use, with all that rests on it: everything, what is not global, one page. */
+void soft_tlb_clear(struct soft_vcpu *v);
+void soft_tlb_clear_nonglobal(struct soft_vcpu *v);
+void soft_tlb_clear_page(struct soft_vcpu *v, uint64_t gla);
+/* Of any TLB, which is not in use: everything, what is not global. */
+void soft_tlb_empty(struct soft_tlb *t);
+void soft_tlb_empty_nonglobal(struct soft_tlb *t);
+/* One page; false: it may be a part of a large one, and nothing has been done. */
+bool soft_tlb_empty_page(struct soft_tlb *t, uint64_t gla);
+/* Takes the write tags of a guest page, or all of them; of all banks, or of one TLB. */
 void soft_tlb_drop_writes(struct soft_vcpu *v, uint64_t gpa);
+void soft_tlb_read_only(struct soft_tlb *t, uint64_t gpa);
 #define SOFT_ALL_PAGES (~0ull)
 void *soft_ram(struct soft_vcpu *v, uint64_t gpa);
 /* The same if [gpa, gpa + len) is one piece. */
@@ -465,15 +503,18 @@ static inline unsigned soft_jc_slot(uint64_t rip)
  * kernel's. */
 static inline unsigned soft_filter_bit(uint64_t n, uint64_t gla)
 {
-	return (unsigned)(n & (SOFT_PAGE_FILTER / 2 - 1)) | (gla >> 63 ? SOFT_PAGE_FILTER / 2 : 0);
+	uint64_t hash = n * 0x9e3779b97f4a7c15ull >> 32;
+
+	return (unsigned)(hash & (SOFT_PAGE_FILTER / 2 - 1)) |
+	       (gla >> 63 ? SOFT_PAGE_FILTER / 2 : 0);
 }
 static inline unsigned soft_huge_bit(uint64_t gla)
 {
-	return (unsigned)(gla >> 30 & 31) | (gla >> 63 ? 32 : 0);
+	return (unsigned)((gla >> 30) * 0x9e3779b97f4a7c15ull >> 40 & 31) | (gla >> 63 ? 32 : 0);
 }
-/* A translation of a page of 2^shift bytes at gla is being cached. */
-void soft_note_large(struct soft_vcpu *v, unsigned class, uint64_t gla, unsigned shift);
-/* Has one been cached around gla? */
+/* A translation of gla is being cached: has INVLPG of another part of its page to know? */
+void soft_note_large(struct soft_vcpu *v, unsigned class, uint64_t gla, const struct x86_walk *w);
+/* Has a part of one been cached around gla? */
 bool soft_is_large(const struct soft_vcpu *v, unsigned class, uint64_t gla);
 /* DR6 bits of execution breakpoints at rip. */
 uint32_t soft_exec_breakpoints(const struct soft_vcpu *v);
@@ -531,6 +572,17 @@ void soft_window_drop(struct soft_vcpu *v, unsigned class, uint64_t gla);
 void soft_mirror_build(struct soft_vcpu *v);
 void soft_mirror_drop_all(struct soft_vcpu *v);
 
+/* ---- bank.c ---- */
+void soft_bank_init(struct soft_vcpu *v);
+/* x86_ops.flush */
+void soft_tlb_flush(struct soft_vcpu *v, enum x86_flush kind, uint64_t gla);
+/* A guest page lost its write tags, or all did: the same for banks that are not in use. */
+void soft_bank_drop_writes(struct soft_vcpu *v, uint64_t gpa);
+
+/* ---- walk.c ---- */
+/* x86_walk(), quicker where there is nothing to mark and nothing to say against it. */
+enum x86_result soft_walk(struct soft_vcpu *v, uint64_t gla, unsigned acc, struct x86_walk *out);
+
 /* ---- cache.c ---- */
 int soft_cache_create(struct soft_vcpu *v, uint32_t size);
 void soft_cache_destroy(struct soft_cache *c);
@@ -547,8 +599,7 @@ bool soft_code_written(struct soft_vcpu *v, uint64_t gpa, uint64_t len);
  * The block at a host address is about to store to len bytes of one page: drops code that this
  * changes.  False, with nothing dropped: the block itself is among that.
  */
-bool soft_code_yields(
-	struct soft_vcpu *v, uint64_t gpa, unsigned len, const uint8_t *running);
+bool soft_code_yields(struct soft_vcpu *v, uint64_t gpa, unsigned len, const uint8_t *running);
 /* Have stores to gpa killed code again and again? */
 bool soft_is_patched(const struct soft_cache *c, uint64_t gpa);
 /* Has there been a block that is dead now, in a page where such stores are? */

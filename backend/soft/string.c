@@ -136,10 +136,10 @@ static void commit(struct x86_cpu *cpu, const struct string *s, uint64_t count)
 static const struct soft_tlb *data_tlb(const struct soft_vcpu *v)
 {
 	if (v->cpu.cpl == 3)
-		return &v->tlb[SOFT_USER];
+		return v->tlb[SOFT_USER];
 	if (v->cpu.cr4 & X86_CR4_SMAP && v->cpu.rflags & X86_RF_AC)
-		return &v->tlb[SOFT_SUPER_AC];
-	return &v->tlb[SOFT_SUPER];
+		return v->tlb[SOFT_SUPER_AC];
+	return v->tlb[SOFT_SUPER];
 }
 
 /* The entry of a page; NULL: not there, or not for writing. */

@@ -161,12 +161,14 @@ static void emit_fill(struct emit *e, const void *fn, const uint8_t *leave_raw)
 	emit_rm_mem(e, 4, 0xff, 4, HOST_STATE, STATE(park)); /* jmp */
 }
 
-/* r12's page in its first place -> rax, as an offset in the TLB. */
-static void first_place(struct emit *e)
+/* r12's page in its first place -> rax. */
+static void first_place(struct emit *e, unsigned class)
 {
 	emit_mov(e, 8, X86_RAX, HOST_S0);
 	emit_shift_imm(e, 8, 5, X86_RAX, 12 - 5);
 	emit_alu_imm(e, 4, 4, X86_RAX, (SOFT_TLB_ENTRIES - 1) << 5);
+	emit_rm_mem(e, 8, 0x03, X86_RAX, HOST_STATE,
+		STATE(tlb) + (int32_t)(class * sizeof(struct soft_tlb *)));
 }
 
 /* rdx: lines of the page that hold code, rax: an offset in it.  jc: there. */
@@ -183,8 +185,7 @@ static void test_line(struct emit *e)
  */
 static void emit_beside(struct emit *e, struct soft_vcpu *v, unsigned class)
 {
-	int32_t tlb = STATE(tlb) + (int32_t)(class * sizeof(struct soft_tlb));
-	int32_t gpa = tlb + (int32_t)offsetof(struct soft_tlb_entry, gpa);
+	int32_t gpa = (int32_t)offsetof(struct soft_tlb_entry, gpa);
 	uint8_t *no[4], *pop[4], *some;
 
 	emit_mov(e, 8, X86_RAX, HOST_S1);
@@ -192,19 +193,18 @@ static void emit_beside(struct emit *e, struct soft_vcpu *v, unsigned class)
 	emit8(e, 0xa8); /* test al, SOFT_FILL_MERGED and SOFT_FILL_ALIGNED */
 	emit8(e, 3);
 	no[0] = emit_jcc(e, 5, emit_here(e));
-	first_place(e);
+	first_place(e, class);
 	emit_mov(e, 8, X86_RCX, HOST_S0);
-	emit_rm_sib(e, 8, 0x2b, X86_RCX, HOST_STATE, X86_RAX, 0,
-		tlb + (int32_t)offsetof(struct soft_tlb_entry, read));
+	emit_rm_mem(e, 8, 0x2b, X86_RCX, X86_RAX, (int32_t)offsetof(struct soft_tlb_entry, read));
 	emit_alu_imm(e, 8, 7, X86_RCX, 4095);
 	no[1] = emit_jcc(e, 7, emit_here(e));
 	emit_rr(e, 2, 0x3b, X86_RCX, HOST_S1);
 	no[2] = emit_jcc(e, 7, emit_here(e));
-	emit_rm_sib(e, 4, 0xf6, 0, HOST_STATE, X86_RAX, 0, gpa); /* test byte */
+	emit_rm_mem(e, 4, 0xf6, 0, X86_RAX, gpa); /* test byte */
 	emit8(e, SOFT_TLB_CODE);
 	no[3] = emit_jcc(e, 4, emit_here(e));
 	emit8(e, 0x52); /* push rdx */
-	emit_rm_sib(e, 8, 0x8b, X86_RDX, HOST_STATE, X86_RAX, 0, gpa);
+	emit_load(e, 8, X86_RDX, X86_RAX, gpa);
 	emit_shift_imm(e, 8, 5, X86_RDX, 12);
 	emit_mov_imm(e, X86_RAX, (uint64_t)(uintptr_t)v->soft->page_code);
 	emit8(e, 0x66);
@@ -229,9 +229,8 @@ static void emit_beside(struct emit *e, struct soft_vcpu *v, unsigned class)
 	test_line(e);
 	pop[3] = emit_jcc(e, 2, emit_here(e));
 	emit8(e, 0x5a); /* pop rdx */
-	first_place(e);
-	emit_rm_sib(e, 8, 0x8b, HOST_S1, HOST_STATE, X86_RAX, 0,
-		tlb + (int32_t)offsetof(struct soft_tlb_entry, add));
+	first_place(e, class);
+	emit_load(e, 8, HOST_S1, X86_RAX, (int32_t)offsetof(struct soft_tlb_entry, add));
 	emit_rm_mem(e, 8, 0xff, 0, HOST_STATE, STATE(stat_code_stores));
 	emit_load(e, 8, X86_RAX, HOST_STATE, STATE(park));
 	emit_load(e, 8, X86_RCX, HOST_STATE, STATE(park2));
@@ -250,9 +249,9 @@ static void emit_beside(struct emit *e, struct soft_vcpu *v, unsigned class)
 static void emit_look_up(
 	struct emit *e, struct soft_vcpu *v, unsigned class, bool write, const uint8_t *leave_raw)
 {
-	int32_t tlb = STATE(tlb) + (int32_t)(class * sizeof(struct soft_tlb));
-	int32_t tag = tlb + (int32_t)(write ? offsetof(struct soft_tlb_entry, write)
-					    : offsetof(struct soft_tlb_entry, read));
+	int32_t tlb = STATE(tlb) + (int32_t)(class * sizeof(struct soft_tlb *));
+	int32_t tag = (int32_t)(write ? offsetof(struct soft_tlb_entry, write)
+				      : offsetof(struct soft_tlb_entry, read));
 	int32_t memo = STATE(memo) + (int32_t)(class * SOFT_MEMOS * sizeof(struct soft_memo));
 	const unsigned scale = 3;
 	uint8_t *other, *found, *none, *near, *near2, *often;
@@ -263,19 +262,23 @@ static void emit_look_up(
 	emit_mov(e, 8, X86_RCX, HOST_S0);
 	emit_shift_imm(e, 8, 5, X86_RAX, 12 - 5);
 	emit_alu_imm(e, 4, 4, X86_RAX, (SOFT_TLB_ENTRIES - 1) << 5);
-	emit_rm_sib(e, 8, 0x2b, X86_RCX, HOST_STATE, X86_RAX, 0, tag);
+	emit_rm_mem(e, 8, 0x03, X86_RAX, HOST_STATE, tlb);
+	emit_rm_mem(e, 8, 0x2b, X86_RCX, X86_RAX, tag);
 	emit_alu_imm(e, 8, 7, X86_RCX, 4095);
 	other = emit_jcc8(e, 0x77); /* ja */
 	emit_rr(e, 2, 0x3b, X86_RCX, HOST_S1);
 	near = emit_jcc(e, 7, emit_here(e));
 	found = emit_jcc8(e, 0xeb);
 	emit_patch8(e, other); /* soft_tlb_slot2() */
+	emit_mov(e, 8, X86_RAX, HOST_S0);
 	emit_mov(e, 8, X86_RCX, HOST_S0);
+	emit_shift_imm(e, 8, 5, X86_RAX, 12 - 5);
 	emit_shift_imm(e, 8, 5, X86_RCX, 24 - 5);
 	emit_rr(e, 4, 0x33, X86_RAX, X86_RCX);
 	emit_alu_imm(e, 4, 4, X86_RAX, (SOFT_TLB_ENTRIES - 1) << 5);
+	emit_rm_mem(e, 8, 0x03, X86_RAX, HOST_STATE, tlb);
 	emit_mov(e, 8, X86_RCX, HOST_S0);
-	emit_rm_sib(e, 8, 0x2b, X86_RCX, HOST_STATE, X86_RAX, 0, tag);
+	emit_rm_mem(e, 8, 0x2b, X86_RCX, X86_RAX, tag);
 	emit_alu_imm(e, 8, 7, X86_RCX, 4095);
 	none = emit_jcc(e, 7, emit_here(e));
 	emit_rr(e, 2, 0x3b, X86_RCX, HOST_S1);
@@ -287,12 +290,11 @@ static void emit_look_up(
 	emit_rm_sib(e, 4, 0x83, 5, HOST_STATE, X86_RCX, scale, memo + MEMO(misses)); /* sub */
 	emit8(e, 1);
 	often = emit_jcc(e, 8, emit_here(e)); /* js */
-	emit_rm_sib(e, 8, 0x8b, HOST_S1, HOST_STATE, X86_RAX, 0, tag);
+	emit_load(e, 8, HOST_S1, X86_RAX, tag);
 	emit_rm_sib(e, 8, 0x89, HOST_S1, HOST_STATE, X86_RCX, scale, memo + MEMO(tag));
 	emit_rm_sib(e, 4, 0x0fb7, HOST_S1, HOST_STATE, X86_RCX, scale, memo + MEMO(room));
 	emit_rm_sib(e, 8, 0x89, HOST_S1, HOST_STATE, X86_RCX, scale, memo + MEMO(limit));
-	emit_rm_sib(e, 8, 0x8b, HOST_S1, HOST_STATE, X86_RAX, 0,
-		tlb + (int32_t)offsetof(struct soft_tlb_entry, add));
+	emit_load(e, 8, HOST_S1, X86_RAX, (int32_t)offsetof(struct soft_tlb_entry, add));
 	emit_rm_sib(e, 8, 0x89, HOST_S1, HOST_STATE, X86_RCX, scale, memo + MEMO(add));
 	emit_shift_imm(e, 4, 5, X86_RCX, 2 + 4); /* its group */
 	emit_rm_sib(e, 4, 0xc6, 0, HOST_STATE, X86_RCX, 0,

@@ -47,20 +47,16 @@ static void tlb_clear_kind(struct soft_tlb *t, unsigned global)
 	log->n = 0;
 }
 
-static void tlb_clear(struct soft_tlb *t)
-{
-	tlb_clear_kind(t, 0);
-	tlb_clear_kind(t, 1);
-}
-
 static void entry_drop_write(struct soft_tlb *t, unsigned i, uint64_t gpa)
 {
 	if (gpa == SOFT_ALL_PAGES || (t->entry[i].gpa ^ gpa) >> 12 == 0)
 		t->entry[i].write = i ? 0 : 4096;
 }
 
-static void tlb_drop_writes(struct soft_tlb *t, uint64_t gpa)
+void soft_tlb_read_only(struct soft_tlb *t, uint64_t gpa)
 {
+	if (!t->log[0].n && !t->log[1].n)
+		return;
 	for (unsigned kind = 0; kind < 2; kind++) {
 		const struct soft_log *log = &t->log[kind];
 		bool all = log->n > SOFT_LOG_MAX;
@@ -74,16 +70,14 @@ void soft_tlb_drop_writes(struct soft_vcpu *v, uint64_t gpa)
 {
 	for (unsigned c = 0; c < SOFT_CLASSES; c++) {
 		soft_memo_clear(v, c, true);
-		if (v->tlb[c].log[0].n || v->tlb[c].log[1].n)
-			tlb_drop_writes(&v->tlb[c], gpa);
+		soft_tlb_read_only(v->tlb[c], gpa);
 	}
+	soft_bank_drop_writes(v, gpa);
 }
 
 /* Of zeroes. */
 void soft_tlb_init(struct soft_vcpu *v)
 {
-	for (unsigned c = 0; c < SOFT_CLASSES; c++)
-		entry_clear(&v->tlb[c], 0);
 	soft_memo_init(v);
 }
 
@@ -113,75 +107,128 @@ void soft_jc_flush(struct soft_vcpu *v)
 		jc_clear(v, c);
 }
 
-void soft_note_large(struct soft_vcpu *v, unsigned class, uint64_t gla, unsigned shift)
+static void set_bit(uint64_t *filter, unsigned bit)
 {
-	unsigned bit = soft_filter_bit(gla >> 21, gla);
+	filter[bit / 64] |= 1ull << bit % 64;
+}
 
+static bool has_bit(const uint64_t *filter, unsigned bit)
+{
+	return filter[bit / 64] >> bit % 64 & 1;
+}
+
+static void filter_large(struct soft_filter *f, uint64_t gla, unsigned shift)
+{
 	if (shift > 22)
-		v->huge[class] |= 1ull << soft_huge_bit(gla);
-	else if (shift > 12) /* a 4 MiB page covers two bits */
-		v->large[class][bit / 64] |=
-			(shift == 22 ? 3ull << (bit & 62) % 64 : 1ull << bit % 64);
+		f->huge |= 1ull << soft_huge_bit(gla);
+	else if (shift > 12)
+		set_bit(f->large, soft_filter_bit(gla >> 21, gla));
+	if (shift == 22)
+		set_bit(f->large, soft_filter_bit(gla >> 21 ^ 1, gla));
+}
+
+void soft_note_large(struct soft_vcpu *v, unsigned class, uint64_t gla, const struct x86_walk *w)
+{
+	filter_large(&v->tlb[class]->filter, gla, w->page_shift);
+	if (w->global)
+		filter_large(&v->global[class], gla, w->page_shift);
+}
+
+static bool may_be_large(const struct soft_filter *f, uint64_t gla)
+{
+	return has_bit(f->large, soft_filter_bit(gla >> 21, gla)) ||
+	       f->huge & 1ull << soft_huge_bit(gla);
+}
+
+static bool may_have_page(const struct soft_filter *f, uint64_t gla)
+{
+	return has_bit(f->pages, soft_filter_bit(gla >> 12, gla));
+}
+
+void soft_tlb_empty_nonglobal(struct soft_tlb *t)
+{
+	tlb_clear_kind(t, 0);
+}
+
+void soft_tlb_empty(struct soft_tlb *t)
+{
+	entry_clear(t, 0); /* cleared memory is not quite an empty table */
+	tlb_clear_kind(t, 0);
+	tlb_clear_kind(t, 1);
+	__builtin_memset(&t->filter, 0, sizeof(t->filter));
+}
+
+/* INVLPG drops a large page as a whole, of which any part may be cached. */
+bool soft_tlb_empty_page(struct soft_tlb *t, uint64_t gla)
+{
+	if (may_be_large(&t->filter, gla))
+		return false;
+	if (may_have_page(&t->filter, gla)) {
+		entry_clear(t, soft_tlb_slot(gla));
+		entry_clear(t, soft_tlb_slot2(gla));
+	}
+	return true;
 }
 
 bool soft_is_large(const struct soft_vcpu *v, unsigned class, uint64_t gla)
 {
-	unsigned bit = soft_filter_bit(gla >> 21, gla);
-
-	return v->large[class][bit / 64] & 1ull << bit % 64 ||
-	       v->huge[class] & 1ull << soft_huge_bit(gla);
+	return may_be_large(&v->tlb[class]->filter, gla);
 }
 
 /* Everything of a class, with what is kept track of about it. */
 static void class_clear(struct soft_vcpu *v, unsigned class)
 {
-	tlb_clear(&v->tlb[class]);
+	soft_tlb_empty(v->tlb[class]);
 	soft_memo_clear(v, class, false);
-	v->itlb_stamp[class][0]++;
-	v->itlb_stamp[class][1]++;
+	v->itlb_stamp[class][0] = ++v->stamps;
+	v->itlb_stamp[class][1] = ++v->stamps;
+	__builtin_memset(&v->global[class], 0, sizeof(v->global[class]));
 	jc_clear(v, class);
-	__builtin_memset(v->large[class], 0, sizeof(v->large[class]));
-	__builtin_memset(v->tlb_pages[class], 0, sizeof(v->tlb_pages[class]));
-	v->huge[class] = 0;
 }
 
-/* INVLPG drops a large page as a whole, of which any part may be cached. */
-static void flush_page(struct soft_vcpu *v, unsigned class, uint64_t gla)
+void soft_tlb_clear(struct soft_vcpu *v)
 {
-	unsigned page = soft_filter_bit(gla >> 12, gla);
-
-	if (soft_is_large(v, class, gla)) {
-		class_clear(v, class);
-		return;
-	}
-	if (v->tlb_pages[class][page / 64] & 1ull << page % 64) {
-		soft_memo_drop(v, class, gla);
-		entry_clear(&v->tlb[class], soft_tlb_slot(gla));
-		entry_clear(&v->tlb[class], soft_tlb_slot2(gla));
-	}
-	v->itlb[class][soft_itlb_slot(gla)].page = 0;
-	if (v->jc_pages[class][page / 64] & 1ull << page % 64)
-		jc_clear(v, class);
+	v->device.page = 0;
+	for (unsigned c = 0; c < SOFT_CLASSES; c++)
+		class_clear(v, c);
 }
 
-void soft_tlb_flush(struct soft_vcpu *v, enum x86_flush kind, uint64_t gla)
+/* Memos are copies of entries: the kernel's stay where all of those are global. */
+void soft_tlb_leave(struct soft_vcpu *v)
 {
 	v->device.page = 0;
 	for (unsigned c = 0; c < SOFT_CLASSES; c++) {
-		if (kind == X86_FLUSH_PAGE) {
-			flush_page(v, c, gla);
-		} else if (kind == X86_FLUSH_NONGLOBAL) {
-			/* Memos are copies of entries: the kernel's stay where all of those are
-			 * global. */
-			if (v->tlb[c].log[0].n)
-				soft_memo_clear(v, c, false);
-			tlb_clear_kind(&v->tlb[c], 0);
-			v->itlb_stamp[c][0]++;
-			if (v->jc_nonglobal[c])
-				jc_clear(v, c);
-		} else {
+		if (v->tlb[c]->log[0].n)
+			soft_memo_clear(v, c, false);
+		if (v->jc_nonglobal[c])
+			jc_clear(v, c);
+	}
+}
+
+void soft_tlb_clear_nonglobal(struct soft_vcpu *v)
+{
+	soft_tlb_leave(v);
+	for (unsigned c = 0; c < SOFT_CLASSES; c++) {
+		tlb_clear_kind(v->tlb[c], 0);
+		v->itlb_stamp[c][0] = ++v->stamps;
+	}
+}
+
+void soft_tlb_clear_page(struct soft_vcpu *v, uint64_t gla)
+{
+	v->device.page = 0;
+	for (unsigned c = 0; c < SOFT_CLASSES; c++) {
+		struct soft_tlb *t = v->tlb[c];
+
+		if (may_be_large(&v->global[c], gla) || !soft_tlb_empty_page(t, gla)) {
 			class_clear(v, c);
+			continue;
 		}
+		if (may_have_page(&t->filter, gla) || may_have_page(&v->global[c], gla))
+			soft_memo_drop(v, c, gla);
+		v->itlb[c][soft_itlb_slot(gla)].page = 0;
+		if (has_bit(v->jc_pages[c], soft_filter_bit(gla >> 12, gla)))
+			jc_clear(v, c);
 	}
 }
 
@@ -266,11 +313,12 @@ static unsigned make_room(struct soft_tlb *t, uint64_t page)
 static void tlb_fill(struct soft_vcpu *v, unsigned class, uint64_t gla, const struct x86_walk *w,
 	uint8_t *hva, bool write)
 {
-	struct soft_tlb *t = &v->tlb[class];
+	struct soft_tlb *t = v->tlb[class];
 	uint64_t page = gla & ~0xfffull, pfn = w->gpa >> 12;
 	unsigned i = make_room(t, page), bit = soft_filter_bit(gla >> 12, gla);
 	struct soft_tlb_entry *e = &t->entry[i];
 	uint64_t was = e->gpa;
+	uint16_t self = (uint16_t)(1u << v->vcpuid);
 
 	v->stat_tlb_fills++;
 	e->read = page;
@@ -278,11 +326,15 @@ static void tlb_fill(struct soft_vcpu *v, unsigned class, uint64_t gla, const st
 	e->gpa = (w->gpa & ~0xfffull) | SOFT_TLB_USED | (w->global ? SOFT_TLB_GLOBAL : 0);
 	if (!was || (was ^ e->gpa) & SOFT_TLB_GLOBAL)
 		log_entry(t, i);
-	v->tlb_pages[class][bit / 64] |= 1ull << bit % 64;
-	soft_note_large(v, class, gla, w->page_shift);
+	set_bit(t->filter.pages, bit);
+	if (w->global)
+		set_bit(v->global[class].pages, bit);
+	v->low_global |= w->global && !(gla >> 63);
+	soft_note_large(v, class, gla, w);
 	if (!write)
 		return;
-	atomic_fetch_or(&v->soft->page_writers[pfn], (uint16_t)(1u << v->vcpuid));
+	if (!(atomic_load(&v->soft->page_writers[pfn]) & self)) /* mostly it is there already */
+		atomic_fetch_or(&v->soft->page_writers[pfn], self);
 	if (!atomic_load(&v->soft->page_code[pfn]))
 		e->write = page;
 	else
@@ -298,7 +350,7 @@ static void *entry_find(const struct soft_tlb_entry *e, uint64_t gla, unsigned l
 
 static void *tlb_find(struct soft_vcpu *v, unsigned class, uint64_t gla, unsigned len, bool write)
 {
-	struct soft_tlb *t = &v->tlb[class];
+	struct soft_tlb *t = v->tlb[class];
 	void *hva = entry_find(&t->entry[soft_tlb_slot(gla)], gla, len, write);
 
 	return hva ? hva : entry_find(&t->entry[soft_tlb_slot2(gla)], gla, len, write);
@@ -428,7 +480,7 @@ static void *op_map(
 		*res = soft_mmio_exit(cpu, gla, v->device.gpa | (gla & 0xfff), len, write);
 		return NULL;
 	}
-	*res = x86_walk(cpu, gla, acc, &w);
+	*res = soft_walk(v, gla, acc, &w);
 	if (*res != X86_DONE)
 		return NULL;
 	hva = soft_ram(v, w.gpa);
@@ -580,7 +632,7 @@ static struct soft_tlb_entry *code_entry(struct soft_tlb *t, uint64_t gla)
 static bool fill_once(
 	struct soft_vcpu *v, uint64_t gla, unsigned size, unsigned class, const uint8_t *ret)
 {
-	const struct soft_tlb_entry *e = code_entry(&v->tlb[class], gla);
+	const struct soft_tlb_entry *e = code_entry(v->tlb[class], gla);
 	uint64_t gpa, lines;
 
 	if (!e)
@@ -613,9 +665,9 @@ static enum x86_result fill_page(
 	if (device_find(v, class, gla, write))
 		return X86_EXIT;
 	/* The block may never come to the store: it must not mark the page dirty. */
-	if (early && (x86_walk(&v->cpu, gla, acc | X86_ACC_NOFAULT, &w) != X86_DONE || !w.dirty))
+	if (early && (soft_walk(v, gla, acc | X86_ACC_NOFAULT, &w) != X86_DONE || !w.dirty))
 		return X86_EXIT;
-	res = x86_walk(&v->cpu, gla, acc, &w);
+	res = soft_walk(v, gla, acc, &w);
 	if (res != X86_DONE)
 		return res;
 	hva = soft_ram(v, w.gpa);

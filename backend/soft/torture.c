@@ -27,7 +27,7 @@ bool soft_torture_odds(struct soft_vcpu *v, unsigned one_in)
 /* A page that is cached, if the dice find one. */
 static uint64_t cached_page(struct soft_vcpu *v)
 {
-	const struct soft_tlb *t = &v->tlb[draw(v) % SOFT_CLASSES];
+	const struct soft_tlb *t = v->tlb[draw(v) % SOFT_CLASSES];
 	const struct soft_log *log = &t->log[draw(v) % 2];
 	uint32_t n = log->n < SOFT_LOG_MAX ? log->n : SOFT_LOG_MAX;
 

@@ -71,10 +71,10 @@ static void enlist(struct soft_vcpu *v, unsigned class, bool write, const struct
 static const struct soft_tlb_entry *known(
 	const struct soft_vcpu *v, unsigned class, uint64_t page, bool write)
 {
-	const struct soft_tlb_entry *e = &v->tlb[class].entry[soft_tlb_slot(page)];
+	const struct soft_tlb_entry *e = &v->tlb[class]->entry[soft_tlb_slot(page)];
 
 	if ((write ? e->write : e->read) != page)
-		e = &v->tlb[class].entry[soft_tlb_slot2(page)];
+		e = &v->tlb[class]->entry[soft_tlb_slot2(page)];
 	return (write ? e->write : e->read) == page ? e : NULL;
 }
 
@@ -83,7 +83,7 @@ struct scan {
 	unsigned class;
 	bool write;
 	uint64_t add;
-	bool large;    /* there is a large page where it begins */
+	bool large, global; /* there is a large page where it begins; its pages are global */
 	uint64_t part; /* 2 MiB that were looked at last, and whether they have that addend, too */
 	uint64_t part_gpa; /* 0: not */
 };
@@ -97,13 +97,13 @@ static uint64_t part_gpa(struct scan *s, uint64_t part)
 	const uint8_t *hva;
 
 	if (!x86_canonical(part) || x86_walk(&s->v->cpu, part, acc, &walk) != X86_DONE ||
-		walk.page_shift < 21 || (s->write && !walk.dirty) ||
+		walk.page_shift < 21 || walk.global != s->global || (s->write && !walk.dirty) ||
 		(walk.gpa + LARGE_SIZE) >> 12 > s->v->soft->pages)
 		return 0;
 	hva = soft_ram_span(s->v, walk.gpa, LARGE_SIZE);
 	if (!hva || (uint64_t)(uintptr_t)hva - part != s->add)
 		return 0;
-	soft_note_large(s->v, s->class, part, 21);
+	soft_note_large(s->v, s->class, part, &walk);
 	return walk.gpa | 1;
 }
 
@@ -193,7 +193,13 @@ bool soft_window_find(
 		return true;
 	if (!e || page + 4096 == 0)
 		return false;
-	s = (struct scan){v, class, write, e->add, soft_is_large(v, class, gla), 1, 0};
+	s = (struct scan){.v = v,
+		.class = class,
+		.write = write,
+		.add = e->add,
+		.large = soft_is_large(v, class, gla),
+		.global = e->gpa & SOFT_TLB_GLOBAL,
+		.part = 1};
 	*w = (struct soft_window){page, page + 4096, e->add};
 	neighbours(&s, w);
 	mirrored(v, class, page, write, w);

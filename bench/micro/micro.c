@@ -16,6 +16,7 @@
 #define TOUCHES	     16
 #define WINDOW	     ((volatile uint64_t *)0x8000000000) /* the second entry of a PML4 */
 #define PTE_RW	     3
+#define CR3_KEEP     (1ull << 63)
 #define BATCH_NS     20000000
 #define BATCHES	     3
 #define PIT_HZ	     1193182
@@ -76,6 +77,29 @@ static inline uint64_t rdtsc(void)
 static inline void write_cr3(const uint64_t *table)
 {
 	__asm__ volatile("mov %0, %%cr3" : : "r"(table) : "memory");
+}
+
+/* The same of another PCID, of which nothing is to be dropped. */
+static inline void switch_cr3(const uint64_t *table, uint64_t pcid)
+{
+	__asm__ volatile("mov %0, %%cr3" : : "r"((uint64_t)table | pcid) : "memory");
+}
+
+static bool has_pcid(void)
+{
+	uint32_t a = 1, b, c, d;
+
+	__asm__ volatile("cpuid" : "+a"(a), "=b"(b), "=c"(c), "=d"(d));
+	return c >> 17 & 1;
+}
+
+static void set_pcide(bool on)
+{
+	uint64_t cr4;
+
+	__asm__ volatile("mov %%cr4, %0" : "=r"(cr4));
+	cr4 = on ? cr4 | CR4_PCIDE : cr4 & ~(uint64_t)CR4_PCIDE;
+	__asm__ volatile("mov %0, %%cr4" : : "r"(cr4) : "memory");
 }
 
 /* ---- output ---- */
@@ -200,6 +224,39 @@ static bool cr3_alone(uint64_t n)
 	return true;
 }
 
+/* On a processor without PCIDs, plain CR3 writes. */
+static bool switches(uint64_t n, unsigned touches)
+{
+	uint64_t sum = 0, want = 0, pcid[2] = {0, 0};
+
+	if (has_pcid()) {
+		write_cr3(spaces[0].pml4);
+		set_pcide(true);
+		pcid[0] = CR3_KEEP | 1;
+		pcid[1] = CR3_KEEP | 2;
+	}
+	for (uint64_t i = 0; i < n; i++) {
+		switch_cr3(spaces[i & 1].pml4, pcid[i & 1]);
+		for (unsigned p = 0; p < touches; p++)
+			sum += WINDOW[p * (PAGE / 8)];
+		want += touches * ((i & 1) * 256) + touches * (touches - 1) / 2;
+	}
+	write_cr3(spaces[0].pml4);
+	if (pcid[0])
+		set_pcide(false);
+	return sum == want;
+}
+
+static bool pcid_alone(uint64_t n)
+{
+	return switches(n, 0);
+}
+
+static bool pcid_and_touches(uint64_t n)
+{
+	return switches(n, TOUCHES);
+}
+
 static bool invlpg_and_touch(uint64_t n)
 {
 	uint64_t sum = 0;
@@ -274,6 +331,8 @@ static const struct {
 } tests[] = {
 	{"cr3", cr3_alone},
 	{"cr3+16-touches", cr3_and_touches},
+	{"pcid", pcid_alone},
+	{"pcid+16-touches", pcid_and_touches},
 	{"invlpg+touch", invlpg_and_touch},
 	{"remap+invlpg+touch", remap_and_touch},
 	{"port", port},

@@ -13,6 +13,7 @@
 
 #define CR0_PG	 0x80000000
 #define CR4_PAE	 0x20
+#define CR4_PCIDE 0x20000
 #define MSR_EFER 0xc0000080
 #define EFER_LME 0x100
 

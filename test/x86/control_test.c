@@ -133,12 +133,21 @@ static void test_cr3(void **state)
 	g->cpu.maxphyaddr = 40;
 	assert_int_equal(x86_set_cr3(&g->cpu, 0x1234567018), X86_DONE);
 	assert_int_equal(g->cpu.cr3, 0x1234567018);
-	expect_flush(X86_FLUSH_NONGLOBAL, 1);
+	expect_flush(X86_FLUSH_CR3, 1);
 	assert_fault(g, x86_set_cr3(&g->cpu, 1ull << 40), X86_GP, 0);
 	assert_fault(g, x86_set_cr3(&g->cpu, 1ull << 63), X86_GP, 0);
 	g->cpu.cr4 |= X86_CR4_PCIDE;
+	assert_int_equal(x86_pcid(&g->cpu), 0x018);
 	assert_int_equal(x86_set_cr3(&g->cpu, 1ull << 63 | 0x5123), X86_DONE);
 	assert_int_equal(g->cpu.cr3, 0x5123);
+	expect_flush(X86_FLUSH_CR3_KEEP, 1);
+	assert_int_equal(x86_pcid(&g->cpu), 0x123);
+	assert_int_equal(x86_set_cr3(&g->cpu, 0x5123), X86_DONE);
+	expect_flush(X86_FLUSH_CR3, 1);
+	assert_fault(g, x86_set_cr3(&g->cpu, 1ull << 62 | 0x5123), X86_GP, 0);
+	assert_fault(g, x86_set_cr3(&g->cpu, 1ull << 63 | 1ull << 40), X86_GP, 0);
+	assert_int_equal(g->cpu.cr3, 0x5123);
+	expect_flush(X86_FLUSH_CR3, 0);
 	guest_destroy(g);
 }
 
@@ -162,6 +171,7 @@ static void test_cr4(void **state)
 		{GUEST_PROT32, X86_CR4_SMAP, 0, true, X86_FLUSH_MODE},
 		{GUEST_PROT32, X86_CR4_PCIDE, 0, false, -1}, /* long mode only */
 		{GUEST_LONG64, X86_CR4_PCIDE, 0, true, X86_FLUSH_ALL},
+		{GUEST_COMPAT32, X86_CR4_PCIDE, 0, true, X86_FLUSH_ALL},
 		{GUEST_LONG64, 0, X86_CR4_PAE, false, -1},
 	};
 
@@ -192,6 +202,12 @@ static void test_pcid_rules(void **state)
 	g = logged(GUEST_COMPAT32, 0);
 	assert_int_equal(x86_set_cr4(&g->cpu, g->cpu.cr4 | X86_CR4_PCIDE), X86_DONE);
 	assert_fault(g, x86_set_cr0(&g->cpu, g->cpu.cr0 & ~(uint64_t)X86_CR0_PG), X86_GP, 0);
+	/* It may be cleared whatever CR3 holds, and takes all translations with it. */
+	assert_int_equal(x86_set_cr3(&g->cpu, 0x5123), X86_DONE);
+	expect_flush(X86_FLUSH_CR3, 2);
+	assert_int_equal(x86_set_cr4(&g->cpu, g->cpu.cr4 & ~(uint64_t)X86_CR4_PCIDE), X86_DONE);
+	expect_flush(X86_FLUSH_ALL, 1);
+	assert_int_equal(x86_pcid(&g->cpu), 0);
 	guest_destroy(g);
 }
 
@@ -309,17 +325,21 @@ static void test_invpcid(void **state)
 		uint64_t type, pcid, gla;
 		bool pcide, ok;
 		enum x86_flush flush;
+		uint64_t what;
 	} tests[] = {
-		{0, 5, 0x1000, true, true, X86_FLUSH_PAGE},
-		{0, 5, 0x1000, false, false, 0},
-		{0, 0, 0x1000, false, true, X86_FLUSH_PAGE},
-		{0, 0, 1ull << 47, true, false, 0},
-		{0, 0x1000, 0, true, false, 0},
-		{1, 5, 1ull << 47, true, true, X86_FLUSH_NONGLOBAL},
-		{1, 5, 0, false, false, 0},
-		{2, 5, 0, false, true, X86_FLUSH_ALL},
-		{3, 5, 0, false, true, X86_FLUSH_NONGLOBAL},
-		{4, 0, 0, true, false, 0},
+		{0, 5, 0x1234, true, true, X86_FLUSH_PCID_PAGE, 0x1005},
+		{0, 5, 0x1000, false, false, 0, 0},
+		{0, 0, 0x1000, false, true, X86_FLUSH_PCID_PAGE, 0x1000},
+		{0, 0, 1ull << 47, true, false, 0, 0},
+		{0, 0x1000, 0, true, false, 0, 0},
+		{1, 5, 1ull << 47, true, true, X86_FLUSH_PCID, 5},
+		{1, 5, 0, false, false, 0, 0},
+		{1, 1ull << 63, 0, true, false, 0, 0},
+		{2, 5, 0, false, true, X86_FLUSH_ALL, 0},
+		{2, 0x1000, 0, true, false, 0, 0},
+		{3, 5, 0, false, true, X86_FLUSH_NONGLOBAL, 0},
+		{4, 0, 0, true, false, 0, 0},
+		{1ull << 32, 0, 0, true, false, 0, 0},
 	};
 
 	(void)state;
@@ -338,8 +358,15 @@ static void test_invpcid(void **state)
 		else
 			assert_fault(g, guest_step(g), X86_GP, 0);
 		expect_flush(tests[i].flush, tests[i].ok);
+		if (tests[i].ok)
+			assert_int_equal(log_.gla, tests[i].what);
 		guest_destroy(g);
 	}
+	struct guest *g = logged(GUEST_LONG64, 3);
+
+	guest_code(g, (const uint8_t[]){0x66, 0x0f, 0x38, 0x82, 0x01}, 5);
+	assert_fault(g, guest_step(g), X86_GP, 0);
+	guest_destroy(g);
 }
 
 static void test_bases(void **state)
