@@ -3,7 +3,8 @@
 /*
  * The code cache of one vcpu.  One memfd, mapped writable in one place and executable in another,
  * never both; metadata lies behind the code in the writable view only.  Blocks are found by
- * physical address, rip and mode.  When either part is full everything is dropped and begun again.
+ * physical address, rip and mode, and by the page that they were made from.  See piece.c for how it
+ * is shared out, and link.c for what leads from block to block.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -68,19 +69,21 @@ int soft_cache_create(struct soft_vcpu *v, uint32_t size)
 	c->size = size;
 	c->meta_size = size * META_RATIO;
 	c->max_blocks = size / 128;
+	c->max_links = size / 48; /* a jump and its stub have more */
 	c->pages = MAX_PAGES;
 	error = map_code(c);
 	if (error)
 		goto fail;
 	c->blocks = reserve(c->max_blocks * sizeof(*c->blocks));
+	c->links = reserve(c->max_links * sizeof(*c->links));
 	c->hash = reserve(HASH_SIZE * sizeof(*c->hash));
 	c->page_head = reserve(c->pages * sizeof(*c->page_head));
 	c->page_lines = reserve(c->pages * sizeof(*c->page_lines));
 	error = ENOMEM;
-	if (!c->blocks || !c->hash || !c->page_head || !c->page_lines)
+	if (!c->blocks || !c->links || !c->hash || !c->page_head || !c->page_lines)
 		goto fail;
 	soft_emit_thunks(v);
-	c->start = c->used;
+	soft_pieces_create(c);
 	soft_memo_reset(c);
 	return 0;
 fail:
@@ -93,6 +96,7 @@ void soft_cache_destroy(struct soft_cache *c)
 	release(c->rw, (size_t)c->size + c->meta_size);
 	release(c->rx, c->size);
 	release(c->blocks, c->max_blocks * sizeof(*c->blocks));
+	release(c->links, c->max_links * sizeof(*c->links));
 	release(c->hash, HASH_SIZE * sizeof(*c->hash));
 	release(c->page_head, c->pages * sizeof(*c->page_head));
 	release(c->page_lines, c->pages * sizeof(*c->page_lines));
@@ -117,61 +121,6 @@ void soft_page_idle(struct soft_vcpu *v, uint64_t gpa)
 {
 	if (!v->cache.page_lines[gpa >> 12])
 		page_forget(v, gpa >> 12);
-}
-
-void soft_cache_flush(struct soft_vcpu *v)
-{
-	struct soft_cache *c = &v->cache;
-
-	for (uint32_t i = 0; i < c->nblocks; i++) {
-		page_forget(v, c->blocks[i].gpa >> 12);
-		if (c->blocks[i].gpa2)
-			page_forget(v, c->blocks[i].gpa2 >> 12);
-	}
-	for (uint32_t i = 0; i < HASH_SIZE; i++)
-		c->hash[i] = 0;
-	c->nblocks = 0;
-	c->used = c->start;
-	c->meta_used = 0;
-	soft_memo_reset(c);
-	soft_jc_flush(v);
-	v->nedges = 0;
-	v->stat_flushes++;
-}
-
-void *soft_meta_alloc(struct soft_cache *c, uint32_t size)
-{
-	void *p = c->meta + c->meta_used;
-
-	size = (size + 15) & ~15u;
-	if (c->meta_size - c->meta_used < size)
-		return NULL;
-	c->meta_used += size;
-	return p;
-}
-
-/*
- * Blocks are laid out in the order of their numbers, so a host address finds its block by
- * bisection.  It begins at the end: what changes is mostly young.
- */
-struct soft_block *soft_block_at(struct soft_cache *c, const void *host)
-{
-	uint64_t off = (uint64_t)((const uint8_t *)host - c->rx);
-	uint32_t lo = c->nblocks, hi = lo;
-
-	for (uint32_t step = 4; lo && c->blocks[lo - 1].host_end > off; step *= 4) {
-		hi = lo;
-		lo -= step < lo ? step : lo;
-	}
-	while (lo < hi) {
-		uint32_t mid = (lo + hi) / 2;
-
-		if (c->blocks[mid].host_end <= off)
-			lo = mid + 1;
-		else
-			hi = mid;
-	}
-	return lo < c->nblocks && off >= c->blocks[lo].host_mem ? &c->blocks[lo] : NULL;
 }
 
 uint64_t soft_lines(uint64_t gpa, uint64_t len)
@@ -428,19 +377,109 @@ bool soft_block_died(struct soft_cache *c, uint64_t rip, uint64_t gpa, uint32_t 
 void soft_cache_trim(struct soft_vcpu *v)
 {
 	struct soft_cache *c = &v->cache;
+	struct soft_piece *p = soft_filling(c);
 
-	while (c->nblocks) {
-		const struct soft_block *b = &c->blocks[c->nblocks - 1];
+	while (p->nblocks) {
+		const struct soft_block *b = &c->blocks[p->first + p->nblocks - 1];
 
 		/* One of two pages may be in the other one's list still. */
-		if (!b->dead || !b->root || b->gpa2)
+		if (!b->dead || !b->root || b->gpa2 || b->recorded)
 			return;
-		c->nblocks--;
-		c->used = b->host_mem;
-		c->meta_used = b->meta;
-		v->nedges = b->edges;
+		p->nblocks--;
+		p->used = b->host_mem;
+		p->meta_used = b->meta;
+		soft_edges_drop(v, p, b->edges);
 	}
 }
+
+/* ---- eviction ---- */
+
+/*
+ * A root and the block that its entry leads to may be in different pieces.  Without that block the
+ * root's entry calls soft_dead() again; without its root the block is found by its own entry.
+ */
+static void part(struct soft_cache *c, const struct soft_block *b)
+{
+	uint32_t number = (uint32_t)(b - c->blocks) + 1;
+
+	if (b->root && !b->dead)
+		entry_dies(c, root_of(c, b));
+	if (b->root || !b->dead)
+		return;
+	for (uint32_t i = c->hash[hash_of(b->rip, b->gpa, b->mode)]; i;
+		i = c->blocks[i - 1].next_hash)
+		if (c->blocks[i - 1].root == number)
+			c->blocks[i - 1].root = 0;
+}
+
+/* An entry of the jump cache leads to a block with its rip, or to the root of that. */
+static void jc_leave(struct soft_vcpu *v, const struct soft_block *b, const struct soft_piece *p)
+{
+	struct soft_jump *j = &v->jc[SOFT_MODE_CLASS(b->mode)][soft_jc_slot(b->rip)];
+	uint64_t off = (uint64_t)((const uint8_t *)j->code - v->cache.rx);
+
+	if (off - p->code < p->end - p->code)
+		j->rip = ~0ull;
+}
+
+/* All blocks of a piece leave the list of a page, and of the others those that are dead. */
+static void leave_page(struct soft_vcpu *v, uint64_t page, const struct soft_piece *p)
+{
+	struct soft_cache *c = &v->cache;
+	uint32_t *link = &c->page_head[page];
+	uint64_t left = 0;
+
+	while (*link) {
+		struct soft_block *b = &c->blocks[*link - 1];
+		uint32_t *next = b->gpa >> 12 == page ? &b->next_page : &b->next_page2;
+
+		if (b->dead || *link - 1 - p->first < p->nblocks) {
+			b->unlisted |= b->gpa >> 12 == page;
+			b->unlisted2 |= b->gpa2 >> 12 == page;
+			*link = *next;
+		} else {
+			left |= lines_in(b, page);
+			link = next;
+		}
+	}
+	c->page_lines[page] = left;
+	if (!c->page_head[page])
+		page_forget(v, page);
+}
+
+void soft_blocks_remove(struct soft_vcpu *v, const struct soft_piece *p)
+{
+	struct soft_cache *c = &v->cache;
+
+	for (uint32_t i = p->first; i < p->first + p->nblocks; i++) {
+		struct soft_block *b = &c->blocks[i];
+
+		part(c, b);
+		unhash(c, b);
+		jc_leave(v, b, p);
+		if (!b->unlisted)
+			leave_page(v, b->gpa >> 12, p);
+		if (b->gpa2 && !b->unlisted2)
+			leave_page(v, b->gpa2 >> 12, p);
+	}
+}
+
+void soft_blocks_forget(struct soft_vcpu *v)
+{
+	struct soft_cache *c = &v->cache;
+
+	for (unsigned k = 0; k < c->npieces; k++)
+		for (uint32_t i = 0; i < c->piece[k].nblocks; i++) {
+			const struct soft_block *b = &c->blocks[c->piece[k].first + i];
+
+			page_forget(v, b->gpa >> 12);
+			if (b->gpa2)
+				page_forget(v, b->gpa2 >> 12);
+		}
+	__builtin_memset(c->hash, 0, HASH_SIZE * sizeof(*c->hash));
+}
+
+/* ---- changed code ---- */
 
 bool soft_code_written(struct soft_vcpu *v, uint64_t gpa, uint64_t len)
 {

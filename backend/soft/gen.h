@@ -11,7 +11,7 @@
 #define GEN_MAX_STUBS 384u
 #define GEN_NO_GROUP  255u
 #define GEN_MAX_JCC   4u
-#define GEN_ROOM      32768u /* bytes of code that one block can need at most */
+#define GEN_STEP      512u /* bytes of code of an instruction with its stubs; 350 is known */
 
 #define STATE(member) ((int32_t)offsetof(struct soft_vcpu, member))
 #define GPR(n)	      (STATE(cpu.gpr) + 8 * (int32_t)(n))
@@ -93,7 +93,7 @@ struct gen {
 	unsigned i;	     /* the one being translated */
 	bool straddles;	     /* the last instruction ends in the next page */
 	bool ended;	     /* the last instruction leaves the block by itself */
-	bool failed;	     /* out of metadata */
+	bool failed;	     /* out of code or metadata: it does not fit into this piece */
 	bool patched;	     /* there was a block here that has been changed */
 	const uint8_t *host; /* block entry, executable */
 	const uint8_t *page; /* host address of the guest's page */
@@ -179,7 +179,8 @@ void gen_find_groups(struct gen *g);
 /* May C return into the block before instruction j? */
 bool gen_resumable(const struct gen *g, unsigned j);
 
-/* gen_string.c, gen_native.c, gen_fresh.c, gen_stack.c: false: not this one inline. gen_branch.c ends the block.
+/* gen_string.c, gen_native.c, gen_fresh.c, gen_stack.c: false: not this one inline. gen_branch.c
+ * ends the block.
  */
 bool gen_native(struct gen *g, const struct x86_insn *in);
 bool gen_fresh(struct gen *g, const struct x86_insn *in);
@@ -192,7 +193,7 @@ bool gen_branch(struct gen *g, const struct x86_insn *in);
 void gen_move_rsp(struct gen *g, int delta);
 /* Leaves the block for a known rip. */
 void gen_goto(struct gen *g, uint64_t rip, bool parked);
-/* The same through edge[], whatever the target's class; there is one until nedges is SOFT_EDGES. */
+/* The same through edge[], whatever the target's class; only if soft_edge_left(). */
 void gen_edge(struct gen *g, uint64_t target, bool parked);
 
 #endif

@@ -288,7 +288,7 @@ static bool gen_mov_cr(struct gen *g, const struct x86_insn *in)
 /* On to the translation of what follows for the other class, if SMAP makes that another one. */
 static bool gen_ac(struct gen *g, bool set)
 {
-	if (!g->is64 || g->v->nedges == SOFT_EDGES)
+	if (!g->is64 || !soft_edge_left(g->v))
 		return false;
 	rflags_byte(g, set ? 1 : 4, 2, set ? 4 : 0xfb);
 	gen_edge(g, gen_next_rip(g), false);

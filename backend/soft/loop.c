@@ -191,13 +191,8 @@ static struct soft_block *find_block(struct soft_vcpu *v, uint32_t mode)
 		mode |= SOFT_MODE_NOMERGE;
 	v->nomerge = 0;
 	b = soft_block_find(v, v->cpu.rip, (page->gpa & ~0xfffull) | (gla & 0xfff), 0, mode);
-	if (!b) {
+	if (!b)
 		b = soft_translate(v, v->cpu.rip, mode, page);
-		if (!b) {
-			soft_cache_flush(v);
-			b = soft_translate(v, v->cpu.rip, mode, page);
-		}
-	}
 	if (mode & SOFT_MODE_FLAT)
 		note_target(v, b, is_global(v, b, page));
 	if (mode & SOFT_MODE_FLAT && jump && !(mode & SOFT_MODE_NOMERGE))
@@ -205,31 +200,22 @@ static struct soft_block *find_block(struct soft_vcpu *v, uint32_t mode)
 	return b;
 }
 
+/* The jump that has led here leads to the block from now on, if it is still there. */
 static void link_block(
-	struct soft_vcpu *v, const struct soft_block *b, uint32_t site, uint32_t flushes)
+	struct soft_vcpu *v, const struct soft_block *b, uint32_t site, uint32_t evictions)
 {
-	uint8_t *disp = v->cache.rw + (site >> 1);
-	uint32_t to = soft_entry(&v->cache, b, site & 1), rel;
-
-	if (b->gpa2 || v->stat_flushes != flushes || soft_unlinked(v))
+	if (b->gpa2 || v->cache.evictions != evictions || soft_unlinked(v))
 		return;
-	rel = to - ((site >> 1) + 4);
-	__builtin_memcpy(disp, &rel, 4);
+	soft_link(&v->cache, site >> 1, soft_entry(&v->cache, b, site & 1));
 	v->stat_links++;
 }
 
 static void fill_edge(
-	struct soft_vcpu *v, const struct soft_block *b, uint32_t site, uint32_t flushes)
+	struct soft_vcpu *v, const struct soft_block *b, uint32_t site, uint32_t evictions)
 {
-	unsigned class = SOFT_MODE_CLASS(b->mode);
-
-	if (v->stat_flushes != flushes || soft_unlinked(v))
+	if (v->cache.evictions != evictions || soft_unlinked(v))
 		return;
-	/* One that a dead block had may have been given out again. */
-	if (v->edges_filled[class] == SOFT_EDGES)
-		soft_jc_flush(v);
-	v->edge[site >> 1] = v->cache.rx + soft_entry(&v->cache, b, site & 1);
-	v->edge_log[class][v->edges_filled[class]++] = site >> 1;
+	soft_edge_fill(v, site >> 1, SOFT_MODE_CLASS(b->mode), soft_entry(&v->cache, b, site & 1));
 }
 
 /*
@@ -365,7 +351,7 @@ static bool run_block(struct soft_vcpu *v, uint32_t mode)
 	v->cpu.rflags &=
 		~X86_RF_RF; /* without breakpoints it only has to be gone after one instruction */
 	while (b != none) {
-		uint32_t flushes = (uint32_t)v->stat_flushes, site;
+		uint32_t evictions = v->cache.evictions, site;
 		bool link;
 
 		v->reason = enter(v, b);
@@ -379,9 +365,9 @@ static bool run_block(struct soft_vcpu *v, uint32_t mode)
 		mode = soft_mode(v); /* STAC and CLAC change the class */
 		b = find_block(v, mode);
 		if (b && link)
-			link_block(v, b, site, flushes);
+			link_block(v, b, site, evictions);
 		else if (b)
-			fill_edge(v, b, site, flushes);
+			fill_edge(v, b, site, evictions);
 	}
 	return handle_result(v);
 }

@@ -228,7 +228,7 @@ struct soft_block {
 	uint32_t host_mem; /* entry with flags in flags16 */
 	uint32_t host_end;
 	uint32_t meta;	     /* where its metadata begins */
-	uint32_t edges;	     /* and those of edge[] that are its own */
+	uint32_t edges;	     /* of its piece before it had any */
 	uint32_t next_hash;  /* index + 1 */
 	uint32_t next_page;  /* index + 1: next block with the same first page */
 	uint32_t next_page2; /* ... with the same second page */
@@ -237,6 +237,8 @@ struct soft_block {
 	uint64_t ahead;	     /* those of them that were looked at besides its own instructions */
 	uint16_t nsites;     /* sites[nsites] is the end of the block */
 	bool dead;
+	bool recorded;		  /* there may be a struct soft_link for one of its jumps */
+	bool unlisted, unlisted2; /* being evicted, and off the list of its first, second page */
 	struct soft_site *sites;
 };
 
@@ -255,14 +257,40 @@ struct soft_beside {
 };
 #define SOFT_BESIDES 16u
 
+/*
+ * A part of the code cache, with all that belongs to the blocks in it: pieces are filled one after
+ * the other, and what was in a piece goes before it is filled again.
+ */
+struct soft_piece {
+	uint32_t code, used, end;	    /* offsets in the cache */
+	uint32_t meta, meta_used, meta_end; /* ... in its metadata */
+	uint32_t first, nblocks;	    /* in blocks[] */
+	uint32_t edges;			    /* of edge[]: index + 1 of its youngest */
+};
+#define SOFT_PIECES    16u
+#define SOFT_PIECE_MIN 32768u /* bytes of code that one block can need at most */
+
+/* A direct jump from one piece into another: see link.c. */
+struct soft_link {
+	uint32_t site; /* offset of its displacement */
+	uint32_t stub; /* where it went before */
+	uint32_t to;
+};
+
 /* The code cache of one vcpu: a memfd mapped twice, its metadata, and the tables over it. */
 struct soft_cache {
 	uint8_t *rw, *rx;
-	uint32_t size, used, start; /* bytes; translated code begins at start */
-	uint8_t *meta;		    /* sites and ops */
-	uint32_t meta_size, meta_used;
+	uint32_t size, start; /* bytes; translated code begins at start */
+	uint8_t *meta;	      /* sites and ops */
+	uint32_t meta_size;
+	struct soft_piece piece[SOFT_PIECES];
+	uint32_t npieces, filling; /* the piece in which blocks are put now */
+	uint32_t piece_blocks;	   /* that each may have */
+	uint32_t evictions;	   /* of anything: offsets from before are stale */
 	struct soft_block *blocks;
-	uint32_t nblocks, max_blocks;
+	uint32_t max_blocks;
+	struct soft_link *links;
+	uint32_t nlinks, max_links;
 	struct soft_memos memos[2]; /* for reading, for writing */
 	uint32_t *hash;		    /* index + 1 */
 	uint32_t *page_head;	    /* by guest page number: index + 1 of the first block */
@@ -338,7 +366,9 @@ struct soft_vcpu {
 	/* Direct jumps to other pages: where to, or their stub; forgotten together with jc[]. */
 	const void *edge[SOFT_EDGES];
 	uint32_t edge_stub[SOFT_EDGES]; /* offset in the cache */
-	uint32_t nedges, edges_filled[SOFT_CLASSES];
+	uint32_t edge_next[SOFT_EDGES]; /* index + 1: of the same piece, or that nobody has */
+	uint32_t nedges, edge_free;	/* those ever used; index + 1: that nobody has */
+	uint32_t edges_filled[SOFT_CLASSES];
 	uint32_t edge_log[SOFT_CLASSES][SOFT_EDGES];
 	uint64_t jc_pages[SOFT_CLASSES]
 			 [SOFT_PAGE_FILTER / 64]; /* pages that jc[] may lead to, hashed */
@@ -586,13 +616,14 @@ enum x86_result soft_walk(struct soft_vcpu *v, uint64_t gla, unsigned acc, struc
 /* ---- cache.c ---- */
 int soft_cache_create(struct soft_vcpu *v, uint32_t size);
 void soft_cache_destroy(struct soft_cache *c);
-void soft_cache_flush(struct soft_vcpu *v);
-void *soft_meta_alloc(struct soft_cache *c, uint32_t size);
-struct soft_block *soft_block_at(struct soft_cache *c, const void *host);
 /* gpa2: the page that follows, for blocks that lie in two; 0: none of those. */
 struct soft_block *soft_block_find(
 	struct soft_vcpu *v, uint64_t rip, uint64_t gpa, uint64_t gpa2, uint32_t mode);
 void soft_block_insert(struct soft_vcpu *v, struct soft_block *b);
+/* A piece is being evicted: its blocks leave the tables, and nothing knows of them any more. */
+void soft_blocks_remove(struct soft_vcpu *v, const struct soft_piece *p);
+/* The same for all blocks there are. */
+void soft_blocks_forget(struct soft_vcpu *v);
 /* A store to guest RAM by this vcpu, or seen by it: drops code that it changed. True if it did. */
 bool soft_code_written(struct soft_vcpu *v, uint64_t gpa, uint64_t len);
 /*
@@ -619,6 +650,46 @@ uint32_t soft_entry(const struct soft_cache *c, const struct soft_block *b, bool
 const void *soft_dead(struct soft_vcpu *v, const uint8_t *ret);
 void soft_page_has_code(struct soft_vcpu *v, uint64_t gpa);
 void soft_serve_requests(struct soft_vcpu *v);
+
+/* ---- piece.c ---- */
+/* Shares out the code from c->start on, the metadata and blocks[]. */
+void soft_pieces_create(struct soft_cache *c);
+static inline struct soft_piece *soft_filling(struct soft_cache *c)
+{
+	return &c->piece[c->filling];
+}
+/* Which one an offset in the cache lies in; c->npieces: none. */
+unsigned soft_piece_at(const struct soft_cache *c, uint64_t off);
+/* Does a block of so much code fit into the piece that is being filled? */
+bool soft_has_room(struct soft_cache *c, uint32_t code);
+/* On to the next piece: what was in it is gone. */
+void soft_make_room(struct soft_vcpu *v);
+/* Metadata that is evicted with the blocks of this piece; NULL: it has no more. */
+void *soft_meta_alloc(struct soft_cache *c, uint32_t size);
+struct soft_block *soft_block_at(struct soft_cache *c, const void *host);
+/* These two between blocks alone. */
+void soft_piece_evict(struct soft_vcpu *v, unsigned piece);
+void soft_cache_flush(struct soft_vcpu *v);
+
+/* ---- link.c: all offsets are in the cache ---- */
+/*
+ * Makes the displacement at `site`, which leads to its stub so far, lead to the code at `to`, until
+ * that is evicted.
+ */
+void soft_link(struct soft_cache *c, uint32_t site, uint32_t to);
+/* A slot of edge[] for code of the piece that is being filled. Only if there is one left. */
+unsigned soft_edge_new(struct soft_vcpu *v);
+bool soft_edge_left(const struct soft_vcpu *v);
+/* Where it leads by itself. */
+void soft_edge_stub(struct soft_vcpu *v, unsigned edge, uint32_t stub);
+/* Makes it lead to the code at `to` until that is evicted or mappings of the class change. */
+void soft_edge_fill(struct soft_vcpu *v, unsigned edge, unsigned class, uint32_t to);
+/* Frees the edges that a piece got since its youngest was `before`. */
+void soft_edges_drop(struct soft_vcpu *v, struct soft_piece *p, uint32_t before);
+/* A piece goes: what led into it leads to its stub again, and its own jumps are forgotten. */
+void soft_unlink(struct soft_vcpu *v, struct soft_piece *p);
+/* All pieces go. */
+void soft_links_forget(struct soft_vcpu *v);
 
 /* ---- thunk.c ---- */
 void soft_emit_thunks(struct soft_vcpu *v);
@@ -672,6 +743,8 @@ bool soft_window_open(const struct soft_vcpu *v);
 /* At the top of the loop, and in a fill: loses cached things, asks to leave. */
 void soft_torture_loop(struct soft_vcpu *v);
 void soft_torture_fill(struct soft_vcpu *v);
+/* Before a block is translated. */
+void soft_torture_translate(struct soft_vcpu *v);
 bool soft_torture_odds(struct soft_vcpu *v, unsigned one_in);
 /* Instructions that a block may have now. */
 unsigned soft_block_limit(struct soft_vcpu *v, unsigned most);
@@ -703,9 +776,10 @@ void soft_paging(struct soft_vcpu *v, struct vm_guest_paging *paging);
 bool soft_stat(void *vmi, int vcpu, unsigned i, const char **name, uint64_t *value);
 /* Taken before a translation, and what that took is counted behind it. */
 struct soft_stat_mark {
-	uint64_t tsc;
-	uint32_t code, meta;
+	uint64_t tsc;	     /* room may have to be made between this */
+	uint32_t code, meta; /* and these: soft_stat_mark() */
 };
+void soft_stat_mark(struct soft_vcpu *v, struct soft_stat_mark *m);
 void soft_stat_translated(struct soft_vcpu *v, const struct soft_stat_mark *m);
 /* An instruction that C executes for translated code. */
 void soft_stat_in_c(struct soft_vcpu *v, const struct x86_insn *insn);

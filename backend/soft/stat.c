@@ -47,11 +47,19 @@ bool soft_stat(void *vmi, int vcpu, unsigned i, const char **name, uint64_t *val
 	return true;
 }
 
+void soft_stat_mark(struct soft_vcpu *v, struct soft_stat_mark *m)
+{
+	m->code = soft_filling(&v->cache)->used;
+	m->meta = soft_filling(&v->cache)->meta_used;
+}
+
 void soft_stat_translated(struct soft_vcpu *v, const struct soft_stat_mark *m)
 {
+	const struct soft_piece *p = soft_filling(&v->cache);
+
 	v->stat_translate_tsc += __builtin_ia32_rdtsc() - m->tsc;
-	v->stat_code_bytes += v->cache.used - m->code;
-	v->stat_meta_bytes += v->cache.meta_used - m->meta + sizeof(struct soft_block);
+	v->stat_code_bytes += p->used - m->code;
+	v->stat_meta_bytes += p->meta_used - m->meta + sizeof(struct soft_block);
 }
 
 void soft_stat_in_c(struct soft_vcpu *v, const struct x86_insn *insn)

@@ -377,5 +377,5 @@ void soft_emit_thunks(struct soft_vcpu *v)
 	c->call_op = emit_here(&e);
 	emit_call_op(&e, c->leave_raw);
 	soft_emit_string_thunks(&e, c);
-	c->used = (uint32_t)(e.p - c->rw + 63) & ~63u;
+	c->start = (uint32_t)(e.p - c->rw + 63) & ~63u;
 }
