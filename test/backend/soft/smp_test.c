@@ -19,6 +19,7 @@
 #include <vmm/vmm_dev.h>
 
 #include "backend/backend.h"
+#include "test/backend/soft/hooks.h"
 
 #define RAM_SIZE (16u << 20)
 #define CODE	 0x100000u
@@ -104,6 +105,7 @@ static int set_up(void **state)
 
 	assert_non_null(s);
 	assert_int_equal(vmmdev_create(&vmm_ops_soft, "smp", &s->vm), 0);
+	soft_hooks(s->vm);
 	assert_int_equal(vmmdev_map_memory(s->vm, 0, RAM_SIZE), 0);
 	s->ram = vmmdev_map_gpa(s->vm, 0, RAM_SIZE);
 	assert_non_null(s->ram);
