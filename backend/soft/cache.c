@@ -133,7 +133,10 @@ void soft_cache_flush(struct soft_vcpu *v)
 	c->nblocks = 0;
 	c->used = c->start;
 	c->meta_used = 0;
+	/* A memo may be for accesses of another size from now on, for which its limit is wrong. */
 	soft_memo_reset(c);
+	for (unsigned class = 0; class < SOFT_CLASSES; class ++)
+		soft_memo_clear(v, class, false);
 	soft_jc_flush(v);
 	v->nedges = 0;
 	v->stat_flushes++;
