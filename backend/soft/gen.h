@@ -116,7 +116,17 @@ struct gen {
 	struct gen_check check[2 * GEN_MAX_INSNS];
 	unsigned nstubs;
 	struct gen_stub stub[GEN_MAX_STUBS];
+	struct x86_decode_cache decoded;
 };
+
+/* Of bytes that do not change meanwhile. */
+static inline enum x86_decode_result gen_decode(
+	struct gen *g, struct x86_insn *in, const uint8_t *bytes, unsigned n)
+{
+	if (g->is64)
+		return x86_decode_cached(&g->decoded, in, bytes, n);
+	return x86_decode(in, bytes, n, g->code_size);
+}
 
 /* Where a guest register lives: a host register, or 255 for a slot in memory. */
 static inline unsigned gen_host(unsigned gpr)

@@ -124,7 +124,10 @@ void soft_cache_flush(struct soft_vcpu *v)
 
 	soft_blocks_forget(v);
 	soft_links_forget(v);
+	/* A memo may be for accesses of another size from now on, for which its limit is wrong. */
 	soft_memo_reset(c);
+	for (unsigned class = 0; class < SOFT_CLASSES; class ++)
+		soft_memo_clear(v, class, false);
 	for (unsigned i = 0; i < c->npieces; i++)
 		piece_clear(&c->piece[i]);
 	c->filling = 0;

@@ -120,7 +120,7 @@ static unsigned copy_code(struct gen *g, const uint8_t *from, unsigned have, uns
 
 /* Decodes into g->insn[]; nothing, if the first instruction runs into the next page or is
  * undefined. */
-static void decode(struct gen *g, const uint8_t *page, unsigned code_size)
+static void decode(struct gen *g, const uint8_t *page)
 {
 	unsigned start = (unsigned)(g->gpa & 0xfff), off = 0, size = 4096 - start, have = 0;
 	unsigned limit = soft_block_limit(g->v, GEN_MAX_INSNS);
@@ -133,7 +133,7 @@ static void decode(struct gen *g, const uint8_t *page, unsigned code_size)
 
 		if (have < off + X86_INSN_MAX && have < size)
 			have = copy_code(g, page + start, have, size);
-		if (x86_decode(in, g->code + off, size - off, code_size) != X86_DECODE_OK)
+		if (gen_decode(g, in, g->code + off, size - off) != X86_DECODE_OK)
 			break;
 		if (g->v->check && !soft_check_repeatable(in)) {
 			if (g->n)
@@ -456,7 +456,7 @@ static uint64_t decode_straddling(struct gen *g)
 
 struct gen *soft_gen_create(void)
 {
-	return malloc(sizeof(struct gen));
+	return calloc(1, sizeof(struct gen));
 }
 
 /* One more for stat_entered, with nothing but a scratch register. */
@@ -497,7 +497,7 @@ static struct soft_block *translate(
 	g->njcc = 0;
 	g->lines = 0;
 	g->patched = soft_block_died(c, rip, g->gpa, mode);
-	decode(g, page->hva, g->code_size);
+	decode(g, page->hva);
 	gpa2 = g->n == 0 ? decode_straddling(g) : 0;
 	if (gpa2 && (b = soft_block_find(v, rip, g->gpa, gpa2, mode)))
 		return b;
