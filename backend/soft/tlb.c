@@ -47,11 +47,24 @@ static void tlb_clear_kind(struct soft_tlb *t, unsigned global)
 	log->n = 0;
 }
 
+/* Most groups are not used. */
+static bool eight_unused(const uint8_t *used)
+{
+	uint64_t eight;
+
+	__builtin_memcpy(&eight, used, 8);
+	return eight == 0;
+}
+
 void soft_memo_clear(struct soft_vcpu *v, unsigned class, bool writes_only)
 {
 	for (unsigned i = writes_only ? SOFT_MEMOS / 2 : 0; i < SOFT_MEMOS; i += SOFT_MEMO_GROUP) {
 		uint8_t *used = &v->memo_used[class][i / SOFT_MEMO_GROUP];
 
+		if (i % (8 * SOFT_MEMO_GROUP) == 0 && eight_unused(used)) {
+			i += 7 * SOFT_MEMO_GROUP;
+			continue;
+		}
 		for (unsigned k = 0; *used && k < SOFT_MEMO_GROUP; k++)
 			v->memo[class][i + k].tag = SOFT_MEMO_EMPTY;
 		*used = 0;
@@ -106,7 +119,7 @@ void soft_tlb_init(struct soft_vcpu *v)
 
 static void jc_clear(struct soft_vcpu *v, unsigned class)
 {
-	if (v->jc_filled[class] <= SOFT_LOG_MAX) {
+	if (v->jc_filled[class] <= SOFT_JC_LOG) {
 		for (unsigned i = 0; i < v->jc_filled[class]; i++)
 			v->jc[class][v->jc_log[class][i]].rip = ~0ull;
 	} else {
@@ -120,7 +133,12 @@ static void jc_clear(struct soft_vcpu *v, unsigned class)
 		v->edge[edge] = v->cache.rx + v->edge_stub[edge];
 	}
 	v->edges_filled[class] = 0;
-	__builtin_memset(v->jc_pages[class], 0, sizeof(v->jc_pages[class]));
+	for (unsigned i = 0; i < SOFT_PAGE_FILTER / 4096; i++) {
+		uint64_t *words = &v->jc_words[class][i];
+
+		for (; *words; *words &= *words - 1)
+			v->jc_pages[class][64 * i + (unsigned)__builtin_ctzll(*words)] = 0;
+	}
 	v->jc_nonglobal[class] = false;
 }
 
