@@ -172,6 +172,7 @@ struct soft_op {
 	soft_op_fn fn;
 	uint64_t rip;	    /* of the instruction */
 	const void *resume; /* translated code of the next instruction; NULL: the block ends here */
+	uint64_t page;	    /* soft_op_cr3(): where the instruction lies | its class */
 	struct x86_insn insn;
 };
 
@@ -521,6 +522,7 @@ struct soft_block *soft_translate(
 /* ---- op.c: C functions that translated code calls ---- */
 const void *soft_op_execute(struct soft_vcpu *v, struct soft_op *op);
 const void *soft_op_fetch(struct soft_vcpu *v, struct soft_op *op);
+const void *soft_op_cr3(struct soft_vcpu *v, struct soft_op *op);
 const void *soft_finish(struct soft_vcpu *v, enum x86_result res, const void *resume);
 
 /* ---- string.c: strings whose addresses have no base and no limit ---- */
