@@ -142,9 +142,9 @@ static void jc_enter(struct soft_vcpu *v, const struct soft_block *b)
 
 	if (soft_unlinked(v))
 		return;
-	if (v->jc_filled[class] < SOFT_LOG_MAX)
+	if (v->jc_filled[class] < SOFT_JC_LOG)
 		v->jc_log[class][v->jc_filled[class]] = (uint16_t)slot;
-	if (v->jc_filled[class] <= SOFT_LOG_MAX)
+	if (v->jc_filled[class] <= SOFT_JC_LOG)
 		v->jc_filled[class]++;
 	j->rip = b->rip;
 	j->code = v->cache.rx + soft_entry(&v->cache, b, true);
@@ -159,6 +159,7 @@ static void note_target(struct soft_vcpu *v, const struct soft_block *b, bool gl
 		unsigned slot = soft_filter_bit((b->rip >> 12) + i, b->rip);
 
 		v->jc_pages[class][slot / 64] |= 1ull << slot % 64;
+		v->jc_words[class][slot / 4096] |= 1ull << slot / 64 % 64;
 	}
 	if (!global)
 		v->jc_nonglobal[class] = true;

@@ -63,6 +63,26 @@ const void *soft_op_execute(struct soft_vcpu *v, struct soft_op *op)
 	return soft_finish(v, res, op->resume);
 }
 
+/* MOV to CR3 in 64-bit code: on with the next block, if the page is known and where it was. */
+const void *soft_op_cr3(struct soft_vcpu *v, struct soft_op *op)
+{
+	const struct soft_itlb_entry *page;
+	enum x86_result res;
+
+	v->cpu.rip = op->rip;
+	v->insn_len = op->insn.len;
+	v->stat_c_system++;
+	res = x86_set_cr3(&v->cpu, v->cpu.gpr[op->insn.op[1].reg]);
+	if (res != X86_DONE)
+		return soft_finish(v, res, NULL);
+	v->cpu.rip += op->insn.len;
+	page = soft_itlb_find(v, op->page & 0xfff, v->cpu.rip);
+	if (!page || (page->gpa ^ op->page) >> 12 || v->check || !atomic_load(&v->run) ||
+		(soft_tortured(v) && soft_torture_odds(v, 4)))
+		return soft_finish(v, res, NULL);
+	return op->resume;
+}
+
 const void *soft_op_fetch(struct soft_vcpu *v, struct soft_op *op)
 {
 	struct x86_insn insn;

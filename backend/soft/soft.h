@@ -68,6 +68,7 @@ enum soft_class { SOFT_USER, SOFT_SUPER, SOFT_SUPER_AC, SOFT_CLASSES };
 #define SOFT_EDGES	    131072u
 #define SOFT_ITLB_ENTRIES   1024u
 #define SOFT_LOG_MAX	    2048u
+#define SOFT_JC_LOG	    16384u
 #define SOFT_PENDING_WRITES 8
 #define SOFT_PAGE_FILTER    8192u /* bits: one half for each half of the address space */
 
@@ -206,6 +207,7 @@ struct soft_op {
 	soft_op_fn fn;
 	uint64_t rip;	    /* of the instruction */
 	const void *resume; /* translated code of the next instruction; NULL: the block ends here */
+	uint64_t page;	    /* soft_op_cr3(): where the instruction lies | its class */
 	struct x86_insn insn;
 };
 
@@ -360,8 +362,8 @@ struct soft_vcpu {
 
 	struct soft_tlb *tlb[SOFT_CLASSES]; /* of bank[in_use] */
 	struct soft_jump jc[SOFT_CLASSES][SOFT_JC_ENTRIES];
-	uint32_t jc_filled[SOFT_CLASSES]; /* indices in jc_log[]; over SOFT_LOG_MAX: useless */
-	uint16_t jc_log[SOFT_CLASSES][SOFT_LOG_MAX];
+	uint32_t jc_filled[SOFT_CLASSES]; /* indices in jc_log[]; over SOFT_JC_LOG: useless */
+	uint16_t jc_log[SOFT_CLASSES][SOFT_JC_LOG];
 	bool jc_nonglobal[SOFT_CLASSES];
 	/* Direct jumps to other pages: where to, or their stub; forgotten together with jc[]. */
 	const void *edge[SOFT_EDGES];
@@ -370,8 +372,9 @@ struct soft_vcpu {
 	uint32_t nedges, edge_free;	/* those ever used; index + 1: that nobody has */
 	uint32_t edges_filled[SOFT_CLASSES];
 	uint32_t edge_log[SOFT_CLASSES][SOFT_EDGES];
-	uint64_t jc_pages[SOFT_CLASSES]
-			 [SOFT_PAGE_FILTER / 64]; /* pages that jc[] may lead to, hashed */
+	/* Pages that jc[] and edge[] may lead to, hashed, and which words of that are not 0. */
+	uint64_t jc_pages[SOFT_CLASSES][SOFT_PAGE_FILTER / 64];
+	uint64_t jc_words[SOFT_CLASSES][SOFT_PAGE_FILTER / 4096];
 	struct soft_itlb_entry itlb[SOFT_CLASSES][SOFT_ITLB_ENTRIES];
 	uint64_t itlb_stamp[SOFT_CLASSES][2]; /* of global pages: [1] */
 	uint64_t stamps;		      /* given out so far */
@@ -706,6 +709,7 @@ struct soft_block *soft_translate(
 /* ---- op.c: C functions that translated code calls ---- */
 const void *soft_op_execute(struct soft_vcpu *v, struct soft_op *op);
 const void *soft_op_fetch(struct soft_vcpu *v, struct soft_op *op);
+const void *soft_op_cr3(struct soft_vcpu *v, struct soft_op *op);
 const void *soft_finish(struct soft_vcpu *v, enum x86_result res, const void *resume);
 
 /* ---- string.c: strings whose addresses have no base and no limit ---- */

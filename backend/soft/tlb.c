@@ -83,7 +83,7 @@ void soft_tlb_init(struct soft_vcpu *v)
 
 static void jc_clear(struct soft_vcpu *v, unsigned class)
 {
-	if (v->jc_filled[class] <= SOFT_LOG_MAX) {
+	if (v->jc_filled[class] <= SOFT_JC_LOG) {
 		for (unsigned i = 0; i < v->jc_filled[class]; i++)
 			v->jc[class][v->jc_log[class][i]].rip = ~0ull;
 	} else {
@@ -97,7 +97,12 @@ static void jc_clear(struct soft_vcpu *v, unsigned class)
 		v->edge[edge] = v->cache.rx + v->edge_stub[edge];
 	}
 	v->edges_filled[class] = 0;
-	__builtin_memset(v->jc_pages[class], 0, sizeof(v->jc_pages[class]));
+	for (unsigned i = 0; i < SOFT_PAGE_FILTER / 4096; i++) {
+		uint64_t *words = &v->jc_words[class][i];
+
+		for (; *words; *words &= *words - 1)
+			v->jc_pages[class][64 * i + (unsigned)__builtin_ctzll(*words)] = 0;
+	}
 	v->jc_nonglobal[class] = false;
 }
 

@@ -184,6 +184,25 @@ static void gen_op(struct gen *g, soft_op_fn fn, const struct x86_insn *in, bool
 		op->resume = emit_here(&g->e);
 }
 
+static bool is_mov_to_cr3(const struct x86_insn *in)
+{
+	return in->row->mnem == X86_I_mov && in->op[0].kind == X86_OK_CR && in->op[0].reg == 3;
+}
+
+/* The block ends; what C may go on with is a jump to the next one. */
+static void gen_cr3(struct gen *g, const struct x86_insn *in)
+{
+	struct soft_op *op = gen_new_op(g, soft_op_cr3, in);
+
+	if (!op)
+		return;
+	op->page = (g->gpa & ~0xfffull) | g->class;
+	emit_mov_imm(&g->e, HOST_S0, (uint64_t)(uintptr_t)op);
+	emit_jmp(&g->e, g->v->cache.call_op);
+	op->resume = emit_here(&g->e);
+	gen_goto(g, gen_next_rip(g), false);
+}
+
 static soft_op_fn op_function(const struct gen *g, const struct x86_insn *in)
 {
 	if (!g->is64 || (in->opsize != 8 && in->row->mnem != X86_I_syscall))
@@ -238,7 +257,9 @@ static void gen_insn(struct gen *g)
 	default:
 		break;
 	}
-	if (!done)
+	if (!done && g->is64 && is_mov_to_cr3(in))
+		gen_cr3(g, in);
+	else if (!done)
 		gen_op(g, op_function(g, in), in, last);
 }
 

@@ -104,6 +104,32 @@ static void probe(const char *name, unsigned frame)
 	check("user.indirect", R.ax & 0xff, frame + 1);
 }
 
+/* What stands behind MOV CR3 is fetched from the new space, which has the page elsewhere or not. */
+static void test_behind(void)
+{
+	static const uint8_t code[] = { 0x0f, 0x22, 0xd8, 0xb3, 0, 0xcd, 0x80 }; /* mov $n, %bl */
+
+	for (unsigned f = 0; f < 2; f++) {
+		for (unsigned i = 0; i < sizeof(code); i++)
+			MEM8(T_GPA + f * 0x1000 + 0x40 + i) = code[i];
+		MEM8(T_GPA + f * 0x1000 + 0x44) = (uint8_t)(0x60 + f);
+	}
+	for (unsigned i = 0; i < 16; i++) {
+		unsigned to = (i + 1) % 2, frame = i < 8 ? to : 0;
+
+		if (i == 8) {
+			set_t(1, 0, 0);
+			write_cr3(space[1].cr3);
+		}
+		go(i % 2);
+		TRY((char *)T + 0x40, R.ax = space[to].cr3 | (i % 8 == 3 ? 0 : KEEP));
+		check("behind", R.bx & 0xff, 0x60 + frame);
+		check("behind.cr3", read_cr3(), space[to].cr3);
+	}
+	set_t(1, 1, 0);
+	write_cr3(space[1].cr3);
+}
+
 static void test_switch(void)
 {
 	for (unsigned s = 0; s < SPACES; s++)
@@ -373,6 +399,7 @@ void image_main(void)
 	write_cr4(read_cr4() | CR4_PGE);
 	write_cr4(read_cr4() | CR4_PCIDE);
 	test_switch();
+	test_behind();
 	test_drops(1);
 	test_drops(0);
 	test_global();
