@@ -193,6 +193,16 @@ static void test_high_registers(void **state)
 	assert_int_equal(RUN(*state, high_registers), 42 + 84);
 }
 
+/* The displacement that has no opposite, behind a base that is in memory. */
+SNIPPET(lowest_displacement,
+	"mov $0x200000, %ebx\n movl $40, (%rbx)\n mov $0x80200000, %r13d\n"
+	"addl $1, -0x80000000(%r13)\n mov -0x80000000(%r13), %eax\n inc %eax\n");
+
+static void test_lowest_displacement(void **state)
+{
+	assert_int_equal(RUN(*state, lowest_displacement), 42);
+}
+
 /* AH..BH with memory operands and R8.. in the address: no REX prefix may be there. */
 SNIPPET(high_bytes,
 	"mov $0x200000, %r9d\n mov $0x1234, %eax\n mov %rax, %r10\n mov $0x200000, %ebx\n"
@@ -536,6 +546,7 @@ int main(void)
 		TEST(flags_live),
 		TEST(flags_all),
 		TEST(high_registers),
+		TEST(lowest_displacement),
 		TEST(high_bytes),
 		TEST(page_crossing),
 		TEST(smc),
