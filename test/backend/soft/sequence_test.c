@@ -455,18 +455,25 @@ static void make(struct bench *b, uint64_t seed)
 	sequence_make(&b->seq, mode, &rng);
 }
 
-static void hangs(int sig)
+/* SIGSEGV and the like go to the library first; what comes here is a bug or a hang. */
+static void died(int sig)
 {
-	char text[64] = "translated code does not end: seed 0x";
-	unsigned n = 37;
+	char text[64];
+	int n = snprintf(text, sizeof(text), "%s: seed 0x%llx\n",
+		sig == SIGALRM ? "translated code does not end" : strsignal(sig),
+		(unsigned long long)now_running);
 
-	(void)sig;
-	for (int shift = 60; shift >= 0; shift -= 4)
-		text[n++] = "0123456789abcdef"[now_running >> shift & 15];
-	text[n++] = '\n';
-	if (write(2, text, n) < 0)
+	if (write(2, text, (size_t)n) != n)
 		_exit(2);
 	_exit(1);
+}
+
+static void catch_signals(void)
+{
+	static const int fatal[] = { SIGALRM, SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT };
+
+	for (unsigned i = 0; i < sizeof(fatal) / sizeof(fatal[0]); i++)
+		signal(fatal[i], died);
 }
 
 static bool try_seed(struct bench *b, uint64_t seed)
@@ -513,7 +520,7 @@ static void test_sequences(void **state)
 
 	(void)state;
 	assert_non_null(b);
-	signal(SIGALRM, hangs);
+	catch_signals();
 	open_side(&b->ref, true, false);
 	open_side(&b->soft, false, false);
 	open_side(&b->exact, false, true);
