@@ -9,6 +9,7 @@
  * it is left early, and where the code behind the block overwrites them first); the x87 instruction
  * and data pointers, which are the host's; accessed and dirty bits.
  */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "backend/soft/reference.h"
@@ -37,6 +38,48 @@ const struct soft_check_stats *soft_check_stats(const struct soft_vcpu *v)
 const struct soft_mismatch *soft_check_mismatch(const struct soft_vcpu *v)
 {
 	return v->check && v->check->mismatch.found ? &v->check->mismatch : NULL;
+}
+
+/* ---- as text ---- */
+
+void soft_mismatch_state(const struct soft_mismatch *m, char *text, size_t size)
+{
+	char index[16] = "";
+
+	if (m->index != SOFT_NO_INDEX)
+		snprintf(index, sizeof(index), " %u", m->index);
+	snprintf(text, size, "%s%s is %#llx, translated %#llx", m->what, index,
+		(unsigned long long)m->want, (unsigned long long)m->got);
+}
+
+void soft_mismatch_insn(const struct soft_mismatch *m, unsigned i, char *text, size_t size)
+{
+	char bytes[3 * X86_INSN_MAX + 1] = "";
+	struct x86_insn insn;
+	bool known = x86_decode(&insn, m->insn[i].bytes, m->insn[i].len,
+			     16u << SOFT_MODE_SIZE(m->mode)) == X86_DECODE_OK;
+
+	for (unsigned n = 0; n < m->insn[i].len; n++)
+		snprintf(bytes + 3 * n, 4, " %02x", m->insn[i].bytes[n]);
+	snprintf(text, size, "%#llx:%s  %s %s", (unsigned long long)m->insn[i].rip, bytes,
+		known ? insn.row->name : "?", known ? insn.row->syntax : "");
+}
+
+bool soft_explain(void *vmi, int vcpu, char *why, size_t size)
+{
+	const struct soft_mismatch *m = soft_check_mismatch(((struct soft_vm *)vmi)->vcpu[vcpu]);
+	char state[96], where[128];
+
+	if (!m)
+		return false;
+	soft_mismatch_state(m, state, sizeof(state));
+	if (m->first < m->insns)
+		soft_mismatch_insn(m, m->first, where, sizeof(where));
+	else
+		snprintf(where, sizeof(where), "the %u instructions from %#llx on", m->insns,
+			(unsigned long long)m->rip);
+	snprintf(why, size, "lock-step: %s; after %s", state, where);
+	return true;
 }
 
 /* ---- comparison ---- */
@@ -125,7 +168,7 @@ static bool registers_differ(struct soft_check *c, const uint8_t *want, const ui
 			continue;
 		__builtin_memcpy(&a, want + fields[i].at, fields[i].size);
 		__builtin_memcpy(&b, got + fields[i].at, fields[i].size);
-		if (differ(c, fields[i].name, 0, a, b))
+		if (differ(c, fields[i].name, SOFT_NO_INDEX, a, b))
 			return true;
 	}
 	return false;
@@ -215,23 +258,26 @@ static bool fault_differs(struct soft_check *c, const struct x86_cpu *w, const s
 {
 	const struct x86_fault *a = &w->fault, *b = &g->fault;
 
-	return differ(c, "vector of the fault", 0, a->vector, b->vector) ||
-	       differ(c, "error code of the fault", 0, a->error, b->error) ||
-	       (a->vector == X86_PF && differ(c, "CR2 of the fault", 0, a->cr2, b->cr2));
+	return differ(c, "vector of the fault", SOFT_NO_INDEX, a->vector, b->vector) ||
+	       differ(c, "error code of the fault", SOFT_NO_INDEX, a->error, b->error) ||
+	       (a->vector == X86_PF &&
+		       differ(c, "CR2 of the fault", SOFT_NO_INDEX, a->cr2, b->cr2));
 }
 
 static bool exit_differs(struct soft_check *c, const struct x86_exit *a, const struct x86_exit *b)
 {
-	if (differ(c, "reason of the exit", 0, a->reason, b->reason))
+	if (differ(c, "reason of the exit", SOFT_NO_INDEX, a->reason, b->reason))
 		return true;
 	if (a->reason == X86_EXIT_IO || a->reason == X86_EXIT_IO_STRING)
-		return differ(c, "port of the exit", 0, a->io.port, b->io.port) ||
-		       differ(c, "size of the exit", 0, a->io.size, b->io.size) ||
-		       differ(c, "direction of the exit", 0, a->io.in, b->io.in);
+		return differ(c, "port of the exit", SOFT_NO_INDEX, a->io.port, b->io.port) ||
+		       differ(c, "size of the exit", SOFT_NO_INDEX, a->io.size, b->io.size) ||
+		       differ(c, "direction of the exit", SOFT_NO_INDEX, a->io.in, b->io.in);
 	if (a->reason == X86_EXIT_MMIO)
-		return differ(c, "address of the exit", 0, a->mmio.gpa, b->mmio.gpa) ||
-		       differ(c, "linear address of the exit", 0, a->mmio.gla, b->mmio.gla) ||
-		       differ(c, "direction of the exit", 0, a->mmio.write, b->mmio.write);
+		return differ(c, "address of the exit", SOFT_NO_INDEX, a->mmio.gpa, b->mmio.gpa) ||
+		       differ(c, "linear address of the exit", SOFT_NO_INDEX, a->mmio.gla,
+			       b->mmio.gla) ||
+		       differ(c, "direction of the exit", SOFT_NO_INDEX, a->mmio.write,
+			       b->mmio.write);
 	return false;
 }
 
@@ -246,14 +292,14 @@ static bool ends_differ(struct soft_vcpu *v)
 
 	if (!dead && (w->rflags ^ g->rflags) & X86_FL_STATUS && !v->soft->all_flags)
 		dead = soft_reference_dead_flags(v, g->rip);
-	if (differ(c, "result", 0, c->want.result, c->got.result) ||
-		differ(c, "RIP", 0, w->rip, g->rip))
+	if (differ(c, "result", SOFT_NO_INDEX, c->want.result, c->got.result) ||
+		differ(c, "RIP", SOFT_NO_INDEX, w->rip, g->rip))
 		return true;
 	if (c->got.result == X86_FAULT && fault_differs(c, w, g))
 		return true;
 	if (c->got.result == X86_EXIT && exit_differs(c, &w->exit, &g->exit))
 		return true;
-	return differ(c, "RFLAGS", 0, w->rflags & ~dead, g->rflags & ~dead) ||
+	return differ(c, "RFLAGS", SOFT_NO_INDEX, w->rflags & ~dead, g->rflags & ~dead) ||
 	       registers_differ(c, c->want.state.cpu, c->got.state.cpu) || vectors_differ(c) ||
 	       memory_differs(c);
 }
@@ -398,8 +444,8 @@ static bool prefix(struct soft_vcpu *v, unsigned n, bool cold, bool *differs)
 	soft_reference_undo(c);
 	soft_state_restore(v, &c->start);
 	gla = x86_linear_rip(&v->cpu);
-	page = &v->itlb[class][gla >> 12 & (SOFT_ITLB_ENTRIES - 1)];
-	if (page->page != ((gla & ~0xfffull) | 1))
+	page = soft_itlb_find(v, class, gla);
+	if (!page)
 		return false;
 	soft_reference_run(v, n);
 	v->soft->max_insns = n;
