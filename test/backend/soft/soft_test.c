@@ -203,6 +203,16 @@ static void test_lowest_displacement(void **state)
 	assert_int_equal(RUN(*state, lowest_displacement), 42);
 }
 
+/* RIP is all ones: no place of the jump cache that was emptied has that by mistake. */
+SNIPPET(jump_to_all_ones,
+	"mov $0x10ffff, %ebx\n movb $0xc3, (%rbx)\n call *%rbx\n call *%rbx\n"
+	"mov %cr3, %rax\n mov %rax, %cr3\n mov $-1, %rbx\n jmp *%rbx\n");
+
+static void test_jump_to_all_ones(void **state)
+{
+	assert_int_equal(RUN(*state, jump_to_all_ones), 0xe0001000); /* #PF, a fetch */
+}
+
 /* AH..BH with memory operands and R8.. in the address: no REX prefix may be there. */
 SNIPPET(high_bytes,
 	"mov $0x200000, %r9d\n mov $0x1234, %eax\n mov %rax, %r10\n mov $0x200000, %ebx\n"
@@ -547,6 +557,7 @@ int main(void)
 		TEST(flags_all),
 		TEST(high_registers),
 		TEST(lowest_displacement),
+		TEST(jump_to_all_ones),
 		TEST(high_bytes),
 		TEST(page_crossing),
 		TEST(smc),
