@@ -437,6 +437,14 @@ static int vector_of(greg_t trapno)
 	}
 }
 
+/* Where an instruction has parked the flags they are in memory still, or in both places. */
+static uint64_t flags_at(const struct soft_vcpu *v, const struct soft_site *site, const greg_t *r)
+{
+	if (site->flags_parked)
+		return (v->flags16 >> 8 & 0xd5) | (uint64_t)(v->flags16 & 1) << 11;
+	return r[REG_EFL] & X86_FL_STATUS;
+}
+
 /*
  * A native instruction faulted on the host.  Its guest state is what the registers hold, but for
  * the scratch ones; go back to soft_loop() with the guest's exception.
@@ -462,7 +470,7 @@ bool soft_trap(struct x86_trap *trap, int sig, void *info, void *context)
 		v->cpu.gpr[n] = (uint64_t)r[context_reg[n]];
 	if (b->sites[i].borrowed)
 		v->cpu.gpr[b->sites[i].borrowed - 1] = v->borrow;
-	v->cpu.rflags = (v->cpu.rflags & ~(uint64_t)X86_FL_STATUS) | (r[REG_EFL] & X86_FL_STATUS);
+	v->cpu.rflags = (v->cpu.rflags & ~(uint64_t)X86_FL_STATUS) | flags_at(v, &b->sites[i], r);
 	v->reason = SOFT_REDO;
 	if (vector != X86_GP) {
 		v->result = (uint8_t)x86_raise(&v->cpu,

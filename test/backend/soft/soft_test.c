@@ -549,6 +549,23 @@ static void test_push_memory(void **state)
 	assert_int_equal(rsp, STACK - 40); /* the frame without its error code */
 }
 
+/*
+ * The address that empty memos take for a hit faults on the host, here while the flags wait in memory for
+ * the jump.
+ */
+SNIPPET(parked_flags, "mov $1, %ebx\n ror $1, %rbx\n xor %eax, %eax\n jmp *(%rbx)\n");
+
+static void test_parked_flags(void **state)
+{
+	struct guest *g = *state;
+	uint64_t rsp, rflags;
+
+	assert_int_equal(RUN(g, parked_flags), 0xe0000000);
+	assert_int_equal(vm_get_register(g->vm, 0, VM_REG_GUEST_RSP, &rsp), 0);
+	memcpy(&rflags, g->ram + rsp + 16, 8);
+	assert_int_equal(rflags & 0x8d5, 0x44); /* ZF PF */
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(test_##name, set_up, tear_down)
@@ -579,6 +596,7 @@ int main(void)
 		TEST(fault_loop),
 		TEST(smap_loop),
 		TEST(push_memory),
+		TEST(parked_flags),
 	};
 
 	return cmocka_run_group_tests_name("soft", tests, NULL, NULL);
