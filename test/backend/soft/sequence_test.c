@@ -10,6 +10,7 @@
  *   before anybody reads them, translated code does not keep them.  Both go on with the same.  Nor is what
  *   a block does with them that has just been rewritten to read them.  A third VM, for which the translator
  *   keeps all, is held to these, too.
+ * - RF at an exit of the first instruction behind IRET: translated code has cleared it before, not behind.
  * - the x87 instruction and data pointers: they are the host's.
  * - accessed and dirty bits in the warm run: a cached translation sets none.
  * Under torture a REP that overwrites itself may be stopped half-way, and is another instruction then:
@@ -339,7 +340,7 @@ static bool ram_differs(struct bench *b, bool warm)
 static bool outcomes_differ(struct bench *b, bool exact, bool warm)
 {
 	const struct x86_cpu *w = &b->want.cpu, *g = &b->got.cpu;
-	uint64_t flags = b->want.end == END_REACHED ? ~0ull : ~(uint64_t)X86_FL_STATUS;
+	uint64_t flags = b->want.end == END_REACHED ? ~0ull : ~(uint64_t)(X86_FL_STATUS | X86_RF_RF);
 
 	if (events_differ(b, exact) || differ(b, "end", 0, b->want.end, b->got.end) ||
 		(w->rip != end_of(&b->seq) && differ(b, "exit code", 0, (unsigned)b->want.exitcode,
@@ -417,10 +418,14 @@ static bool sequence_differs(struct bench *b, bool also_exact)
 
 static void show_events(const char *who, const struct outcome *o)
 {
+	static const char *const ends[] = { "the end", "too many events", "an exit", "too many steps", "unfit" };
+
 	for (unsigned i = 0; i < o->events; i++)
 		printf("  %s: vector %u error 0x%x at 0x%llx, RFLAGS 0x%llx\n", who, o->event[i].vector,
 			o->event[i].error, (unsigned long long)o->event[i].rip,
 			(unsigned long long)o->event[i].rflags);
+	printf("  %s: %s at 0x%llx, exit code %d, RFLAGS 0x%llx\n", who, ends[o->end],
+		(unsigned long long)o->cpu.rip, o->exitcode, (unsigned long long)o->cpu.rflags);
 }
 
 static void show(struct bench *b)
