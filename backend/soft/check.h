@@ -57,7 +57,7 @@ uint32_t soft_check_block(struct soft_vcpu *v, const struct soft_block *b);
 bool soft_check_repeatable(const struct x86_insn *insn);
 const struct soft_check_stats *soft_check_stats(const struct soft_vcpu *v);
 const struct soft_mismatch *soft_check_mismatch(const struct soft_vcpu *v);
-/* What differs, and one of its instructions, as text. */
+/* What differs, and one of its instructions, as text. When vm_run() has returned. */
 void soft_mismatch_state(const struct soft_mismatch *m, char *text, size_t size);
 void soft_mismatch_insn(const struct soft_mismatch *m, unsigned i, char *text, size_t size);
 
