@@ -94,13 +94,14 @@ static int parse_bool(const char *text, bool *value, char *why, size_t size)
 
 static int set_perf(struct soft_vm *s, const char *value, char *why, size_t size)
 {
-	bool on;
-	int error = parse_bool(value, &on, why, size);
+	bool on, dump = strcmp(value, "jitdump") == 0;
 
-	if (error)
-		return error;
+	if (dump)
+		on = true;
+	else if (parse_bool(value, &on, why, size))
+		return refuse(why, size, "use true, false or jitdump");
 	if (on)
-		return soft_perf_open(s, why, size);
+		return soft_perf_open(s, dump, why, size);
 	soft_perf_close(s);
 	return 0;
 }

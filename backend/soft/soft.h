@@ -551,13 +551,22 @@ void soft_trace_close(struct soft_vm *s);
 void soft_observe(struct soft_vcpu *v, const struct soft_block *b);
 
 /* ---- perf.c ---- */
-/* The process's map for perf(1); the last VM to open it has it. Errors as above. */
-int soft_perf_open(struct soft_vm *s, char *why, size_t size);
+/* The process's map for perf(1), or its dump; the last VM to open it has it. Errors as above. */
+int soft_perf_open(struct soft_vm *s, bool dump, char *why, size_t size);
 void soft_perf_close(struct soft_vm *s);
 /* A cache has been created. An errno: it is gone again. */
 int soft_perf_cache(struct soft_vcpu *v);
 void soft_perf_block(struct soft_vcpu *v, const struct soft_block *b);
 /* What begins at a host address; NULL: no thunk. */
 const char *soft_thunk_name(const struct soft_cache *c, const uint8_t *code);
+
+/* ---- jitdump.c ---- */
+struct soft_jitdump;
+/* 0 or an errno. The last one of the process has the file. */
+int soft_jitdump_open(struct soft_jitdump **dump);
+void soft_jitdump_close(struct soft_jitdump *dump);
+/* From now on there is code at `code`. Any vcpu's thread. */
+void soft_jitdump_code(
+	struct soft_jitdump *dump, const uint8_t *code, size_t size, const char *name);
 
 #endif
