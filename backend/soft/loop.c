@@ -107,7 +107,7 @@ struct soft_itlb_entry *soft_fetch_page(struct soft_vcpu *v, unsigned class, uin
 		e->stamp == v->itlb_stamp[class][e->gpa & SOFT_TLB_GLOBAL])
 		return e;
 	if (v->cpu.efer & X86_EFER_LMA && !x86_canonical(gla)) {
-		if (v->branch_rip)
+		if (v->branch_rip != SOFT_NO_BRANCH)
 			undo_branch(v);
 		v->result = (uint8_t)x86_raise_error(&v->cpu, X86_GP, 0);
 		return NULL;
@@ -179,11 +179,11 @@ static struct soft_block *find_block(struct soft_vcpu *v, uint32_t mode)
 	unsigned class = SOFT_MODE_CLASS(mode);
 	uint64_t gla = x86_linear_rip(&v->cpu);
 	struct soft_itlb_entry *page = soft_fetch_page(v, class, gla);
-	bool jump = v->branch_rip != 0 || v->want_jump;
+	bool jump = v->branch_rip != SOFT_NO_BRANCH || v->want_jump;
 	struct soft_block *b;
 
 	v->stat_lookups++;
-	v->branch_rip = 0;
+	v->branch_rip = SOFT_NO_BRANCH;
 	v->want_jump = false;
 	if (!page)
 		return NULL;
@@ -309,7 +309,7 @@ static bool step(struct soft_vcpu *v)
 	enum x86_result res;
 
 	v->stat_steps++;
-	v->branch_rip = 0;
+	v->branch_rip = SOFT_NO_BRANCH;
 	v->cpu.shadow = 0;
 	res = step_once(v, &insn);
 	if (v->npending_writes || v->pending_overflow)

@@ -209,6 +209,8 @@ enum soft_reason {
 	SOFT_MISMATCH /* lock-step: the block came out differently; the VM is over */
 };
 
+#define SOFT_NO_BRANCH (1ull << 63) /* no instruction can be there */
+
 struct soft_vm;
 struct gen;
 
@@ -224,7 +226,7 @@ struct soft_vcpu {
 	uint32_t reason;     /* enum soft_reason */
 	uint32_t link_site;  /* SOFT_LINK: offset in the cache of the jmp's displacement; times two,
 				plus  one if it jumps with parked flags */
-	uint64_t branch_rip; /* SOFT_LOOKUP: of the indirect branch that went to cpu.rip, or 0 */
+	uint64_t branch_rip; /* SOFT_LOOKUP: of the branch that went to cpu.rip, or SOFT_NO_BRANCH */
 	/* 1: guest code may run on; 0: leave soon. Written by any thread. */
 	_Atomic uint32_t run;
 	bool want_jump;	     /* the next block that is looked up is for the jump cache */

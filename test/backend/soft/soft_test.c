@@ -566,6 +566,22 @@ static void test_parked_flags(void **state)
 	assert_int_equal(rflags & 0x8d5, 0x44); /* ZF PF */
 }
 
+/* A branch at RIP 0 to nowhere faults there, too. */
+SNIPPET(ret_at_zero, "xor %ebx, %ebx\n movb $0xc3, (%rbx)\n mov $0x909090909090, %rax\n"
+		     "push %rax\n jmp *%rbx\n");
+
+static void test_ret_at_zero(void **state)
+{
+	struct guest *g = *state;
+	uint64_t rsp, rip;
+
+	assert_int_equal(RUN(g, ret_at_zero), 0xe0000000);
+	assert_int_equal(vm_get_register(g->vm, 0, VM_REG_GUEST_RSP, &rsp), 0);
+	memcpy(&rip, g->ram + rsp, 8);
+	assert_int_equal(rip, 0);
+	assert_int_equal(rsp, STACK - 16 - 40);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(test_##name, set_up, tear_down)
@@ -597,6 +613,7 @@ int main(void)
 		TEST(smap_loop),
 		TEST(push_memory),
 		TEST(parked_flags),
+		TEST(ret_at_zero),
 	};
 
 	return cmocka_run_group_tests_name("soft", tests, NULL, NULL);
