@@ -259,7 +259,7 @@ static bool handle_result(struct soft_vcpu *v)
 	if (v->result == X86_FAULT)
 		return soft_deliver_fault(v);
 	if (v->cpu.exit.reason == X86_EXIT_PAUSE && !v->cap[VM_CAP_PAUSE_EXIT]) {
-		v->cpu.rip += v->insn_len;
+		soft_skip(v);
 		paused(v);
 		return true;
 	}

@@ -516,6 +516,14 @@ static inline bool soft_tortured(const struct soft_vcpu *v)
 	return __builtin_expect(v->torture != 0, 0);
 }
 
+/* On behind the instruction that an exit was about. */
+static inline void soft_skip(struct soft_vcpu *v)
+{
+	v->cpu.rip += v->insn_len;
+	if (!(v->cpu.efer & X86_EFER_LMA && v->cpu.seg[X86_CS].access & X86_SEG_L))
+		v->cpu.rip = (uint32_t)v->cpu.rip;
+}
+
 /* Is the way from one block to the next to go through soft_loop() this time? */
 static inline bool soft_unlinked(struct soft_vcpu *v)
 {
