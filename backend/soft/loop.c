@@ -253,16 +253,23 @@ static void paused(struct soft_vcpu *v)
 		sched_yield(); /* a system call, and no register changes */
 }
 
+/* A PAUSE that the user does not want to see is done. */
+static bool finish_pause(struct soft_vcpu *v)
+{
+	if (v->cpu.exit.reason != X86_EXIT_PAUSE || v->cap[VM_CAP_PAUSE_EXIT])
+		return false;
+	soft_skip(v);
+	paused(v);
+	return true;
+}
+
 /* A fault or an exit. False: vm_exitinfo() is filled. */
 static bool handle_result(struct soft_vcpu *v)
 {
 	if (v->result == X86_FAULT)
 		return soft_deliver_fault(v);
-	if (v->cpu.exit.reason == X86_EXIT_PAUSE && !v->cap[VM_CAP_PAUSE_EXIT]) {
-		soft_skip(v);
-		paused(v);
+	if (finish_pause(v))
 		return true;
-	}
 	v->trap_due = v->cpu.rflags & X86_RF_TF;
 	v->trap_rip = v->cpu.rip + v->insn_len;
 	soft_exit(v);
@@ -312,6 +319,8 @@ static bool step(struct soft_vcpu *v)
 	v->branch_rip = SOFT_NO_BRANCH;
 	v->cpu.shadow = 0;
 	res = step_once(v, &insn);
+	if (res == X86_EXIT && finish_pause(v))
+		res = X86_DONE;
 	if (v->npending_writes || v->pending_overflow)
 		soft_writes_done(v);
 	if (res == X86_FAULT || res == X86_EXIT) {

@@ -582,6 +582,21 @@ static void test_ret_at_zero(void **state)
 	assert_int_equal(rsp, STACK - 16 - 40);
 }
 
+/* PAUSE is one step of its own. */
+SNIPPET(pause_step, "pause\n mov $1, %eax\n");
+
+static void test_pause_step(void **state)
+{
+	struct guest *g = *state;
+
+	memcpy(g->ram + CODE, pause_step, (size_t)(pause_step_end - pause_step));
+	assert_int_equal(vm_set_capability(g->vm, 0, VM_CAP_MTRAP_EXIT, 1), 0);
+	g->run = (struct vm_run){.cpuid = 0, .rip = CODE};
+	assert_int_equal(vm_run(g->vm, &g->run), 0);
+	assert_int_equal(g->run.vm_exit.exitcode, VM_EXITCODE_MTRAP);
+	assert_int_equal(g->run.vm_exit.rip, CODE + 2);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(test_##name, set_up, tear_down)
@@ -614,6 +629,7 @@ int main(void)
 		TEST(push_memory),
 		TEST(parked_flags),
 		TEST(ret_at_zero),
+		TEST(pause_step),
 	};
 
 	return cmocka_run_group_tests_name("soft", tests, NULL, NULL);
