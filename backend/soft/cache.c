@@ -419,7 +419,7 @@ static void jc_leave(struct soft_vcpu *v, const struct soft_block *b, const stru
 	uint64_t off = (uint64_t)((const uint8_t *)j->code - v->cache.rx);
 
 	if (off - p->code < p->end - p->code)
-		j->rip = ~0ull;
+		j->rip = ~(uint64_t)soft_jc_slot(b->rip);
 }
 
 /* All blocks of a piece leave the list of a page, and of the others those that are dead. */

@@ -332,10 +332,11 @@ void gen_check_stub(struct gen *g, const struct gen_stub *s)
 		crossing(g, c);
 	emit_mov_imm64(e, HOST_S1, site << 32 | (uint64_t)c->memo << 16 | (4096u - c->size));
 	emit_call(e, g->v->cache.look_up[g->class][c->write]);
+	if (c->form == FORM_SLOT && c->lo)
+		form_address(g, c); /* -lo need not be a displacement */
 	if (c->form == FORM_BASE)
 		emit_mov(e, 8, HOST_S0, HOST_S1);
 	else
-		emit_rm_sib(e, 8, 0x8d, HOST_S0, HOST_S0, HOST_S1, 0,
-			c->form == FORM_SLOT ? -c->lo : 0);
+		emit_rm_sib(e, 8, 0x8d, HOST_S0, HOST_S0, HOST_S1, 0, 0);
 	emit_jmp(e, s->done);
 }

@@ -319,6 +319,8 @@ enum soft_reason {
 	SOFT_MISMATCH /* lock-step: the block came out differently; the VM is over */
 };
 
+#define SOFT_NO_BRANCH (1ull << 63) /* no instruction can be there */
+
 struct soft_vm;
 struct gen;
 
@@ -335,7 +337,7 @@ struct soft_vcpu {
 	uint32_t reason;     /* enum soft_reason */
 	uint32_t link_site;  /* SOFT_LINK: offset in the cache of the jmp's displacement; times two,
 				plus  one if it jumps with parked flags */
-	uint64_t branch_rip; /* SOFT_LOOKUP: of the indirect branch that went to cpu.rip, or 0 */
+	uint64_t branch_rip; /* SOFT_LOOKUP: of the branch that went to cpu.rip, or SOFT_NO_BRANCH */
 	/* 1: guest code may run on; 0: leave soon. Written by any thread. */
 	_Atomic uint32_t run;
 	bool want_jump;	     /* the next block that is looked up is for the jump cache */
@@ -758,6 +760,14 @@ static inline bool soft_tortured(const struct soft_vcpu *v)
 	return __builtin_expect(v->torture != 0, 0);
 }
 
+/* On behind the instruction that an exit was about. */
+static inline void soft_skip(struct soft_vcpu *v)
+{
+	v->cpu.rip += v->insn_len;
+	if (!(v->cpu.efer & X86_EFER_LMA && v->cpu.seg[X86_CS].access & X86_SEG_L))
+		v->cpu.rip = (uint32_t)v->cpu.rip;
+}
+
 /* Is the way from one block to the next to go through soft_loop() this time? */
 static inline bool soft_unlinked(struct soft_vcpu *v)
 {
@@ -796,13 +806,22 @@ void soft_trace_close(struct soft_vm *s);
 void soft_observe(struct soft_vcpu *v, const struct soft_block *b);
 
 /* ---- perf.c ---- */
-/* The process's map for perf(1); the last VM to open it has it. Errors as above. */
-int soft_perf_open(struct soft_vm *s, char *why, size_t size);
+/* The process's map for perf(1), or its dump; the last VM to open it has it. Errors as above. */
+int soft_perf_open(struct soft_vm *s, bool dump, char *why, size_t size);
 void soft_perf_close(struct soft_vm *s);
 /* A cache has been created. An errno: it is gone again. */
 int soft_perf_cache(struct soft_vcpu *v);
 void soft_perf_block(struct soft_vcpu *v, const struct soft_block *b);
 /* What begins at a host address; NULL: no thunk. */
 const char *soft_thunk_name(const struct soft_cache *c, const uint8_t *code);
+
+/* ---- jitdump.c ---- */
+struct soft_jitdump;
+/* 0 or an errno. The last one of the process has the file. */
+int soft_jitdump_open(struct soft_jitdump **dump);
+void soft_jitdump_close(struct soft_jitdump *dump);
+/* From now on there is code at `code`. Any vcpu's thread. */
+void soft_jitdump_code(
+	struct soft_jitdump *dump, const uint8_t *code, size_t size, const char *name);
 
 #endif

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Copyright (c) 2026, the hyve authors */
 /* The counters of stat.def, for vm_stat(). */
+#include "backend/soft/check.h"
 #include "backend/soft/soft.h"
 
 static uint64_t mean(uint64_t total, uint64_t count)
@@ -17,6 +18,13 @@ static uint64_t tsc_ns(const struct soft_vcpu *v, uint64_t clocks)
 static uint64_t excess(uint64_t more, uint64_t less)
 {
 	return more > less ? more - less : 0;
+}
+
+static uint64_t compared(const struct soft_vcpu *v)
+{
+	const struct soft_check_stats *stats = soft_check_stats(v);
+
+	return stats ? __atomic_load_n(&stats->insns, __ATOMIC_RELAXED) : 0;
 }
 
 static const char *const names[] = {

@@ -81,14 +81,17 @@ void soft_tlb_init(struct soft_vcpu *v)
 	soft_memo_init(v);
 }
 
+/* An empty place has the rip of another place: there is none that a guest cannot have. */
 static void jc_clear(struct soft_vcpu *v, unsigned class)
 {
+	struct soft_jump *jc = v->jc[class];
+
 	if (v->jc_filled[class] <= SOFT_JC_LOG) {
 		for (unsigned i = 0; i < v->jc_filled[class]; i++)
-			v->jc[class][v->jc_log[class][i]].rip = ~0ull;
+			jc[v->jc_log[class][i]].rip = ~(uint64_t)v->jc_log[class][i];
 	} else {
 		for (unsigned i = 0; i < SOFT_JC_ENTRIES; i++)
-			v->jc[class][i].rip = ~0ull;
+			jc[i].rip = ~(uint64_t)i;
 	}
 	v->jc_filled[class] = 0;
 	for (unsigned i = 0; i < v->edges_filled[class]; i++) {

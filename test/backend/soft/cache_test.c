@@ -260,7 +260,7 @@ static void check_jumps(struct soft_vcpu *v)
 		for (unsigned i = 0; i < SOFT_JC_ENTRIES; i++) {
 			const struct soft_jump *j = &v->jc[class][i];
 
-			if (j->rip == ~0ull || !j->code)
+			if (soft_jc_slot(j->rip) != i || !j->code)
 				continue;
 			assert_non_null(soft_block_at(c, j->code));
 			assert_int_equal(soft_block_at(c, j->code)->rip, j->rip);
