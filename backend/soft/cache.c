@@ -245,6 +245,30 @@ static void kill(struct soft_cache *c, struct soft_block *b)
 		unhash(c, b);
 }
 
+static void unlist(struct soft_cache *c, struct soft_block *b, uint64_t page)
+{
+	uint32_t *link = &c->page_head[page];
+
+	while (*link) {
+		struct soft_block *o = &c->blocks[*link - 1];
+		uint32_t *next = o->gpa >> 12 == page ? &o->next_page : &o->next_page2;
+
+		if (o == b) {
+			*link = *next;
+			return;
+		}
+		link = next;
+	}
+}
+
+void soft_block_retire(struct soft_vcpu *v, struct soft_block *b)
+{
+	kill(&v->cache, b);
+	unlist(&v->cache, b, b->gpa >> 12);
+	if (b->gpa2)
+		unlist(&v->cache, b, b->gpa2 >> 12);
+}
+
 static uint64_t lines_in(const struct soft_block *b, uint64_t page)
 {
 	return b->gpa >> 12 == page ? b->lines : 1;

@@ -8,7 +8,8 @@
 #include "backend/soft/soft.h"
 
 #define GEN_MAX_INSNS 64u
-#define GEN_MAX_STUBS 384u
+#define GEN_MAX_PATH  128u /* of a region */
+#define GEN_MAX_STUBS 1024u
 #define GEN_NO_GROUP  255u
 #define GEN_MAX_JCC   4u
 #define GEN_STEP      512u /* bytes of code of an instruction with its stubs; 350 is known */
@@ -22,7 +23,8 @@ enum gen_stub_kind {
 	STUB_LINK,  /* first time through a direct jump inside the page */
 	STUB_EDGE,  /* the same to another page */
 	STUB_LEAVE, /* to soft_loop() with a known rip */
-	STUB_OP	    /* the instruction in C, which ends the block */
+	STUB_OP,    /* the instruction in C, which ends the block */
+	STUB_EXIT   /* off a region's path */
 };
 
 struct gen_stub {
@@ -30,12 +32,13 @@ struct gen_stub {
 	bool flags_parked;   /* LINK, LEAVE: status flags are in flags16 */
 	uint8_t reason;	     /* LEAVE */
 	bool rip_in_s0;	     /* LEAVE: rip is in r12, target is the branch's own */
-	uint16_t site;	     /* CHECK */
+	uint16_t site;	     /* CHECK, EXIT */
 	uint8_t *jump;	     /* displacement that leads here (writable) */
 	const uint8_t *done; /* CHECK: where to go on */
-	uint64_t target;     /* LINK, EDGE, LEAVE: rip */
+	uint64_t target;     /* LINK, EDGE, LEAVE, EXIT: rip */
 	unsigned edge;	     /* EDGE */
-	bool nomerge;	     /* LINK: to a translation without groups */
+	bool nomerge;	     /* LINK, EXIT: to a translation without groups */
+	bool swapped;	     /* LEAVE: out of a region */
 	struct soft_op *op;
 	struct gen_check *check;
 };
@@ -69,6 +72,7 @@ struct gen_check {
 	uint8_t form;
 	bool write, merged;  /* merged: later instructions rely on it */
 	bool early;	     /* a later instruction stores, this one does not */
+	bool hoisted;	     /* before a region's loop */
 	uint16_t memo, size; /* bytes checked from lo */
 	int32_t lo;	     /* to be added to the base register; FORM_BASE and FORM_SLOT */
 };
@@ -78,6 +82,7 @@ struct gen_group {
 	int32_t lo; /* relative to the base register at the leader */
 	uint16_t span, memo;
 	uint8_t leader, last; /* instructions */
+	uint8_t gpr;	      /* checked before the loop: base register */
 	bool write;
 };
 
@@ -89,31 +94,38 @@ struct gen {
 	uint32_t mode;
 	unsigned class;
 	bool is64, flat;
-	unsigned n;	     /* instructions */
-	unsigned i;	     /* the one being translated */
-	bool straddles;	     /* the last instruction ends in the next page */
-	bool ended;	     /* the last instruction leaves the block by itself */
-	bool failed;	     /* out of code or metadata: it does not fit into this piece */
-	bool patched;	     /* there was a block here that has been changed */
-	const uint8_t *host; /* block entry, executable */
-	const uint8_t *page; /* host address of the guest's page */
+	/* A region: insn[] is a path that comes back to its beginning, gen_path.c. */
+	bool path;
+	const uint8_t *body;	  /* where it begins again */
+	uint8_t swap[4];	  /* host register + 1 that has guest R12 to R15; 0: none has */
+	struct x86_remap host_of; /* gen_host() */
+	uint16_t hoisted;	  /* groups that are checked before the loop: the first ones */
+	unsigned n;		  /* instructions */
+	unsigned i;		  /* the one being translated */
+	bool straddles;		  /* the last instruction ends in the next page */
+	bool ended;		  /* the last instruction leaves the block by itself */
+	bool failed;		  /* out of code or metadata: it does not fit into this piece */
+	bool patched;		  /* there was a block here that has been changed */
+	const uint8_t *host;	  /* block entry, executable */
+	const uint8_t *page;	  /* host address of the guest's page */
 	unsigned code_size;
-	unsigned njcc;			  /* conditional jumps that the block goes on behind */
-	uint64_t lines;			  /* of the page, looked at besides the block's own */
-	uint16_t live[GEN_MAX_INSNS + 1]; /* status flags live before instruction i */
-	uint16_t offset[GEN_MAX_INSNS + 1];
+	unsigned njcc;			 /* conditional jumps that the block goes on behind */
+	uint64_t lines;			 /* of the page, looked at besides the block's own */
+	uint16_t live[GEN_MAX_PATH + 1]; /* status flags live before instruction i */
+	int16_t offset[GEN_MAX_PATH + 1];
 	uint8_t code[GEN_MAX_INSNS * X86_INSN_MAX];
-	struct x86_insn insn[GEN_MAX_INSNS];
-	struct soft_site site[GEN_MAX_INSNS + 1];
+	struct x86_insn insn[GEN_MAX_PATH];
+	struct soft_site site[GEN_MAX_PATH + 1];
 	unsigned ngroups;
 	uint64_t merged; /* instructions that rely on a check of one before them */
-	struct gen_group group[GEN_MAX_INSNS];
-	uint8_t group_of[GEN_MAX_INSNS]; /* GEN_NO_GROUP: the instruction's access checks for itself
-					  */
+	struct gen_group group[GEN_MAX_PATH];
+	uint8_t group_of[GEN_MAX_PATH]; /* GEN_NO_GROUP: the instruction's access checks for itself
+					 */
 	/* memo + 1 whose `add` is in r12 behind this instruction, and before it; 0: none */
 	unsigned s0, s0_before;
+	unsigned nmemos; /* each must be another one: memo.c */
 	unsigned nchecks;
-	struct gen_check check[2 * GEN_MAX_INSNS];
+	struct gen_check check[2 * GEN_MAX_PATH];
 	unsigned nstubs;
 	struct gen_stub stub[GEN_MAX_STUBS];
 	struct x86_decode_cache decoded;
@@ -129,9 +141,9 @@ static inline enum x86_decode_result gen_decode(
 }
 
 /* Where a guest register lives: a host register, or 255 for a slot in memory. */
-static inline unsigned gen_host(unsigned gpr)
+static inline unsigned gen_host(const struct gen *g, unsigned gpr)
 {
-	return gpr == X86_RSP ? HOST_RSP_G : gpr < X86_R12 ? gpr : 255;
+	return g->host_of.gpr[gpr];
 }
 
 static inline uint64_t gen_rip(const struct gen *g)
@@ -141,7 +153,7 @@ static inline uint64_t gen_rip(const struct gen *g)
 
 static inline uint64_t gen_next_rip(const struct gen *g)
 {
-	uint64_t rip = g->rip + g->offset[g->i + 1];
+	uint64_t rip = g->path ? gen_rip(g) + g->insn[g->i].len : g->rip + g->offset[g->i + 1];
 
 	return g->is64 ? rip : (uint32_t)rip;
 }
@@ -188,6 +200,30 @@ void gen_check_stub(struct gen *g, const struct gen_stub *s);
 void gen_find_groups(struct gen *g);
 /* May C return into the block before instruction j? */
 bool gen_resumable(const struct gen *g, unsigned j);
+
+/* Before a region's loop: checks of gen_group's first `hoisted` groups. */
+void gen_hoisted_check(struct gen *g, const struct gen_group *p);
+
+/* gen_path.c */
+/* Host registers that the path does not use, for guest R12 to R15. */
+void gen_path_assign(struct gen *g);
+/* What comes before and behind the instructions. */
+void gen_path_begin(struct gen *g);
+void gen_path_close(struct gen *g);
+bool gen_path_branch(struct gen *g, const struct x86_insn *in);
+/* The rip that follows instruction i on the path. */
+uint64_t gen_path_next(const struct gen *g, unsigned i);
+/* The displacement at `jump` leads off the path. */
+struct gen_stub *gen_path_exit(struct gen *g, uint8_t *jump, uint64_t target, bool parked);
+void gen_exit_stub(struct gen *g, const struct gen_stub *s);
+/* The registers as everybody else has them. */
+void gen_path_swap_out(struct gen *g);
+/* gen_branch.c */
+void gen_poll_live(struct gen *g, uint64_t target);
+void gen_push_return(struct gen *g, unsigned size, bool parked);
+/* The target of an indirect jump or call -> r12; flags are parked. */
+void gen_load_target(struct gen *g, const struct x86_insn *in, unsigned size);
+void gen_link_to(struct gen *g, uint8_t *jump, uint64_t target, bool parked);
 
 /* gen_string.c, gen_native.c, gen_fresh.c, gen_stack.c: false: not this one inline. gen_branch.c
  * ends the block.

@@ -23,7 +23,7 @@ static struct gen_stub *leave_stub(struct gen *g, enum soft_reason reason, bool 
  * Loops end here when somebody wants the vcpu: run is 1 as long as nobody does.  Where status flags
  * are live in the host's, JRCXZ looks at it without touching them.
  */
-static void poll_live(struct gen *g, uint64_t target)
+void gen_poll_live(struct gen *g, uint64_t target)
 {
 	struct emit *e = &g->e;
 	struct gen_stub *s;
@@ -47,7 +47,7 @@ static void poll(struct gen *g, uint64_t target, bool parked)
 	struct gen_stub *s;
 
 	if (!parked && gen_live_at(g, target)) {
-		poll_live(g, target);
+		gen_poll_live(g, target);
 		return;
 	}
 	emit_alu_mem_imm(&g->e, 4, 7, HOST_STATE, STATE(run), 0);
@@ -130,7 +130,7 @@ void gen_edge(struct gen *g, uint64_t target, bool parked)
 }
 
 /* The displacement at `jump` is to lead to a place in this page. */
-static void link_to(struct gen *g, uint8_t *jump, uint64_t target, bool parked)
+void gen_link_to(struct gen *g, uint8_t *jump, uint64_t target, bool parked)
 {
 	struct gen_stub *s = gen_stub(g, STUB_LINK);
 
@@ -146,7 +146,7 @@ static void loop_to(struct gen *g, uint64_t rip, bool parked)
 	struct gen_stub *s;
 
 	emit_alu_mem_imm(e, 4, 7, HOST_STATE, STATE(run), 0);
-	link_to(g, emit_jcc(e, 5, emit_here(e)), rip, parked);
+	gen_link_to(g, emit_jcc(e, 5, emit_here(e)), rip, parked);
 	s = leave_stub(g, SOFT_POLL, parked);
 	s->target = rip;
 	s->jump = emit_jmp(e, emit_here(e));
@@ -171,7 +171,7 @@ void gen_goto(struct gen *g, uint64_t rip, bool parked)
 	if (rip <= gen_rip(g))
 		poll(g, rip, parked);
 	if (same_page(g, rip))
-		link_to(g, emit_jmp(&g->e, emit_here(&g->e)), rip, parked);
+		gen_link_to(g, emit_jmp(&g->e, emit_here(&g->e)), rip, parked);
 	else
 		gen_edge(g, rip, parked);
 }
@@ -186,7 +186,7 @@ static void gen_jcc(struct gen *g, const struct x86_insn *in)
 
 	g->s0 = g->s0_before;
 	if (target > gen_rip(g) && same_page(g, target)) {
-		link_to(g, emit_jcc(e, cc, emit_here(e)), target, false);
+		gen_link_to(g, emit_jcc(e, cc, emit_here(e)), target, false);
 		return;
 	}
 	skip = emit_jcc(e, cc ^ 1, emit_here(e));
@@ -211,7 +211,7 @@ static void gen_loop(struct gen *g, const struct x86_insn *in)
 }
 
 /* Pushes the return address. */
-static void push_return(struct gen *g, unsigned size, bool parked)
+void gen_push_return(struct gen *g, unsigned size, bool parked)
 {
 	uint64_t ret = gen_next_rip(g);
 	struct gen_ref slot = gen_stack_slot(g, X86_RSP, -(int32_t)size, size, true, parked);
@@ -237,7 +237,7 @@ static void gen_ret(struct gen *g, const struct x86_insn *in, unsigned size)
 }
 
 /* The target of an indirect jump or call -> r12; flags are parked. */
-static void load_target(struct gen *g, const struct x86_insn *in, unsigned size)
+void gen_load_target(struct gen *g, const struct x86_insn *in, unsigned size)
 {
 	struct gen_ref ref;
 	unsigned host;
@@ -249,7 +249,7 @@ static void load_target(struct gen *g, const struct x86_insn *in, unsigned size)
 		return;
 	}
 	g->s0_before = 0;
-	host = gen_host(in->op[0].reg);
+	host = gen_host(g, in->op[0].reg);
 	if (host == 255)
 		emit_load(&g->e, 8, HOST_S0, HOST_STATE, GPR(in->op[0].reg));
 	else
@@ -276,12 +276,12 @@ static void gen_indirect(struct gen *g, const struct x86_insn *in, unsigned size
 	bool call = in->row->mnem == X86_I_call;
 
 	gen_park_flags(g);
-	load_target(g, in, size);
+	gen_load_target(g, in, size);
 	if (call && g->is64)
 		check_canonical(g, in);
 	if (call) {
 		emit_store(&g->e, 8, HOST_STATE, STATE(borrow), HOST_S0);
-		push_return(g, size, true);
+		gen_push_return(g, size, true);
 		emit_load(&g->e, 8, HOST_S0, HOST_STATE, STATE(borrow));
 	}
 	jump_indirect(g);
@@ -294,7 +294,7 @@ static void gen_direct(struct gen *g, const struct x86_insn *in, unsigned size)
 	if (parked)
 		gen_park_flags(g);
 	if (call)
-		push_return(g, size, parked);
+		gen_push_return(g, size, parked);
 	gen_goto(g, gen_branch_target(g, in), parked);
 }
 
@@ -307,6 +307,8 @@ bool gen_branch(struct gen *g, const struct x86_insn *in)
 		return false;
 	if (in->has_mem && !gen_can_address(g, in))
 		return false;
+	if (g->path)
+		return gen_path_branch(g, in);
 	switch (in->row->mnem) {
 	case X86_I_ret:
 		gen_ret(g, in, size);

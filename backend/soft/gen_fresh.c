@@ -124,9 +124,9 @@ static unsigned opcode_of(const struct x86_insn *in)
 	}
 }
 
-static bool in_place(const struct x86_operand *op)
+static bool in_place(const struct gen *g, const struct x86_operand *op)
 {
-	return op->kind == X86_OK_GPR && gen_host(op->reg) != 255 && !op->high;
+	return op->kind == X86_OK_GPR && gen_host(g, op->reg) != 255 && !op->high;
 }
 
 /* imul dst, src, imm: imul r12, src; mov dst, r12. */
@@ -134,11 +134,11 @@ static bool gen_imul(struct gen *g, const struct x86_insn *in)
 {
 	struct emit *e = &g->e;
 
-	if (in->nops != 3 || !in_place(&in->op[0]) || !in_place(&in->op[1]) || in->opsize == 2)
+	if (in->nops != 3 || !in_place(g, &in->op[0]) || !in_place(g, &in->op[1]) || in->opsize == 2)
 		return false;
 	load_immediate(g, in);
-	emit_rr(e, in->opsize, 0x0faf, HOST_S0, gen_host(in->op[1].reg));
-	emit_mov(e, in->opsize, gen_host(in->op[0].reg), HOST_S0);
+	emit_rr(e, in->opsize, 0x0faf, HOST_S0, gen_host(g, in->op[1].reg));
+	emit_mov(e, in->opsize, gen_host(g, in->op[0].reg), HOST_S0);
 	return true;
 }
 
@@ -169,10 +169,10 @@ bool gen_fresh(struct gen *g, const struct x86_insn *in)
 		return false;
 	if (in->op[0].kind == X86_OK_MEM)
 		return to_memory(g, in, size, opcode);
-	if (!in_place(&in->op[0]))
+	if (!in_place(g, &in->op[0]))
 		return false;
 	load_immediate(g, in);
-	emit_rr(&g->e, size, size == 1 ? opcode - 1 : opcode, HOST_S0, gen_host(in->op[0].reg));
+	emit_rr(&g->e, size, size == 1 ? opcode - 1 : opcode, HOST_S0, gen_host(g, in->op[0].reg));
 	return true;
 }
 

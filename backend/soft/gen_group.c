@@ -11,7 +11,8 @@
  */
 #include "backend/soft/gen.h"
 
-#define SPAN_MAX 256
+#define SPAN_MAX    256
+#define HOISTED_MAX 10u /* in GEN_STEP bytes */
 
 /* What a register holds: the value that it had at the leader of a group, plus a constant. */
 struct base {
@@ -214,10 +215,14 @@ static void follow_stack(struct scan *s, const struct x86_insn *in)
 	switch (in->row->mnem) {
 	case X86_I_push:
 	case X86_I_pushf:
+	case X86_I_call:
 		delta -= 8;
 		break;
 	case X86_I_pop:
 		delta += 8;
+		break;
+	case X86_I_ret:
+		delta += 8 + (in->nops ? (uint16_t)in->imm : 0);
 		break;
 	case X86_I_leave:
 		group = s->base[X86_RBP].group;
@@ -239,6 +244,93 @@ static void forget(struct scan *s)
 	s->constant = GEN_NO_GROUP;
 }
 
+static bool moves_stack(const struct x86_insn *in)
+{
+	return in->row->class == X86_STACK ||
+	       (in->row->class == X86_BRANCH &&
+		       (in->row->mnem == X86_I_call || in->row->mnem == X86_I_ret));
+}
+
+static void follow_any(struct scan *s, const struct x86_insn *in)
+{
+	if (moves_stack(in))
+		follow_stack(s, in);
+	else
+		follow(s, in);
+}
+
+/* Each register is itself, plus 0. */
+static void at_head(struct scan *s)
+{
+	*s = (struct scan){.constant = GEN_NO_GROUP};
+	for (unsigned r = 0; r < 16; r++)
+		know(s, r, (struct base){(uint8_t)r, 0});
+}
+
+/* Registers that have the same value each time round. */
+static unsigned invariant(struct gen *g)
+{
+	struct scan s;
+	unsigned same = 0;
+
+	at_head(&s);
+	for (unsigned i = 0; i < g->n; i++)
+		follow_any(&s, &g->insn[i]);
+	for (unsigned r = 0; r < 16; r++)
+		if (s.base[r].group == r && s.base[r].delta == 0)
+			same |= 1u << r;
+	return same;
+}
+
+/* One of those that are checked before the loop, all of them for what any instruction needs. */
+static void hoist(struct gen *g, unsigned gpr, int64_t at, const struct access *a)
+{
+	struct access there = *a;
+
+	there.off = at;
+	for (unsigned i = 0; i < g->ngroups; i++) {
+		struct gen_group *p = &g->group[i];
+
+		if (p->gpr != gpr)
+			continue;
+		p->write |= a->write;
+		if (join(p, at, a)) {
+			g->group_of[g->i] = (uint8_t)i;
+			return;
+		}
+	}
+	if (g->ngroups == HOISTED_MAX)
+		return;
+	g->group_of[g->i] = (uint8_t)g->ngroups;
+	found(g, (uint8_t)g->ngroups, &there)->gpr = (uint8_t)gpr;
+	g->group[g->ngroups++].leader = GEN_NO_GROUP;
+}
+
+/*
+ * Accesses at a constant distance from what a register holds at the beginning of each turn, if that
+ * is the same each time.  They come first among the groups.
+ */
+static void hoist_all(struct gen *g)
+{
+	unsigned same = invariant(g);
+	struct scan s;
+
+	at_head(&s);
+	for (g->i = 0; g->i < g->n; g->i++) {
+		const struct x86_insn *in = &g->insn[g->i];
+		struct access a;
+
+		if (access_of(g, in, &a) && a.gpr != X86_RIP_BASE) {
+			struct base b = s.base[a.gpr];
+
+			if (b.group != GEN_NO_GROUP && same & 1u << b.group)
+				hoist(g, b.group, a.off + b.delta, &a);
+		}
+		follow_any(&s, in);
+	}
+	g->hoisted = (uint16_t)g->ngroups;
+}
+
 void gen_find_groups(struct gen *g)
 {
 	struct scan s = {.constant = GEN_NO_GROUP};
@@ -251,6 +343,8 @@ void gen_find_groups(struct gen *g)
 		g->group_of[i] = GEN_NO_GROUP;
 	if (!g->is64 || g->mode & SOFT_MODE_NOMERGE)
 		return;
+	if (g->path && !g->live[0])
+		hoist_all(g);
 	for (g->i = 0; g->i < g->n; g->i++) {
 		const struct x86_insn *in = &g->insn[g->i];
 		struct access a;
@@ -265,23 +359,22 @@ void gen_find_groups(struct gen *g)
 		 */
 		if (g->i && g->insn[g->i - 1].row->mnem == X86_I_sti)
 			forget(&s);
-		else if (access_of(g, in, &a))
+		else if (g->group_of[g->i] == GEN_NO_GROUP && access_of(g, in, &a))
 			take(g, &s, &a);
-		if (in->row->class == X86_STACK)
-			follow_stack(&s, in);
-		else
-			follow(&s, in);
+		follow_any(&s, in);
 	}
 	for (unsigned i = 0; i < g->ngroups; i++) {
 		struct gen_group *p = &g->group[i];
 
 		p->memo = (uint16_t)soft_memo_new(g->v, g->class, p->span, p->write);
-		g->merged |= (2ull << p->last) - (2ull << p->leader);
+		g->nmemos++;
+		if (!g->path)
+			g->merged |= (2ull << p->last) - (2ull << p->leader);
 	}
 }
 
 /* Does nothing at instruction j or behind it rest on a check before it? */
 bool gen_resumable(const struct gen *g, unsigned j)
 {
-	return j == GEN_MAX_INSNS || !(g->merged >> j & 1);
+	return !g->path && (j == GEN_MAX_INSNS || !(g->merged >> j & 1));
 }

@@ -97,12 +97,27 @@ static unsigned at_end(struct gen *g)
 	const struct x86_insn *last = &g->insn[g->n - 1];
 
 	g->i = g->n - 1;
+	if (g->path)
+		return gen_live_at(g, g->rip);
 	if (!g->ended || last->row->mnem == X86_I_stac || last->row->mnem == X86_I_clac)
 		return gen_live_at(g, gen_next_rip(g));
 	if (last->row->class == X86_BRANCH && last->nops && last->op[0].kind == X86_OK_REL &&
 		(is_jmp(last) || last->row->mnem == X86_I_call))
 		return gen_live_at(g, gen_branch_target(g, last));
 	return X86_FL_STATUS;
+}
+
+/* Where a Jcc goes that does not go on in the block. */
+static uint64_t off_path(const struct gen *g, const struct x86_insn *in)
+{
+	uint64_t target = gen_branch_target(g, in);
+
+	return g->path && gen_path_next(g, g->i) == target ? gen_next_rip(g) : target;
+}
+
+static bool goes_anywhere(const struct x86_insn *in)
+{
+	return in->row->class == X86_BRANCH && !(in->nops && in->op[0].kind == X86_OK_REL);
 }
 
 void gen_liveness(struct gen *g)
@@ -117,7 +132,9 @@ void gen_liveness(struct gen *g)
 
 		g->i = i;
 		if (gen_is_jcc(g, in))
-			live |= gen_live_at(g, gen_branch_target(g, in));
+			live |= gen_live_at(g, off_path(g, in));
+		else if (g->path && goes_anywhere(in))
+			live = X86_FL_STATUS;
 		live = g->v->soft->all_flags ? X86_FL_STATUS : before(in, live);
 		g->live[i] = (uint16_t)live;
 	}

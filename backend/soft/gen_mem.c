@@ -44,7 +44,7 @@ bool gen_can_address(const struct gen *g, const struct x86_insn *in)
 /* A guest register for use in an address: its host register, or r12/r13 loaded from its slot. */
 static unsigned address_reg(struct gen *g, unsigned gpr, unsigned scratch)
 {
-	unsigned host = gen_host(gpr);
+	unsigned host = gen_host(g, gpr);
 
 	if (host != 255)
 		return host;
@@ -111,7 +111,7 @@ static unsigned form_of(const struct gen *g, const struct gen_address *a)
 			return FORM_FULL;
 		gpr = m->base;
 	}
-	return gen_host(gpr) == 255 ? FORM_SLOT : FORM_BASE;
+	return gen_host(g, gpr) == 255 ? FORM_SLOT : FORM_BASE;
 }
 
 /* The address to be checked -> r12; FORM_SLOT: the base register -> r12. */
@@ -121,13 +121,13 @@ static void form_address(struct gen *g, const struct gen_check *c)
 	struct emit *e = &g->e;
 
 	if (c->form == FORM_BASE)
-		emit_lea(e, 8, HOST_S0, gen_host(gpr), c->lo);
+		emit_lea(e, 8, HOST_S0, gen_host(g, gpr), c->lo);
 	else if (c->form == FORM_SLOT)
 		emit_load(e, 8, HOST_S0, HOST_STATE, GPR(gpr));
 	else if (c->a.in)
 		gen_address(g, c->a.in);
 	else
-		emit_lea(e, g->is64 ? 8 : 4, HOST_S0, gen_host(gpr), c->lo);
+		emit_lea(e, g->is64 ? 8 : 4, HOST_S0, gen_host(g, gpr), c->lo);
 }
 
 /* Compares with the memo; r12 is then what the form says, without the addend. */
@@ -187,6 +187,24 @@ static void leader(struct gen *g, struct gen_check *c, bool parked)
 		gen_unpark_flags(g);
 }
 
+void gen_hoisted_check(struct gen *g, const struct gen_group *p)
+{
+	struct gen_check *c = &g->check[g->nchecks++];
+
+	*c = (struct gen_check){
+		.a = {.gpr = p->gpr, .disp = p->lo},
+		.write = p->write,
+		.merged = true,
+		.hoisted = true,
+		.early = p->write,
+		.memo = p->memo,
+		.size = p->span,
+		.lo = p->lo,
+	};
+	c->form = (uint8_t)form_of(g, &c->a);
+	leader(g, c, false);
+}
+
 /* Is the constant so placed that host code can name it as a displacement? */
 static struct gen_ref reference(struct gen *g, const struct gen_check *c, bool plain)
 {
@@ -198,7 +216,7 @@ static struct gen_ref reference(struct gen *g, const struct gen_check *c, bool p
 	if (c->form == FORM_SLOT)
 		r.disp = disp;
 	if (c->form == FORM_BASE) {
-		r = (struct gen_ref){HOST_S0, (uint8_t)gen_host(gpr), disp};
+		r = (struct gen_ref){HOST_S0, (uint8_t)gen_host(g, gpr), disp};
 		g->s0 = c->memo + 1u;
 	}
 	if (plain && c->form == FORM_BASE) {
@@ -232,6 +250,7 @@ static struct gen_ref refer(struct gen *g, const struct gen_address *a, unsigned
 		}
 	} else {
 		c->memo = (uint16_t)soft_memo_new(g->v, g->class, size, write);
+		g->nmemos++;
 	}
 	if (p && p->leader != g->i)
 		member(g, c);
@@ -296,9 +315,9 @@ void gen_store_imm(struct gen *g, unsigned size, const struct gen_ref *r, uint32
  */
 static void crossing(struct gen *g, const struct gen_check *c)
 {
+	struct gen_stub *s;
 	struct emit *e = &g->e;
-	struct gen_stub *s = gen_stub(g, STUB_LINK);
-	uint8_t *inside;
+	uint8_t *inside, *on;
 
 	emit_mov(e, 4, HOST_S1, HOST_S0);
 	emit_alu_imm(e, 4, 4, HOST_S1, 0xfff);
@@ -306,10 +325,14 @@ static void crossing(struct gen *g, const struct gen_check *c)
 	inside = emit_jcc8(e, 0x76);					 /* jbe */
 	emit_rm_mem(e, 4, 0x83, 5, HOST_STATE, MEMO_MISSES(g, c->memo)); /* sub */
 	emit8(e, 1);
-	s->jump = emit_jcc(e, 9, emit_here(e)); /* jns */
+	on = emit_jcc(e, 9, emit_here(e)); /* jns */
 	emit_patch8(e, inside);
-	s->target = gen_rip(g);
-	s->flags_parked = g->site[g->i].flags_parked;
+	if (g->path && !c->hoisted) {
+		s = gen_path_exit(g, on, gen_rip(g), g->site[g->i].flags_parked);
+	} else {
+		gen_link_to(g, on, gen_rip(g), g->site[g->i].flags_parked);
+		s = &g->stub[g->nstubs - 1];
+	}
 	s->nomerge = true;
 }
 
@@ -330,7 +353,9 @@ void gen_check_stub(struct gen *g, const struct gen_stub *s)
 		emit_lea(e, 8, HOST_S0, HOST_S0, c->lo);
 	if (c->merged)
 		crossing(g, c);
-	emit_mov_imm64(e, HOST_S1, site << 32 | (uint64_t)c->memo << 16 | (4096u - c->size));
+	emit_mov_imm64(e, HOST_S1,
+		site << 32 | (uint64_t)c->memo << 16 | (4096u - c->size) |
+			(g->path && !c->hoisted ? SOFT_FILL_REGION : 0));
 	emit_call(e, g->v->cache.look_up[g->class][c->write]);
 	if (c->form == FORM_SLOT && c->lo)
 		form_address(g, c); /* -lo need not be a displacement */

@@ -21,11 +21,11 @@ struct slots {
 	uint8_t host[4];
 };
 
-static void add_slot(struct slots *s, const struct x86_operand *op)
+static void add_slot(const struct gen *g, struct slots *s, const struct x86_operand *op)
 {
 	unsigned i;
 
-	if (op->kind != X86_OK_GPR || op->field == X86_OF_IMPLICIT || op->reg < X86_R12)
+	if (op->kind != X86_OK_GPR || op->field == X86_OF_IMPLICIT || gen_host(g, op->reg) != 255)
 		return;
 	for (i = 0; i < s->n && s->gpr[i] != op->reg; i++)
 		;
@@ -43,6 +43,10 @@ static unsigned borrow(struct gen *g, const struct x86_insn *in, bool low_only)
 	static const uint8_t candidates[] = {
 		X86_RSI, X86_RDI, X86_RBP, X86_R8, X86_R9, X86_R10, X86_R11, X86_RBX};
 	unsigned used = in->gpr_read | in->gpr_write;
+
+	for (unsigned i = 0; i < 4; i++)
+		if (g->swap[i])
+			used |= 1u << (g->swap[i] - 1);
 
 	for (unsigned i = 0; i < (low_only ? 3 : sizeof(candidates)); i++)
 		if (!(used & 1u << candidates[i])) {
@@ -102,23 +106,16 @@ static void memory(struct gen *g, const struct x86_insn *in, struct x86_remap *m
 	map->mem_disp = ref.disp;
 }
 
-/* gen_host() of each. */
-static const struct x86_remap plain = {
-	.gpr = {X86_RAX, X86_RCX, X86_RDX, X86_RBX, HOST_RSP_G, X86_RBP, X86_RSI, X86_RDI, X86_R8,
-		X86_R9, X86_R10, X86_R11, 255, 255, 255, 255},
-	.mem_base = HOST_S0,
-};
-
 static bool emit_renamed(struct gen *g, const struct x86_insn *in, bool mem)
 {
 	struct slots s = {.n = 0};
-	struct x86_remap map = plain;
+	struct x86_remap map = g->host_of;
 	uint8_t bytes[16], *start = g->e.p;
 	unsigned need, borrowed = 255, host[] = {HOST_S1, HOST_S0};
 	bool high = has_high(in);
 
 	for (unsigned i = 0; i < in->nops; i++)
-		add_slot(&s, &in->op[i]);
+		add_slot(g, &s, &in->op[i]);
 	if (!assign(&s, mem, high, &need))
 		return false;
 	if (need) {
@@ -176,17 +173,23 @@ static bool stays(const struct gen *g, const struct x86_insn *in)
 	}
 }
 
+static bool in_place(const struct gen *g, unsigned gpr)
+{
+	return gpr < 16 && gen_host(g, gpr) != 255;
+}
+
 /* LEA: the offset, without segment base (SDM vol. 2, LEA), cut to operand size. */
 static bool gen_lea(struct gen *g, const struct x86_insn *in)
 {
-	unsigned dst = gen_host(in->op[0].reg), size = in->addrsize == 8 && in->opsize == 8 ? 8 : 4;
+	unsigned dst = gen_host(g, in->op[0].reg),
+		 size = in->addrsize == 8 && in->opsize == 8 ? 8 : 4;
 	struct x86_insn flat = *in;
 
 	if (in->addrsize == 2 || in->opsize == 2)
 		return false;
 	flat.mem.seg = X86_DS;
-	if (dst == 255 || in->mem.base == X86_RIP_BASE || in->mem.base >= X86_R12 ||
-		(in->mem.index != X86_NOREG && in->mem.index >= X86_R12)) {
+	if (dst == 255 || !in_place(g, in->mem.base) ||
+		(in->mem.index != X86_NOREG && !in_place(g, in->mem.index))) {
 		gen_address(g, &flat);
 		if (size == 4)
 			emit_mov(&g->e, 4, HOST_S0, HOST_S0);
@@ -197,10 +200,10 @@ static bool gen_lea(struct gen *g, const struct x86_insn *in)
 		return true;
 	}
 	if (in->mem.index == X86_NOREG)
-		emit_lea(&g->e, size, dst, gen_host(in->mem.base), (int32_t)in->mem.disp);
+		emit_lea(&g->e, size, dst, gen_host(g, in->mem.base), (int32_t)in->mem.disp);
 	else
-		emit_rm_sib(&g->e, size, 0x8d, dst, gen_host(in->mem.base), gen_host(in->mem.index),
-			in->mem.scale, (int32_t)in->mem.disp);
+		emit_rm_sib(&g->e, size, 0x8d, dst, gen_host(g, in->mem.base),
+			gen_host(g, in->mem.index), in->mem.scale, (int32_t)in->mem.disp);
 	return true;
 }
 

@@ -54,7 +54,7 @@ static bool gen_push(struct gen *g, const struct x86_insn *in)
 	if (in->op[0].kind == X86_OK_IMM) {
 		gen_store_imm(g, size, &slot, (uint32_t)in->imm);
 	} else {
-		src = gen_host(in->op[0].reg);
+		src = gen_host(g, in->op[0].reg);
 		if (src == 255) {
 			src = HOST_S1;
 			emit_load(&g->e, 8, src, HOST_STATE, GPR(in->op[0].reg));
@@ -73,7 +73,7 @@ static bool gen_pop(struct gen *g, const struct x86_insn *in)
 	if (in->has_mem)
 		return false;
 	slot = gen_stack_slot(g, X86_RSP, 0, size, false, false);
-	dst = gen_host(in->op[0].reg);
+	dst = gen_host(g, in->op[0].reg);
 	if (dst == 255) {
 		gen_load(g, size, HOST_S1, &slot);
 		emit_store(&g->e, 8, HOST_STATE, GPR(in->op[0].reg), HOST_S1);
@@ -275,7 +275,7 @@ static bool gen_swapgs(struct gen *g)
 
 static bool gen_mov_cr(struct gen *g, const struct x86_insn *in)
 {
-	unsigned dst = gen_host(in->op[0].reg);
+	unsigned dst = gen_host(g, in->op[0].reg);
 
 	if (!gen_system_inline(g, in))
 		return false;

@@ -298,7 +298,7 @@ static enum x86_result step_once(struct soft_vcpu *v, struct x86_insn *insn)
  * One instruction without translation: behind STI and MOV SS, under TF, breakpoints or MTRAP. True:
  * go on; false: vm_exitinfo() is filled.
  */
-static bool step(struct soft_vcpu *v)
+bool soft_step(struct soft_vcpu *v)
 {
 	bool tf = v->cpu.rflags & X86_RF_TF, trap = v->single_step;
 	uint8_t shadow = v->cpu.shadow;
@@ -366,7 +366,7 @@ static bool run_block(struct soft_vcpu *v, uint32_t mode)
 
 		v->reason = enter(v, b);
 		if (v->reason == SOFT_REDO)
-			return step(v);
+			return soft_step(v);
 		if (v->reason != SOFT_LINK && v->reason != SOFT_EDGE)
 			return v->reason < SOFT_RESULT ||
 			       (v->reason == SOFT_RESULT && handle_result(v));
@@ -410,9 +410,10 @@ int soft_loop(struct soft_vcpu *v)
 			v->mode = SOFT_MODE_JCKEY(mode);
 		}
 		if (mode & SOFT_MODE_STEP || near_limit(v, mode)) {
-			if (!step(v))
+			if (!soft_step(v))
 				break;
-		} else if (!run_block(v, mode)) {
+		} else if (!run_block(v, mode) ||
+			   (__builtin_expect(soft_region_hot(v), 0) && !soft_region_form(v))) {
 			break;
 		}
 	}
@@ -471,6 +472,8 @@ bool soft_trap(struct x86_trap *trap, int sig, void *info, void *context)
 	if (b->sites[i].borrowed)
 		v->cpu.gpr[b->sites[i].borrowed - 1] = v->borrow;
 	v->cpu.rflags = (v->cpu.rflags & ~(uint64_t)X86_FL_STATUS) | flags_at(v, &b->sites[i], r);
+	if (b->region)
+		soft_swap_out(v, b);
 	v->reason = SOFT_REDO;
 	if (vector != X86_GP) {
 		v->result = (uint8_t)x86_raise(&v->cpu,

@@ -18,7 +18,7 @@
 #define HALF	   (SOFT_MEMOS / 2) /* the second one is for writing */
 #define GROUPS	   (SOFT_MEMOS / SOFT_MEMO_GROUP)
 #define CHUNKS	   (HALF / SOFT_MEMO_CHUNK)
-#define FIRST	   (128u / SOFT_MEMO_CHUNK) /* chunks that each size has from the start */
+#define FIRST	   (SOFT_MEMOS_OF_ONE / SOFT_MEMO_CHUNK) /* chunks that each size has from the start */
 #define MISSES	   16u			    /* before the first look */
 #define MISSES_ON  32u			    /* before the next one where that found a window */
 #define MISSES_OFF 512u			    /* ... and where not */

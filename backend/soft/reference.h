@@ -50,7 +50,7 @@ struct soft_check {
 	uint64_t rip;
 	uint32_t mode;
 	unsigned n;
-	uint16_t offset[SOFT_CHECK_INSNS + 1];
+	int16_t offset[SOFT_CHECK_INSNS + 1];
 
 	struct check_state start;
 	struct check_end want, got;

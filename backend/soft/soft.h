@@ -102,12 +102,13 @@ struct soft_memo {
 	uint16_t room;	 /* limit for a single page */
 	uint16_t debt;	 /* misses before the last look that no window has paid for yet */
 };
-#define SOFT_MEMOS	8192u
-#define SOFT_MEMO_GROUP 16u /* for each byte of memo_used */
-#define SOFT_MEMO_CHUNK 32u /* handed out for one size */
-#define SOFT_MEMO_SIZES 13u
-#define SOFT_MEMO_EMPTY (1ull << 63)
-#define SOFT_MEMO_DEBT	32u /* misses that soft_memo.debt counts as one */
+#define SOFT_MEMOS	  8192u
+#define SOFT_MEMO_GROUP	  16u /* for each byte of memo_used */
+#define SOFT_MEMO_CHUNK	  32u /* handed out for one size */
+#define SOFT_MEMO_SIZES	  13u
+#define SOFT_MEMOS_OF_ONE 128u /* of a size, at least */
+#define SOFT_MEMO_EMPTY	  (1ull << 63)
+#define SOFT_MEMO_DEBT	  32u /* misses that soft_memo.debt counts as one */
 
 /* Which memos have been given out, and for which size; one of these for reading, one for writing.
  */
@@ -196,6 +197,8 @@ static inline unsigned soft_itlb_slot(uint64_t gla)
 	return (unsigned)(gla >> 12 ^ gla >> 22 ^ gla >> 32) & (SOFT_ITLB_ENTRIES - 1);
 }
 
+#define SOFT_HEATS 64u /* loops that were seen running */
+
 struct soft_vcpu;
 struct soft_op;
 
@@ -214,7 +217,7 @@ struct soft_op {
 /* One instruction inside a block: how to get from a host address back to the guest's. */
 struct soft_site {
 	uint16_t host;	  /* offset of its code in the block */
-	uint16_t guest;	  /* offset of the instruction from the block's rip */
+	int16_t guest;	  /* offset of the instruction from the block's rip */
 	uint8_t borrowed; /* host register + 1 whose guest value is in soft_vcpu.borrow, or 0 */
 	uint8_t fresh;	  /* its last bytes, an immediate, are read anew each time: so many */
 	bool flags_parked : 1; /* status flags are in soft_vcpu.flags16 while memory is checked */
@@ -239,6 +242,9 @@ struct soft_block {
 	uint64_t ahead;	     /* those of them that were looked at besides its own instructions */
 	uint16_t nsites;     /* sites[nsites] is the end of the block */
 	bool dead;
+	bool region;		  /* sites[] follow a path: region.c */
+	uint8_t swap[4];	  /* of a region: host register + 1 that has guest R12 to R15 */
+	uint16_t misfits;	  /* ... times that its groups did not do */
 	bool recorded;		  /* there may be a struct soft_link for one of its jumps */
 	bool unlisted, unlisted2; /* being evicted, and off the list of its first, second page */
 	struct soft_site *sites;
@@ -333,11 +339,14 @@ struct soft_vcpu {
 	uint32_t idle_stores; /* to pages marked as code that hold none, since the last translation
 			       */
 	uint64_t borrow;
+	uint64_t swapped[4]; /* guest registers whose host registers have R12 to R15:
+				soft_block.swap */
 	uint32_t flags16;    /* AH, AL of LAHF and SETO: status flags outside the host's */
 	uint32_t reason;     /* enum soft_reason */
 	uint32_t link_site;  /* SOFT_LINK: offset in the cache of the jmp's displacement; times two,
 				plus  one if it jumps with parked flags */
-	uint64_t branch_rip; /* SOFT_LOOKUP: of the branch that went to cpu.rip, or SOFT_NO_BRANCH */
+	uint64_t
+		branch_rip; /* SOFT_LOOKUP: of the branch that went to cpu.rip, or SOFT_NO_BRANCH */
 	/* 1: guest code may run on; 0: leave soon. Written by any thread. */
 	_Atomic uint32_t run;
 	bool want_jump;	     /* the next block that is looked up is for the jump cache */
@@ -429,6 +438,12 @@ struct soft_vcpu {
 		uint64_t gpa;
 		unsigned len;
 	} pending_write[SOFT_PENDING_WRITES];
+
+	struct soft_heat {
+		uint64_t rip;
+		uint32_t count;
+	} heat[SOFT_HEATS];
+	uint32_t heat_tick; /* lock-step and torture: until the next region */
 
 	/* Requests of other threads, served at the top of the loop. */
 	_Atomic uint32_t flush_request; /* SOFT_REQ_* */
@@ -559,8 +574,9 @@ bool soft_writes_done(struct soft_vcpu *v);
  * What a look-up needs to know, a constant in translated code:
  *	bits 0..15: highest offset in the page that is good for it, 4096 - size
  *	bits 16..31: its memo
- *	bits 32..63: its site: index << 16 | SOFT_FILL_* | size
+ *	bits 32..63: its site: index << 16 | SOFT_FILL_* | size; SOFT_FILL_REGION
  */
+#define SOFT_FILL_REGION  (1ull << 63) /* some of the registers are swapped */
 #define SOFT_FILL_SIZE	  0x0fffu
 #define SOFT_FILL_MF	  0x1000u /* #MF may come before a fault of memory */
 #define SOFT_FILL_EARLY	  0x2000u /* it is another instruction than the first that stores */
@@ -638,6 +654,8 @@ bool soft_code_written(struct soft_vcpu *v, uint64_t gpa, uint64_t len);
 bool soft_code_yields(struct soft_vcpu *v, uint64_t gpa, unsigned len, const uint8_t *running);
 /* Have stores to gpa killed code again and again? */
 bool soft_is_patched(const struct soft_cache *c, uint64_t gpa);
+/* Another block is to take its place. */
+void soft_block_retire(struct soft_vcpu *v, struct soft_block *b);
 /* Has there been a block that is dead now, in a page where such stores are? */
 bool soft_block_died(struct soft_cache *c, uint64_t rip, uint64_t gpa, uint32_t mode);
 /* The youngest blocks, if they are dead and nothing leads to them: their room is free again.  No
@@ -708,6 +726,35 @@ struct gen *soft_gen_create(void);
 struct soft_block *soft_translate(
 	struct soft_vcpu *v, uint64_t rip, uint32_t mode, const struct soft_itlb_entry *page);
 
+/*
+ * The region whose path is in v->gen, in place of the block at its beginning.  NULL: not this one,
+ * and nothing has changed.
+ */
+struct soft_block *soft_translate_region(
+	struct soft_vcpu *v, uint64_t rip, uint32_t mode, const struct soft_itlb_entry *page);
+
+/* ---- region.c ---- */
+/* Translated code looked at events where it is in a loop: is that loop hot? */
+bool soft_region_hot(struct soft_vcpu *v);
+/*
+ * Executes one turn of the loop at cpu.rip by single steps, and makes a region of it if it can.
+ * False: an exit has been filled in.
+ */
+bool soft_region_form(struct soft_vcpu *v);
+/* The guest's registers as everybody else has them, and back. */
+void soft_swap_out(struct soft_vcpu *v, const struct soft_block *b);
+void soft_swap_in(struct soft_vcpu *v, const struct soft_block *b);
+/* Is it a place in a region where they are swapped? */
+static inline bool soft_in_body(
+	const struct soft_vcpu *v, const struct soft_block *b, const void *code)
+{
+	uint64_t off = (uint64_t)((const uint8_t *)code - v->cache.rx);
+
+	return off - (b->host + b->sites[0].host) < b->host_end - (b->host + b->sites[0].host);
+}
+/* A region's accesses do not fit its groups: after some of these it goes. */
+void soft_region_misfit(struct soft_vcpu *v, struct soft_block *b);
+
 /* ---- op.c: C functions that translated code calls ---- */
 const void *soft_op_execute(struct soft_vcpu *v, struct soft_op *op);
 const void *soft_op_fetch(struct soft_vcpu *v, struct soft_op *op);
@@ -735,6 +782,8 @@ uint32_t soft_mode(struct soft_vcpu *v);
 /* The page of code at a linear address; NULL: v->result says why not. */
 struct soft_itlb_entry *soft_fetch_page(struct soft_vcpu *v, unsigned class, uint64_t gla);
 int soft_loop(struct soft_vcpu *v);
+/* One instruction without translation. False: an exit has been filled in. */
+bool soft_step(struct soft_vcpu *v);
 bool soft_trap(struct x86_trap *trap, int sig, void *info, void *context);
 
 /* ---- event.c ---- */

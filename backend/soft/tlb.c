@@ -575,7 +575,7 @@ static unsigned site_of(
 	struct soft_vcpu *v, uint64_t site, const uint8_t *ret, struct soft_block **block)
 {
 	struct soft_block *b = soft_block_at(&v->cache, ret - 1);
-	unsigned i = (unsigned)(site >> 16);
+	unsigned i = (unsigned)(site >> 16) & 0x7fff;
 	uint32_t f = v->flags16;
 
 	*block = b;
@@ -620,6 +620,8 @@ static const void *one_by_one(struct soft_vcpu *v, uint64_t site, const uint8_t 
 	struct soft_block *b;
 
 	site_of(v, site, ret, &b);
+	if (b->region)
+		soft_region_misfit(v, b);
 	v->nomerge = 1;
 	v->reason = SOFT_LOOKUP;
 	return NULL;
@@ -744,12 +746,28 @@ static const void *fill(
 	return execute_site(v, site, ret);
 }
 
+/* From a region: C finds the registers where they belong. */
+static const void *fill_swapped(
+	struct soft_vcpu *v, uint64_t gla, uint64_t what, const uint8_t *ret, bool write)
+{
+	const struct soft_block *b = soft_block_at(&v->cache, ret);
+	const void *on;
+
+	soft_swap_out(v, b);
+	on = fill(v, gla, what & ~SOFT_FILL_REGION, ret, write);
+	if (soft_in_body(v, b, on)) /* and not in the handler of a fault */
+		soft_swap_in(v, b);
+	return on;
+}
+
 const void *soft_fill(struct soft_vcpu *v, uint64_t gla, uint64_t what, const uint8_t *ret)
 {
-	return fill(v, gla, what, ret, false);
+	return what & SOFT_FILL_REGION ? fill_swapped(v, gla, what, ret, false)
+				       : fill(v, gla, what, ret, false);
 }
 
 const void *soft_fill_write(struct soft_vcpu *v, uint64_t gla, uint64_t what, const uint8_t *ret)
 {
-	return fill(v, gla, what, ret, true);
+	return what & SOFT_FILL_REGION ? fill_swapped(v, gla, what, ret, true)
+				       : fill(v, gla, what, ret, true);
 }

@@ -174,10 +174,12 @@ struct soft_op *gen_new_op(struct gen *g, soft_op_fn fn, const struct x86_insn *
 /* An instruction that C executes. */
 static void gen_op(struct gen *g, soft_op_fn fn, const struct x86_insn *in, bool last)
 {
-	struct soft_op *op = gen_new_op(g, fn, in);
+	struct soft_op *op = g->path ? NULL : gen_new_op(g, fn, in);
 
-	if (!op)
+	if (!op) {
+		g->failed = true;
 		return;
+	}
 	emit_mov_imm(&g->e, HOST_S0, (uint64_t)(uintptr_t)op);
 	emit_jmp(&g->e, g->v->cache.call_op);
 	if (!last && gen_resumable(g, g->i + 1))
@@ -270,6 +272,8 @@ static void emit_reason(struct gen *g, unsigned reason)
 
 static void stub_leave(struct gen *g, const struct gen_stub *s)
 {
+	if (s->swapped)
+		gen_path_swap_out(g);
 	if (!s->rip_in_s0) {
 		emit_mov_imm(&g->e, HOST_S0, s->target);
 	} else if (s->reason == SOFT_LOOKUP) {
@@ -365,6 +369,8 @@ static void gen_stubs(struct gen *g, struct soft_block *self)
 			gen_check_stub(g, s);
 		else if (s->kind == STUB_OP)
 			stub_op(g, s);
+		else if (s->kind == STUB_EXIT)
+			gen_exit_stub(g, s);
 		else
 			stub_leave(g, s);
 	}
@@ -373,6 +379,8 @@ static void gen_stubs(struct gen *g, struct soft_block *self)
 static void gen_body(struct gen *g)
 {
 	gen_find_groups(g);
+	if (g->path)
+		gen_path_begin(g);
 	g->s0 = 0;
 	for (g->i = 0; g->i < g->n && !is_full(g); g->i++) {
 		g->site[g->i] = (struct soft_site){
@@ -385,10 +393,14 @@ static void gen_body(struct gen *g)
 	g->site[g->n] = (struct soft_site){
 		.host = (uint16_t)(emit_here(&g->e) - g->host),
 		.guest = g->offset[g->n],
-		.resumable = true,
+		.resumable = !g->path,
 	};
 	if (g->ended || g->failed)
 		return;
+	if (g->path) {
+		gen_path_close(g);
+		return;
+	}
 	g->i = g->n - 1;
 	gen_goto(g, gen_next_rip(g), false);
 }
@@ -488,45 +500,52 @@ static void gen_count(struct gen *g)
 	emit_store(&g->e, 8, HOST_STATE, STATE(stat_entered), HOST_S1);
 }
 
-static struct soft_block *translate(
+/* gen_host() of each, outside of regions. */
+static const struct x86_remap plain = {
+	.gpr = {X86_RAX, X86_RCX, X86_RDX, X86_RBX, HOST_RSP_G, X86_RBP, X86_RSI, X86_RDI, X86_R8,
+		X86_R9, X86_R10, X86_R11, 255, 255, 255, 255},
+	.mem_base = HOST_S0,
+};
+
+static void prepare(
 	struct soft_vcpu *v, uint64_t rip, uint32_t mode, const struct soft_itlb_entry *page)
 {
 	static const uint8_t code_size[] = {16, 32, 64, 64};
 	struct soft_cache *c = &v->cache;
 	struct soft_piece *p = soft_filling(c);
 	struct gen *g = v->gen;
-	struct soft_block *b;
-	unsigned off = (unsigned)(x86_linear_rip(&v->cpu) & 0xfff);
-	uint64_t gpa2;
 
-	if (!soft_has_room(c, GEN_STEP))
-		return NULL;
 	g->e = (struct emit){.p = c->rw + p->used, .end = c->rw + p->end, .to_rx = c->rx - c->rw};
 	g->v = v;
 	g->rip = rip;
-	g->gpa = (page->gpa & ~0xfffull) | off;
+	g->gpa = (page->gpa & ~0xfffull) | (x86_linear_rip(&v->cpu) & 0xfff);
 	g->mode = mode;
 	g->class = SOFT_MODE_CLASS(mode);
 	g->is64 = SOFT_MODE_SIZE(mode) == SOFT_MODE_SIZE_64;
 	g->flat = (mode & SOFT_MODE_FLAT) != 0;
-	g->straddles = g->ended = g->failed = false;
-	g->nstubs = g->nchecks = g->ngroups = 0;
+	g->path = g->straddles = g->ended = g->failed = g->patched = false;
+	g->nstubs = g->nchecks = g->ngroups = g->nmemos = g->hoisted = 0;
+	g->host_of = plain;
+	__builtin_memset(g->swap, 0, sizeof(g->swap));
 	soft_page_has_code(v, g->gpa); /* before the first look: a store from now on is announced */
 	v->idle_stores = 1;
 	g->page = page->hva;
 	g->code_size = code_size[SOFT_MODE_SIZE(mode)];
 	g->njcc = 0;
 	g->lines = 0;
-	g->patched = soft_block_died(c, rip, g->gpa, mode);
-	decode(g, page->hva);
-	gpa2 = g->n == 0 ? decode_straddling(g) : 0;
-	if (gpa2 && (b = soft_block_find(v, rip, g->gpa, gpa2, mode)))
-		return b;
-	b = &c->blocks[p->first + p->nblocks];
-	*b = (struct soft_block){.rip = rip,
+}
+
+/* A new block, and its entry. */
+static struct soft_block *begin(struct gen *g, uint64_t gpa2)
+{
+	struct soft_cache *c = &g->v->cache;
+	struct soft_piece *p = soft_filling(c);
+	struct soft_block *b = &c->blocks[p->first + p->nblocks];
+
+	*b = (struct soft_block){.rip = g->rip,
 		.gpa = g->gpa,
 		.gpa2 = gpa2,
-		.mode = mode,
+		.mode = g->mode,
 		.meta = p->meta_used,
 		.edges = p->edges};
 	b->host_mem = b->host = p->used;
@@ -534,8 +553,28 @@ static struct soft_block *translate(
 	gen_liveness(g);
 	gen_entry(g);
 	b->host = (uint32_t)(g->host - c->rx);
-	if (v->soft->count)
+	if (g->v->soft->count)
 		gen_count(g);
+	return b;
+}
+
+static struct soft_block *translate(
+	struct soft_vcpu *v, uint64_t rip, uint32_t mode, const struct soft_itlb_entry *page)
+{
+	struct soft_cache *c = &v->cache;
+	struct gen *g = v->gen;
+	struct soft_block *b;
+	uint64_t gpa2;
+
+	if (!soft_has_room(c, GEN_STEP))
+		return NULL;
+	prepare(v, rip, mode, page);
+	g->patched = soft_block_died(c, rip, g->gpa, mode);
+	decode(g, page->hva);
+	gpa2 = g->n == 0 ? decode_straddling(g) : 0;
+	if (gpa2 && (b = soft_block_find(v, rip, g->gpa, gpa2, mode)))
+		return b;
+	b = begin(g, gpa2);
 	if (g->n == 0)
 		gen_fetch(g);
 	else
@@ -544,10 +583,59 @@ static struct soft_block *translate(
 	return finish(g, b);
 }
 
-/*
- * What does not fit is begun anew in the next piece, from the decoding on: eviction takes the mark
- * of a page that has no more code, and with it the promise that stores there are announced.
- */
+/* The bytes of the path, as they are now. */
+static bool path_is_there(struct gen *g)
+{
+	for (unsigned i = 0; i < g->n; i++) {
+		unsigned at = (unsigned)(g->gpa + (uint64_t)g->offset[i]) & 0xfff;
+
+		if (__builtin_memcmp(g->page + at, g->insn[i].bytes, g->insn[i].len) != 0)
+			return false;
+		g->lines |= soft_lines(at, g->insn[i].len);
+	}
+	return true;
+}
+
+struct soft_block *soft_translate_region(
+	struct soft_vcpu *v, uint64_t rip, uint32_t mode, const struct soft_itlb_entry *page)
+{
+	struct soft_stat_mark mark = {.tsc = __builtin_ia32_rdtsc()};
+	struct soft_piece *p = soft_filling(&v->cache);
+	struct gen *g = v->gen;
+	struct soft_block *b, *old;
+
+	if (!soft_has_room(&v->cache, GEN_STEP))
+		return NULL;
+	soft_stat_mark(v, &mark);
+	prepare(v, rip, mode, page);
+	if (!path_is_there(g))
+		return NULL;
+	old = soft_block_find(v, rip, g->gpa, 0, mode);
+	g->path = true;
+	g->offset[g->n] = 0;
+	gen_path_assign(g);
+	b = begin(g, 0);
+	b->region = true;
+	__builtin_memcpy(b->swap, g->swap, sizeof(b->swap));
+	gen_body(g);
+	gen_stubs(g, b);
+	if (g->nmemos > SOFT_MEMOS_OF_ONE)
+		g->failed = true;
+	if (!g->failed && old)
+		soft_block_retire(v, old);
+	b = finish(g, b);
+	if (!b) {
+		soft_edges_drop(v, p, v->cache.blocks[p->first + p->nblocks].edges);
+		p->meta_used = v->cache.blocks[p->first + p->nblocks].meta;
+		return NULL;
+	}
+	v->stat_regions++;
+	soft_stat_translated(v, &mark);
+	if (v->soft->trace || v->soft->perf)
+		soft_observe(v, b);
+	return b;
+}
+
 struct soft_block *soft_translate(
 	struct soft_vcpu *v, uint64_t rip, uint32_t mode, const struct soft_itlb_entry *page)
 {
