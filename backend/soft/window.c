@@ -103,7 +103,7 @@ static uint64_t part_gpa(struct scan *s, uint64_t part)
 	hva = soft_ram_span(s->v, walk.gpa, LARGE_SIZE);
 	if (!hva || (uint64_t)(uintptr_t)hva - part != s->add)
 		return 0;
-	soft_note_large(s->v, s->class, part, 21);
+	soft_note_large(s->v, s->class, part, walk.page_shift);
 	return walk.gpa | 1;
 }
 
