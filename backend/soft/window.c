@@ -97,7 +97,7 @@ static uint64_t part_gpa(struct scan *s, uint64_t part)
 	const uint8_t *hva;
 
 	if (!x86_canonical(part) || x86_walk(&s->v->cpu, part, acc, &walk) != X86_DONE ||
-		walk.page_shift < 21 || (s->write && !walk.dirty) ||
+		walk.page_shift < 21 || !walk.accessed || (s->write && !walk.dirty) ||
 		(walk.gpa + LARGE_SIZE) >> 12 > s->v->soft->pages)
 		return 0;
 	hva = soft_ram_span(s->v, walk.gpa, LARGE_SIZE);
