@@ -88,6 +88,16 @@ struct scan {
 	uint64_t part_gpa; /* 0: not */
 };
 
+/*
+ * Could the TLB hold this as it is, and would a flush find the window?  That of all but global
+ * pages looks no further where it has no others in its log.
+ */
+static bool may_join(const struct scan *s, const struct x86_walk *walk)
+{
+	return walk->accessed && (walk->dirty || !s->write) &&
+	       (walk->global || s->v->tlb[s->class].log[0].n);
+}
+
 /* 2 MiB of a large page?  Its tables are walked, so they still say so. */
 static uint64_t part_gpa(struct scan *s, uint64_t part)
 {
@@ -97,7 +107,7 @@ static uint64_t part_gpa(struct scan *s, uint64_t part)
 	const uint8_t *hva;
 
 	if (!x86_canonical(part) || x86_walk(&s->v->cpu, part, acc, &walk) != X86_DONE ||
-		walk.page_shift < 21 || !walk.accessed || (s->write && !walk.dirty) ||
+		walk.page_shift < 21 || !may_join(s, &walk) ||
 		(walk.gpa + LARGE_SIZE) >> 12 > s->v->soft->pages)
 		return 0;
 	hva = soft_ram_span(s->v, walk.gpa, LARGE_SIZE);
