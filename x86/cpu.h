@@ -289,6 +289,7 @@ struct x86_walk {
 	uint8_t page_shift;  /* 12, 21, 22 or 30 */
 	bool user, writable, executable; /* permissions of the whole path, CR0.WP etc. not applied */
 	bool global, dirty;
+	bool accessed; /* so say the entries of the whole path */
 };
 /*
  * Translates one linear address with all checks (WP, NX, SMEP, SMAP, reserved bits, PSE-36), setting

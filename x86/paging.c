@@ -259,6 +259,7 @@ static void fill(const struct walk *walk, struct x86_walk *out)
 		.executable = !(walk->any & PTE_NX),
 		.global = leaf & PTE_G && walk->cpu->cr4 & X86_CR4_PGE,
 		.dirty = wrote || leaf & PTE_D,
+		.accessed = !(walk->acc & X86_ACC_NOFAULT) || walk->all & PTE_A,
 	};
 }
 
@@ -271,6 +272,7 @@ static enum x86_result no_paging(uint64_t gla, struct x86_walk *out)
 		.writable = true,
 		.executable = true,
 		.dirty = true,
+		.accessed = true,
 	};
 	return X86_DONE;
 }

@@ -88,6 +88,15 @@ struct scan {
 	uint64_t part_gpa; /* 0: not */
 };
 
+/*
+ * Could the TLB hold this as it is, and would a flush find the window?  That of all but global
+ * pages looks no further where the TLB has no others.
+ */
+static bool may_join(const struct scan *s, const struct x86_walk *walk)
+{
+	return walk->accessed && (walk->dirty || !s->write) && walk->global == s->global;
+}
+
 /* 2 MiB of a large page?  Its tables are walked, so they still say so. */
 static uint64_t part_gpa(struct scan *s, uint64_t part)
 {
@@ -97,7 +106,7 @@ static uint64_t part_gpa(struct scan *s, uint64_t part)
 	const uint8_t *hva;
 
 	if (!x86_canonical(part) || x86_walk(&s->v->cpu, part, acc, &walk) != X86_DONE ||
-		walk.page_shift < 21 || walk.global != s->global || (s->write && !walk.dirty) ||
+		walk.page_shift < 21 || !may_join(s, &walk) ||
 		(walk.gpa + LARGE_SIZE) >> 12 > s->v->soft->pages)
 		return 0;
 	hva = soft_ram_span(s->v, walk.gpa, LARGE_SIZE);

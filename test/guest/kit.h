@@ -244,6 +244,8 @@ struct regs4 cpuid(uint32_t leaf, uint32_t subleaf);
 bool is_amd(void);
 /* QEMU without hardware acceleration: for the few checks that it does not survive. */
 bool in_tcg(void);
+/* Each instruction takes long, so a long test is to do less. */
+bool be_brief(void);
 uint64_t rdmsr(uint32_t msr);
 void wrmsr(uint32_t msr, uint64_t value);
 

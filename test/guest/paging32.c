@@ -56,6 +56,33 @@ static void test_large(void)
 	write_cr4(read_cr4() & ~CR4_PSE);
 }
 
+CODE(32, store_both, "1: movl %eax, (%ebx)\n movl %ebx, %edx\n addl %esi, %ebx\n movl %edx, %esi\n"
+	"subl %ebx, %esi\n loop 1b");
+
+/* Stores to one large page, which learn of the lower half of the next; INVLPG to its upper half. */
+static void test_two_large(void)
+{
+	static const uint32_t dirty = (uint32_t)(PTE_ALL | PTE_PS | PTE_A | PTE_D);
+
+	write_cr4(read_cr4() | CR4_PSE);
+	entry_set(LARGE, 2, 0x400000 | dirty);
+	entry_set(LARGE + 0x400000, 2, 0x800000 | dirty);
+	write_cr3(read_cr3());
+	TRY(store_both, R.bx = LARGE + 0x100000, R.si = 0x1000, R.cx = 1000);
+	entry_set(LARGE + 0x400000, 2, 0xc00000 | dirty);
+	invlpg(LARGE + 0x400000 + 0x300000);
+	TRY(store_both, R.bx = LARGE + 0x400010, R.ax = 0x12345678, R.cx = 1);
+	expect_end("large.two");
+	entry_set(LARGE, 2, 0xc00000 | dirty);
+	write_cr3(read_cr3());
+	TRY(pg_read32, R.bx = LARGE + 0x10);
+	check("large.two.value", R.ax, 0x12345678);
+	entry_set(LARGE, 2, 0);
+	entry_set(LARGE + 0x400000, 2, 0);
+	write_cr3(read_cr3());
+	write_cr4(read_cr4() & ~CR4_PSE);
+}
+
 CODE(32, ud2_, "ud2");
 CODE(32, int30_, "int $0x30");
 
@@ -100,5 +127,6 @@ void image_main(void)
 	write_cr0(read_cr0() | CR0_PG);
 	paging_tests();
 	test_large();
+	test_two_large();
 	test_delivery();
 }

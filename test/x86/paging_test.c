@@ -344,10 +344,14 @@ static void test_accessed_dirty(void **state)
 		assert_int_equal(walk(&f, X86_ACC_READ | X86_ACC_NOFAULT, &out), X86_DONE);
 		assert_int_equal(f.writes, 0);
 		assert_false(out.dirty);
+		assert_false(out.accessed);
 		assert_int_equal(walk(&f, X86_ACC_READ, &out), X86_DONE);
+		assert_true(out.accessed);
 		assert_int_equal(f.writes, leaf + 1);
 		for (unsigned i = 0; i <= leaf; i++)
 			assert_int_equal(get(&f, i) & (A | D), A);
+		assert_int_equal(walk(&f, X86_ACC_READ | X86_ACC_NOFAULT, &out), X86_DONE);
+		assert_true(out.accessed);
 		assert_int_equal(walk(&f, X86_ACC_READ, &out), X86_DONE);
 		assert_int_equal(f.writes, leaf + 1);
 		assert_int_equal(walk(&f, X86_ACC_WRITE, &out), X86_DONE);
