@@ -143,7 +143,7 @@ sanitized: $(SAN_TESTS:%.c=$(BUILD)/%)
 
 # Fewer random cases.
 check: export HYVE_DECODE_N ?= 200000
-check: export SEQUENCE_S ?= 2
+check: export SEQUENCE_N ?= 5000
 check:
 	@tools/setup build test
 	+@$(SUBMAKE) all $(QUICK_TESTS:%.c=$(BUILD)/%) $(TEST_GUESTS)

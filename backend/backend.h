@@ -4,6 +4,7 @@
 #ifndef BACKEND_BACKEND_H
 #define BACKEND_BACKEND_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include <vmm/vmm.h>
@@ -18,9 +19,17 @@ const struct vmm_ops *backend_auto(void);
 /*
  * A setting of the backend that runs `vm`, before it runs: of "soft.cache", `key` is "cache".  Lost
  * at vm_reinit.  0; ENOENT: this backend has no such setting; EBUSY: too late; else what the
- * backend says. An error comes with a line without newline in why[size].
+ * backend says. An error comes with a line without newline in why[size]; so may success, if there
+ * is something to tell the user, and "" if not.
  */
 int backend_set_option(
 	struct vm *vm, const char *key, const char *value, char *why, size_t size) VMM_MUST_CHECK;
+/* Do all settings together suit a guest of that many vcpus? 0, or an errno and a line. */
+int backend_check_options(struct vm *vm, unsigned ncpus, char *why, size_t size) VMM_MUST_CHECK;
+/*
+ * What the error that vm_run() of this vcpu has returned was about, if its number does not tell: a
+ * line without newline. False: there is none. By the thread that ran the vcpu.
+ */
+bool backend_explain(struct vm *vm, int vcpu, char *why, size_t size);
 
 #endif

@@ -10,17 +10,28 @@
 #include "backend/backend.h"
 #include "backend/soft/option.h"
 
-static const struct {
+static const struct backend {
 	const struct vmm_ops *ops;
-	/* Of backend_set_option(); NULL: this one has no settings. */
+	/* Of backend_set_option() and its neighbours; NULL: this one has no settings. */
 	int (*set_option)(void *vmi, const char *key, const char *value, char *why, size_t size);
+	int (*check_options)(void *vmi, unsigned ncpus, char *why, size_t size);
+	bool (*explain)(void *vmi, int vcpu, char *why, size_t size);
 } backends[] = {
-	{&vmm_ops_intel, NULL},
-	{&vmm_ops_amd, NULL},
-	{&vmm_ops_soft, soft_set_option},
+	{.ops = &vmm_ops_intel},
+	{.ops = &vmm_ops_amd},
+	{&vmm_ops_soft, soft_set_option, soft_check_options, soft_explain},
 };
 
 #define NBACKENDS (sizeof(backends) / sizeof(backends[0]))
+
+/* NULL: somebody's own. */
+static const struct backend *backend_of(struct vm *vm)
+{
+	for (size_t i = 0; i < NBACKENDS; i++)
+		if (backends[i].ops == vm_ops(vm))
+			return &backends[i];
+	return NULL;
+}
 
 const struct vmm_ops *backend_at(size_t i)
 {
@@ -50,9 +61,25 @@ const struct vmm_ops *backend_auto(void)
 
 int backend_set_option(struct vm *vm, const char *key, const char *value, char *why, size_t size)
 {
-	for (size_t i = 0; i < NBACKENDS; i++)
-		if (backends[i].ops == vm_ops(vm) && backends[i].set_option)
-			return backends[i].set_option(vm_vmi(vm), key, value, why, size);
+	const struct backend *b = backend_of(vm);
+
+	why[0] = '\0';
+	if (b && b->set_option)
+		return b->set_option(vm_vmi(vm), key, value, why, size);
 	snprintf(why, size, "unknown setting");
 	return ENOENT;
+}
+
+int backend_check_options(struct vm *vm, unsigned ncpus, char *why, size_t size)
+{
+	const struct backend *b = backend_of(vm);
+
+	return b && b->check_options ? b->check_options(vm_vmi(vm), ncpus, why, size) : 0;
+}
+
+bool backend_explain(struct vm *vm, int vcpu, char *why, size_t size)
+{
+	const struct backend *b = backend_of(vm);
+
+	return b && b->explain && b->explain(vm_vmi(vm), vcpu, why, size);
 }

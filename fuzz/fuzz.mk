@@ -17,7 +17,7 @@ $(call fuzz_both,config kernel): $(BUILD)/fuzz/file.o
 $(call fuzz_both,kernel unpack): $(BUILD)/fuzz/packers.o
 $(call fuzz_both,options): $(BUILD)/cmd/options.o
 $(call fuzz_both,execute): $(BUILD)/test/x86/step_guest.o
-$(call fuzz_both,chips): $(BUILD)/test/vmm/fake_backend.o
+$(call fuzz_both,chips emul): $(BUILD)/test/vmm/fake_backend.o
 $(call fuzz_both,decode): $(BUILD)/test/x86/oracle.o
 $(call fuzz_both,decode): FUZZ_LIBS := -lZydis
 

@@ -81,10 +81,9 @@ static int set_backend_options(struct machine *m, struct machine_error *error)
 {
 	const char *name = vm_ops(m->vm)->name, *key, *value;
 	size_t len = strlen(name);
+	char why[160];
 
 	for (size_t i = 0; config_at(m->config, i, &key, &value); i++) {
-		char why[160] = "";
-
 		if (strncmp(key, name, len) != 0 || key[len] != '.')
 			continue;
 		int code = backend_set_option(m->vm, key + len + 1, value, why, sizeof(why));
@@ -93,8 +92,12 @@ static int set_backend_options(struct machine *m, struct machine_error *error)
 			config_bad(m->config, key, error, "%s", why);
 			return code;
 		}
+		if (*why)
+			log_warn(m->guest.log, "machine", "%s: %s", key, why);
 	}
-	return 0;
+	int code = backend_check_options(m->vm, m->settings.ncpus, why, sizeof(why));
+
+	return code ? machine_error(error, code, "%s", why) : 0;
 }
 
 static int create_vm(struct machine *m, struct machine_error *error)

@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "backend/backend.h"
+
 /*
  * A vcpu that is being reset by another one's startup IPI waits here; it goes on where that one
  * says. Its registers are changed only while it waits or is about to.
@@ -29,6 +31,17 @@ static void take_new_rip(struct machine_vcpu *v, uint64_t *rip)
 	pthread_mutex_unlock(&m->lock);
 }
 
+static void report(struct machine_vcpu *v, int error, uint64_t rip)
+{
+	char why[224];
+
+	if (backend_explain(v->machine->vm, v->id, why, sizeof(why)))
+		machine_fail(v->machine, error, "vcpu %d: %s", v->id, why);
+	else
+		machine_fail(v->machine, error, "vcpu %d stopped at rip %#llx: %s", v->id,
+			(unsigned long long)rip, strerror(error));
+}
+
 static void run_until_suspended(struct machine_vcpu *v)
 {
 	struct vm_run run = {.cpuid = v->id};
@@ -40,8 +53,7 @@ static void run_until_suspended(struct machine_vcpu *v)
 		int error = vmmdev_run(v->machine->vm, &run);
 
 		if (error) {
-			machine_fail(v->machine, error, "vcpu %d stopped at rip %#llx: %s", v->id,
-				(unsigned long long)run.vm_exit.rip, strerror(error));
+			report(v, error, (uint64_t)run.vm_exit.rip);
 			next = EXIT_ABORT;
 		} else {
 			next = vcpu_handle_exit(v, &run.vm_exit);

@@ -216,6 +216,17 @@ enum x86_decode_result {
 enum x86_decode_result x86_decode(
 	struct x86_insn *insn, const uint8_t *bytes, size_t n, unsigned code_size);
 
+/* The same for 64-bit code, with a memory: zeroes at first, the caller's. */
+#define X86_DECODE_CACHE_BITS 9
+struct x86_decode_cache {
+	struct x86_decode_entry {
+		uint64_t key; /* 0: none */
+		struct x86_insn insn;
+	} entry[1u << X86_DECODE_CACHE_BITS];
+};
+enum x86_decode_result x86_decode_cached(
+	struct x86_decode_cache *c, struct x86_insn *insn, const uint8_t *bytes, size_t n);
+
 /* How x86_encode() rewrites an instruction. */
 struct x86_remap {
 	uint8_t gpr[16];   /* host register for each guest register used as an explicit operand */

@@ -3,7 +3,8 @@
 /*
  * The code cache of one vcpu.  One memfd, mapped writable in one place and executable in another,
  * never both; metadata lies behind the code in the writable view only.  Blocks are found by
- * physical address, rip and mode.  When either part is full everything is dropped and begun again.
+ * physical address, rip and mode, and by the page that they were made from.  See piece.c for how it
+ * is shared out, and link.c for what leads from block to block.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -12,10 +13,11 @@
 
 #include "backend/soft/soft.h"
 
-#define HASH_BITS  16
-#define HASH_SIZE  (1u << HASH_BITS)
-#define META_RATIO 1u		/* bytes of metadata for each byte of code */
-#define MAX_PAGES  (1ull << 24) /* guest-physical pages with translated code: the first 64 GiB */
+#define HASH_BITS     16
+#define HASH_SIZE     (1u << HASH_BITS)
+#define META_RATIO    1u /* bytes of metadata for each byte of code */
+#define PATCHED_OFTEN 3
+#define MAX_PAGES     (1ull << 24) /* guest-physical pages with translated code: the first 64 GiB */
 
 static void *reserve(size_t size)
 {
@@ -67,19 +69,22 @@ int soft_cache_create(struct soft_vcpu *v, uint32_t size)
 	c->size = size;
 	c->meta_size = size * META_RATIO;
 	c->max_blocks = size / 128;
+	c->max_links = size / 48; /* a jump and its stub have more */
 	c->pages = MAX_PAGES;
 	error = map_code(c);
 	if (error)
 		goto fail;
 	c->blocks = reserve(c->max_blocks * sizeof(*c->blocks));
+	c->links = reserve(c->max_links * sizeof(*c->links));
 	c->hash = reserve(HASH_SIZE * sizeof(*c->hash));
 	c->page_head = reserve(c->pages * sizeof(*c->page_head));
 	c->page_lines = reserve(c->pages * sizeof(*c->page_lines));
 	error = ENOMEM;
-	if (!c->blocks || !c->hash || !c->page_head || !c->page_lines)
+	if (!c->blocks || !c->links || !c->hash || !c->page_head || !c->page_lines)
 		goto fail;
-	soft_emit_thunks(c);
-	c->start = c->used;
+	soft_emit_thunks(v);
+	soft_pieces_create(c);
+	soft_memo_reset(c);
 	return 0;
 fail:
 	soft_cache_destroy(c);
@@ -91,6 +96,7 @@ void soft_cache_destroy(struct soft_cache *c)
 	release(c->rw, (size_t)c->size + c->meta_size);
 	release(c->rx, c->size);
 	release(c->blocks, c->max_blocks * sizeof(*c->blocks));
+	release(c->links, c->max_links * sizeof(*c->links));
 	release(c->hash, HASH_SIZE * sizeof(*c->hash));
 	release(c->page_head, c->pages * sizeof(*c->page_head));
 	release(c->page_lines, c->pages * sizeof(*c->page_lines));
@@ -115,54 +121,6 @@ void soft_page_idle(struct soft_vcpu *v, uint64_t gpa)
 {
 	if (!v->cache.page_lines[gpa >> 12])
 		page_forget(v, gpa >> 12);
-}
-
-void soft_cache_flush(struct soft_vcpu *v)
-{
-	struct soft_cache *c = &v->cache;
-
-	for (uint32_t i = 0; i < c->nblocks; i++) {
-		page_forget(v, c->blocks[i].gpa >> 12);
-		if (c->blocks[i].gpa2)
-			page_forget(v, c->blocks[i].gpa2 >> 12);
-	}
-	for (uint32_t i = 0; i < HASH_SIZE; i++)
-		c->hash[i] = 0;
-	c->nblocks = 0;
-	c->used = c->start;
-	c->meta_used = 0;
-	soft_jc_flush(v);
-	v->nedges = 0;
-	v->stat_flushes++;
-}
-
-void *soft_meta_alloc(struct soft_cache *c, uint32_t size)
-{
-	void *p = c->meta + c->meta_used;
-
-	size = (size + 15) & ~15u;
-	if (c->meta_size - c->meta_used < size)
-		return NULL;
-	c->meta_used += size;
-	return p;
-}
-
-/* Blocks are laid out in the order of their numbers, so a host address finds its block by
- * bisection. */
-struct soft_block *soft_block_at(struct soft_cache *c, const void *host)
-{
-	uint64_t off = (uint64_t)((const uint8_t *)host - c->rx);
-	uint32_t lo = 0, hi = c->nblocks;
-
-	while (lo < hi) {
-		uint32_t mid = (lo + hi) / 2;
-
-		if (c->blocks[mid].host_end <= off)
-			lo = mid + 1;
-		else
-			hi = mid;
-	}
-	return lo < c->nblocks && off >= c->blocks[lo].host_mem ? &c->blocks[lo] : NULL;
 }
 
 uint64_t soft_lines(uint64_t gpa, uint64_t len)
@@ -255,6 +213,7 @@ void soft_block_insert(struct soft_vcpu *v, struct soft_block *b)
 	c->hash[h] = number;
 	b->next_page = c->page_head[b->gpa >> 12];
 	c->page_head[b->gpa >> 12] = number;
+	b->ahead = b->lines;
 	b->lines |= soft_lines(b->gpa, len);
 	if (b->gpa2 && b->gpa >> 12 == b->gpa2 >> 12)
 		b->lines |= 1; /* one page in two places: its first line holds the rest */
@@ -291,8 +250,180 @@ static uint64_t lines_in(const struct soft_block *b, uint64_t page)
 	return b->gpa >> 12 == page ? b->lines : 1;
 }
 
-/* Blocks that were made from these lines of a page. */
-static void drop_lines(struct soft_vcpu *v, uint64_t page, uint64_t lines)
+/* Bytes of a page. */
+struct range {
+	uint64_t page;
+	int from, to;
+};
+
+/* Are offsets from..to-1 of a block nothing but what is read when it runs? */
+static bool is_fresh(const struct soft_block *b, int from, int to)
+{
+	for (unsigned i = 0; i < b->nsites; i++) {
+		int end = b->sites[i + 1].guest;
+
+		if (end > from)
+			return from >= end - b->sites[i].fresh && to <= end;
+	}
+	return false;
+}
+
+/* Does a store there change what a block was made from? */
+static bool is_hit(const struct soft_block *b, const struct range *r)
+{
+	int start = (int)(b->gpa & 0xfff), end = start + b->sites[b->nsites].guest;
+
+	if (b->gpa >> 12 == r->page) {
+		if (b->ahead & soft_lines((uint64_t)r->from, (uint64_t)(r->to - r->from)))
+			return true;
+		if (r->from < end && r->to > start && !is_fresh(b, r->from - start, r->to - start))
+			return true;
+	}
+	return b->gpa2 && b->gpa2 >> 12 == r->page && r->from + 4096 < end;
+}
+
+static unsigned patch_slot(uint64_t gpa)
+{
+	return (gpa ^ gpa >> 6 ^ gpa >> 12) % SOFT_PATCHES;
+}
+
+static void note_patch(struct soft_cache *c, const struct range *r)
+{
+	uint64_t gpa = r->page << 12 | (uint64_t)r->from;
+	struct soft_patch *p = &c->patch[patch_slot(gpa)];
+
+	if (r->to - r->from > 8)
+		return;
+	if (p->gpa != gpa)
+		*p = (struct soft_patch){.gpa = gpa};
+	if (++p->count >= PATCHED_OFTEN)
+		c->patched_pages |= 1ull << r->page % 64;
+}
+
+bool soft_is_patched(const struct soft_cache *c, uint64_t gpa)
+{
+	const struct soft_patch *p = &c->patch[patch_slot(gpa)];
+
+	return p->gpa == gpa && p->count >= PATCHED_OFTEN;
+}
+
+static bool is_code(const struct soft_cache *c, const struct range *r)
+{
+	for (uint32_t i = c->page_head[r->page]; i;) {
+		const struct soft_block *b = &c->blocks[i - 1];
+
+		if (!b->dead && is_hit(b, r))
+			return true;
+		i = b->gpa >> 12 == r->page ? b->next_page : b->next_page2;
+	}
+	return false;
+}
+
+/* Blocks that were made from these bytes.  Says whether there were any. */
+static bool drop_range(struct soft_vcpu *v, const struct range *r)
+{
+	struct soft_cache *c = &v->cache;
+	uint32_t *link = &c->page_head[r->page];
+	uint64_t page = r->page, left = 0;
+	bool hit = false;
+
+	while (*link) {
+		struct soft_block *b = &c->blocks[*link - 1];
+		uint32_t *next = b->gpa >> 12 == page ? &b->next_page : &b->next_page2;
+
+		if (!b->dead && is_hit(b, r)) {
+			kill(c, b);
+			hit = true;
+		}
+		if (b->dead) {
+			*link = *next;
+		} else {
+			left |= lines_in(b, page);
+			link = next;
+		}
+	}
+	c->page_lines[page] = left;
+	if (hit) {
+		note_patch(c, r);
+		v->stat_invalidations++;
+	}
+	return hit;
+}
+
+bool soft_code_yields(struct soft_vcpu *v, uint64_t gpa, unsigned len, const uint8_t *running)
+{
+	struct soft_cache *c = &v->cache;
+	struct soft_beside *s = &c->beside[gpa / 4 % SOFT_BESIDES];
+	struct range r = {gpa >> 12, (int)(gpa & 0xfff), (int)(gpa & 0xfff) + (int)len};
+
+	if (s->gpa == gpa && s->len == len && s->blocks == v->stat_translated_blocks)
+		return true;
+	if (!is_code(c, &r)) {
+		*s = (struct soft_beside){gpa, v->stat_translated_blocks, len};
+		return true;
+	}
+	/* It is left right behind that store: nothing that runs is ever dead. */
+	if (is_hit(soft_block_at(c, running), &r))
+		return false;
+	drop_range(v, &r);
+	return true;
+}
+
+bool soft_block_died(struct soft_cache *c, uint64_t rip, uint64_t gpa, uint32_t mode)
+{
+	return c->patched_pages >> (gpa >> 12) % 64 & 1 && find(c, rip, gpa, 0, mode, true);
+}
+
+void soft_cache_trim(struct soft_vcpu *v)
+{
+	struct soft_cache *c = &v->cache;
+	struct soft_piece *p = soft_filling(c);
+
+	while (p->nblocks) {
+		const struct soft_block *b = &c->blocks[p->first + p->nblocks - 1];
+
+		/* One of two pages may be in the other one's list still. */
+		if (!b->dead || !b->root || b->gpa2 || b->recorded)
+			return;
+		p->nblocks--;
+		p->used = b->host_mem;
+		p->meta_used = b->meta;
+		soft_edges_drop(v, p, b->edges);
+	}
+}
+
+/* ---- eviction ---- */
+
+/*
+ * A root and the block that its entry leads to may be in different pieces.  Without that block the
+ * root's entry calls soft_dead() again; without its root the block is found by its own entry.
+ */
+static void part(struct soft_cache *c, const struct soft_block *b)
+{
+	uint32_t number = (uint32_t)(b - c->blocks) + 1;
+
+	if (b->root && !b->dead)
+		entry_dies(c, root_of(c, b));
+	if (b->root || !b->dead)
+		return;
+	for (uint32_t i = c->hash[hash_of(b->rip, b->gpa, b->mode)]; i;
+		i = c->blocks[i - 1].next_hash)
+		if (c->blocks[i - 1].root == number)
+			c->blocks[i - 1].root = 0;
+}
+
+/* An entry of the jump cache leads to a block with its rip, or to the root of that. */
+static void jc_leave(struct soft_vcpu *v, const struct soft_block *b, const struct soft_piece *p)
+{
+	struct soft_jump *j = &v->jc[SOFT_MODE_CLASS(b->mode)][soft_jc_slot(b->rip)];
+	uint64_t off = (uint64_t)((const uint8_t *)j->code - v->cache.rx);
+
+	if (off - p->code < p->end - p->code)
+		j->rip = ~(uint64_t)soft_jc_slot(b->rip);
+}
+
+/* All blocks of a piece leave the list of a page, and of the others those that are dead. */
+static void leave_page(struct soft_vcpu *v, uint64_t page, const struct soft_piece *p)
 {
 	struct soft_cache *c = &v->cache;
 	uint32_t *link = &c->page_head[page];
@@ -302,9 +433,9 @@ static void drop_lines(struct soft_vcpu *v, uint64_t page, uint64_t lines)
 		struct soft_block *b = &c->blocks[*link - 1];
 		uint32_t *next = b->gpa >> 12 == page ? &b->next_page : &b->next_page2;
 
-		if (!b->dead && lines_in(b, page) & lines)
-			kill(c, b);
-		if (b->dead) {
+		if (b->dead || *link - 1 - p->first < p->nblocks) {
+			b->unlisted |= b->gpa >> 12 == page;
+			b->unlisted2 |= b->gpa2 >> 12 == page;
 			*link = *next;
 		} else {
 			left |= lines_in(b, page);
@@ -312,8 +443,43 @@ static void drop_lines(struct soft_vcpu *v, uint64_t page, uint64_t lines)
 		}
 	}
 	c->page_lines[page] = left;
-	v->stat_invalidations++;
+	if (!c->page_head[page])
+		page_forget(v, page);
 }
+
+void soft_blocks_remove(struct soft_vcpu *v, const struct soft_piece *p)
+{
+	struct soft_cache *c = &v->cache;
+
+	for (uint32_t i = p->first; i < p->first + p->nblocks; i++) {
+		struct soft_block *b = &c->blocks[i];
+
+		part(c, b);
+		unhash(c, b);
+		jc_leave(v, b, p);
+		if (!b->unlisted)
+			leave_page(v, b->gpa >> 12, p);
+		if (b->gpa2 && !b->unlisted2)
+			leave_page(v, b->gpa2 >> 12, p);
+	}
+}
+
+void soft_blocks_forget(struct soft_vcpu *v)
+{
+	struct soft_cache *c = &v->cache;
+
+	for (unsigned k = 0; k < c->npieces; k++)
+		for (uint32_t i = 0; i < c->piece[k].nblocks; i++) {
+			const struct soft_block *b = &c->blocks[c->piece[k].first + i];
+
+			page_forget(v, b->gpa >> 12);
+			if (b->gpa2)
+				page_forget(v, b->gpa2 >> 12);
+		}
+	__builtin_memset(c->hash, 0, HASH_SIZE * sizeof(*c->hash));
+}
+
+/* ---- changed code ---- */
 
 bool soft_code_written(struct soft_vcpu *v, uint64_t gpa, uint64_t len)
 {
@@ -330,8 +496,9 @@ bool soft_code_written(struct soft_vcpu *v, uint64_t gpa, uint64_t len)
 		if (page >= c->pages)
 			break;
 		if (c->page_lines[page] & soft_lines(gpa, n)) {
-			drop_lines(v, page, soft_lines(gpa, n));
-			hit = true;
+			int from = (int)(gpa & 0xfff);
+
+			hit |= drop_range(v, &(struct range){page, from, from + (int)n});
 		}
 		gpa += n;
 		len -= n;
@@ -435,8 +602,10 @@ void soft_serve_requests(struct soft_vcpu *v)
 			v->ram[i].len = 0;
 	if (req & (SOFT_REQ_CODE_ALL | SOFT_REQ_MAP))
 		soft_cache_flush(v);
-	if (req & SOFT_REQ_MAP)
+	if (req & SOFT_REQ_MAP) {
 		soft_tlb_flush(v, X86_FLUSH_ALL, 0);
+		soft_mirror_drop_all(v);
+	}
 	if (req & SOFT_REQ_WRITE)
 		soft_tlb_drop_writes(v, SOFT_ALL_PAGES);
 	atomic_fetch_and(&v->flush_request, ~(req & SOFT_REQ_WRITE));

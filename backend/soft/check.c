@@ -1,86 +1,19 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Copyright (c) 2026, the hyve authors */
 /*
- * Lock-step.  The reference is x86_fetch() and x86_execute(), one instruction after the other along
- * the block, with page walks in place of the translated-address cache and a log of what it stores.
- * Then all is put back and the translated block runs, alone: in this mode nothing is linked and the
- * jump cache stays empty (soft_unlinked).
+ * Lock-step.  Each block runs in the reference first (reference.h).  Then all is put back and the
+ * translated block runs, alone: in this mode nothing is linked and the jump cache stays empty
+ * (soft_unlinked).
  *
- * Not compared: status flags where translated code need not have them (at faults and exits, where it
- * is left early, and where the code behind the block overwrites them first); the x87 instruction and data pointers, which are
- * the host's; accessed and dirty bits.
+ * Not compared: status flags where translated code need not have them (at faults and exits, where
+ * it is left early, and where the code behind the block overwrites them first); the x87 instruction
+ * and data pointers, which are the host's; accessed and dirty bits.
  */
 #include <stdlib.h>
 
-#include "backend/soft/check.h"
-#include "backend/soft/soft.h"
+#include "backend/soft/reference.h"
 
-#define LOG_MAX	 1024u
-#define LOOK_AHEAD 16u /* instructions */
-#define MARK_MAX 64u
-#define LOG_DATA (256u << 10)
-#define MARKS	 0x6000000060ull /* accessed and dirty, of one long or two short ones */
-#define WINDOW	 64u /* what lies around a store is compared, too: it may have been too wide */
-
-/* A store of the reference.  Copies of the aligned lines around it are at `data`. */
-struct store {
-	uint8_t *hva;
-	uint32_t len;
-	uint32_t data;
-};
-
-/* Accessed and dirty bits that it sets in a page table entry: undone, not compared. */
-struct mark {
-	uint8_t *hva;
-	uint32_t len;
-	unsigned at; /* stores before it */
-	uint64_t before, gotten;
-};
-
-struct state {
-	uint8_t cpu[offsetof(struct x86_cpu, cpuid)];
-	uint8_t fpu[X86_XSAVE_SIZE] __attribute__((aligned(64)));
-};
-
-/* How a run of the block ended. */
-struct end {
-	enum x86_result result;
-	unsigned insns;
-	bool redo;  /* the next instruction follows without a look at events */
-	bool early; /* translated code came back before the end of the block */
-	struct state state;
-};
-
-struct soft_check {
-	/* the block: it may be gone when it has run */
-	uint64_t rip;
-	uint32_t mode;
-	unsigned n;
-	uint16_t offset[SOFT_CHECK_INSNS + 1];
-
-	struct state start;
-	struct end want, got;
-	uint64_t path[SOFT_CHECK_INSNS + 1]; /* rips of the reference */
-	bool string[SOFT_CHECK_INSNS];
-	bool record; /* instructions into mismatch.insn[] */
-	bool unrepeatable, too_big;
-
-	unsigned nstores;
-	struct store store[LOG_MAX];
-	unsigned nmarks;
-	struct mark mark[MARK_MAX];
-	bool unmarked; /* the reference sets no marks */
-	uint32_t used;
-	uint8_t before[LOG_DATA], wanted[LOG_DATA], gotten[LOG_DATA];
-	/* the log as it was when translated code ran: what `gotten` belongs to */
-	bool kept;
-	unsigned ndone, nmarked;
-	struct store done[LOG_MAX];
-	struct mark marked[MARK_MAX];
-
-	struct soft_check_stats stats;
-	struct soft_mismatch mismatch;
-};
+#define MARKS 0x6000000060ull /* accessed and dirty, of one long or two short ones */
 
 struct soft_check *soft_check_create(void)
 {
@@ -104,227 +37,6 @@ const struct soft_check_stats *soft_check_stats(const struct soft_vcpu *v)
 const struct soft_mismatch *soft_check_mismatch(const struct soft_vcpu *v)
 {
 	return v->check && v->check->mismatch.found ? &v->check->mismatch : NULL;
-}
-
-/* ---- state ---- */
-
-static void save(struct soft_vcpu *v, struct state *to)
-{
-	x86_fpu_save(&v->cpu);
-	__builtin_memcpy(to->cpu, &v->cpu, sizeof(to->cpu));
-	__builtin_memcpy(to->fpu, v->cpu.fpu, sizeof(to->fpu));
-}
-
-static void restore(struct soft_vcpu *v, const struct state *from)
-{
-	__builtin_memcpy(&v->cpu, from->cpu, sizeof(from->cpu));
-	__builtin_memcpy(v->cpu.fpu, from->fpu, sizeof(from->fpu));
-	x86_fpu_load(&v->cpu);
-}
-
-/* ---- memory of the reference ---- */
-
-static uint8_t *window(const struct store *s, uint32_t *len)
-{
-	uintptr_t lo = (uintptr_t)s->hva & ~(uintptr_t)(WINDOW - 1);
-	uintptr_t hi = ((uintptr_t)s->hva + s->len + WINDOW - 1) & ~(uintptr_t)(WINDOW - 1);
-
-	*len = (uint32_t)(hi - lo);
-	return (uint8_t *)lo;
-}
-
-static bool log_store(struct soft_check *c, uint8_t *hva, uint32_t len)
-{
-	struct store *s = &c->store[c->nstores];
-	uint8_t *from;
-	uint32_t n;
-
-	if (c->nstores == LOG_MAX)
-		return false;
-	*s = (struct store){.hva = hva, .len = len, .data = c->used};
-	from = window(s, &n);
-	if (LOG_DATA - c->used < n)
-		return false;
-	__builtin_memcpy(c->before + c->used, from, n);
-	c->used += n;
-	c->nstores++;
-	return true;
-}
-
-static void copy_windows(const struct soft_check *c, uint8_t *to)
-{
-	for (unsigned i = 0; i < c->nstores; i++) {
-		uint32_t n;
-		const uint8_t *from = window(&c->store[i], &n);
-
-		__builtin_memcpy(to + c->store[i].data, from, n);
-	}
-}
-
-/* Backwards, and only the bytes themselves: a device may have written beside them. */
-static void undo_stores(const struct soft_check *c)
-{
-	unsigned m = c->nmarks;
-
-	for (unsigned i = c->nstores;; i--) {
-		const struct store *s;
-
-		for (; m && c->mark[m - 1].at >= i; m--)
-			__builtin_memcpy(c->mark[m - 1].hva, &c->mark[m - 1].before,
-				c->mark[m - 1].len);
-		if (i == 0)
-			break;
-		s = &c->store[i - 1];
-		__builtin_memcpy(s->hva, c->before + s->data + (uintptr_t)s->hva % WINDOW, s->len);
-	}
-}
-
-/* Only page walks store through this; NULL makes them go on without. */
-static void *ref_ram(struct x86_cpu *cpu, uint64_t gpa, unsigned len, bool write)
-{
-	struct soft_vcpu *v = cpu->owner;
-	struct soft_check *c = v->check;
-	uint8_t *hva = soft_ram(v, gpa);
-
-	if (!hva || !write)
-		return hva;
-	if (c->unmarked || c->nmarks == MARK_MAX)
-		return NULL;
-	c->mark[c->nmarks] = (struct mark){.hva = hva, .len = len, .at = c->nstores};
-	__builtin_memcpy(&c->mark[c->nmarks++].before, hva, len);
-	return hva;
-}
-
-static void *ref_map(
-	struct x86_cpu *cpu, uint64_t gla, unsigned len, unsigned acc, enum x86_result *res)
-{
-	struct soft_vcpu *v = cpu->owner;
-	struct x86_walk w;
-	uint8_t *hva;
-
-	*res = x86_walk(cpu, gla, acc, &w);
-	if (*res != X86_DONE)
-		return NULL;
-	hva = soft_ram(v, w.gpa);
-	if (hva && acc & X86_ACC_WRITE && !(acc & X86_ACC_NOFAULT) &&
-		!log_store(v->check, hva, len)) {
-		v->check->too_big = true;
-		hva = NULL;
-	}
-	if (hva)
-		return hva;
-	*res = X86_EXIT;
-	if (!(acc & X86_ACC_NOFAULT))
-		cpu->exit = (struct x86_exit){
-			.reason = X86_EXIT_MMIO,
-			.mmio = {.gpa = w.gpa,
-				.gla = gla,
-				.size = (uint8_t)len,
-				.write = acc & X86_ACC_WRITE},
-		};
-	return NULL;
-}
-
-static void ref_flush(struct x86_cpu *cpu, enum x86_flush kind, uint64_t gla)
-{
-	(void)cpu;
-	(void)kind;
-	(void)gla;
-}
-
-static bool ref_poll(struct x86_cpu *cpu)
-{
-	(void)cpu;
-	return false;
-}
-
-/* ---- the reference ---- */
-
-bool soft_check_repeatable(const struct x86_insn *insn)
-{
-	switch (insn->row->mnem) {
-	case X86_I_rdtsc:
-	case X86_I_rdtscp:
-	case X86_I_rdpmc:
-	case X86_I_rdrand:
-	case X86_I_rdseed:
-	case X86_I_rdmsr:
-	case X86_I_wrmsr:
-		return false;
-	case X86_I_mov: /* CR8 is the APIC's */
-		for (unsigned i = 0; i < insn->nops; i++)
-			if (insn->op[i].kind == X86_OK_CR && insn->op[i].reg == 8)
-				return false;
-		return true;
-	default:
-		return true;
-	}
-}
-
-static uint64_t rip_at(const struct soft_check *c, unsigned i)
-{
-	uint64_t rip = c->rip + c->offset[i];
-
-	return SOFT_MODE_SIZE(c->mode) == SOFT_MODE_SIZE_64 ? rip : (uint32_t)rip;
-}
-
-static void record(struct soft_check *c, unsigned i, uint64_t rip, const struct x86_insn *insn)
-{
-	c->mismatch.insn[i].rip = rip;
-	c->mismatch.insn[i].len = insn->len;
-	__builtin_memcpy(c->mismatch.insn[i].bytes, insn->bytes, X86_INSN_MAX);
-}
-
-static enum x86_result one(struct soft_vcpu *v, unsigned i)
-{
-	struct soft_check *c = v->check;
-	struct x86_insn insn;
-	enum x86_result res = x86_fetch(&v->cpu, &insn);
-
-	if (res != X86_DONE)
-		return res;
-	c->string[i] = insn.row->class == X86_STRING;
-	if (c->record)
-		record(c, i, v->cpu.rip, &insn);
-	if (!soft_check_repeatable(&insn)) {
-		c->unrepeatable = true;
-		return X86_EXIT;
-	}
-	v->cpu.shadow = 0;
-	v->insn_len = insn.len;
-	return x86_execute(&v->cpu, &insn);
-}
-
-/* From the start along the block, `limit` instructions at most. All is put back. */
-static void reference(struct soft_vcpu *v, unsigned limit)
-{
-	struct soft_check *c = v->check;
-	struct x86_ops ops = soft_x86_ops;
-	unsigned i = 0;
-
-	ops.ram = ref_ram;
-	ops.map = ref_map;
-	ops.flush = ref_flush;
-	ops.poll = ref_poll;
-	c->nstores = c->nmarks = c->used = 0;
-	c->unrepeatable = c->too_big = false;
-	c->want.result = X86_DONE;
-	c->path[0] = v->cpu.rip;
-	v->cpu.ops = &ops;
-	while (i < limit) {
-		c->want.result = one(v, i);
-		if (c->want.result != X86_DONE)
-			break;
-		c->path[++i] = v->cpu.rip;
-		if (v->cpu.rip != rip_at(c, i))
-			break; /* a way out in the middle */
-	}
-	c->want.insns = i;
-	v->cpu.ops = &soft_x86_ops;
-	save(v, &c->want.state);
-	copy_windows(c, c->wanted);
-	undo_stores(c);
-	restore(v, &c->start);
 }
 
 /* ---- comparison ---- */
@@ -413,7 +125,7 @@ static bool registers_differ(struct soft_check *c, const uint8_t *want, const ui
 			continue;
 		__builtin_memcpy(&a, want + fields[i].at, fields[i].size);
 		__builtin_memcpy(&b, got + fields[i].at, fields[i].size);
-		if (differ(c, fields[i].name, 0, a, b))
+		if (differ(c, fields[i].name, SOFT_NO_INDEX, a, b))
 			return true;
 	}
 	return false;
@@ -485,7 +197,7 @@ static bool memory_differs(struct soft_check *c)
 {
 	for (unsigned s = 0; s < c->nstores; s++) {
 		uint32_t len, at = c->store[s].data;
-		const uint8_t *hva = window(&c->store[s], &len);
+		const uint8_t *hva = soft_store_window(&c->store[s], &len);
 
 		for (uint32_t i = 0; i < len; i += 8) {
 			uint64_t a, b;
@@ -503,62 +215,27 @@ static bool fault_differs(struct soft_check *c, const struct x86_cpu *w, const s
 {
 	const struct x86_fault *a = &w->fault, *b = &g->fault;
 
-	return differ(c, "vector of the fault", 0, a->vector, b->vector) ||
-	       differ(c, "error code of the fault", 0, a->error, b->error) ||
-	       (a->vector == X86_PF && differ(c, "CR2 of the fault", 0, a->cr2, b->cr2));
+	return differ(c, "vector of the fault", SOFT_NO_INDEX, a->vector, b->vector) ||
+	       differ(c, "error code of the fault", SOFT_NO_INDEX, a->error, b->error) ||
+	       (a->vector == X86_PF &&
+		       differ(c, "CR2 of the fault", SOFT_NO_INDEX, a->cr2, b->cr2));
 }
 
 static bool exit_differs(struct soft_check *c, const struct x86_exit *a, const struct x86_exit *b)
 {
-	if (differ(c, "reason of the exit", 0, a->reason, b->reason))
+	if (differ(c, "reason of the exit", SOFT_NO_INDEX, a->reason, b->reason))
 		return true;
 	if (a->reason == X86_EXIT_IO || a->reason == X86_EXIT_IO_STRING)
-		return differ(c, "port of the exit", 0, a->io.port, b->io.port) ||
-		       differ(c, "size of the exit", 0, a->io.size, b->io.size) ||
-		       differ(c, "direction of the exit", 0, a->io.in, b->io.in);
+		return differ(c, "port of the exit", SOFT_NO_INDEX, a->io.port, b->io.port) ||
+		       differ(c, "size of the exit", SOFT_NO_INDEX, a->io.size, b->io.size) ||
+		       differ(c, "direction of the exit", SOFT_NO_INDEX, a->io.in, b->io.in);
 	if (a->reason == X86_EXIT_MMIO)
-		return differ(c, "address of the exit", 0, a->mmio.gpa, b->mmio.gpa) ||
-		       differ(c, "linear address of the exit", 0, a->mmio.gla, b->mmio.gla) ||
-		       differ(c, "direction of the exit", 0, a->mmio.write, b->mmio.write);
+		return differ(c, "address of the exit", SOFT_NO_INDEX, a->mmio.gpa, b->mmio.gpa) ||
+		       differ(c, "linear address of the exit", SOFT_NO_INDEX, a->mmio.gla,
+			       b->mmio.gla) ||
+		       differ(c, "direction of the exit", SOFT_NO_INDEX, a->mmio.write,
+			       b->mmio.write);
 	return false;
-}
-
-/*
- * Status flags that the code at `rip` overwrites before anything can see them: translated code may
- * leave them as they come there.
- */
-static unsigned dead_flags(struct soft_vcpu *v, uint64_t rip)
-{
-	struct x86_cpu *cpu = &v->cpu;
-	struct x86_fault fault = cpu->fault;
-	struct x86_exit exit = cpu->exit;
-	struct x86_ops ops = soft_x86_ops;
-	uint64_t was = cpu->rip;
-	unsigned read = 0, rest = X86_FL_STATUS;
-	struct x86_insn insn;
-
-	ops.map = ref_map;
-	ops.ram = ref_ram;
-	cpu->ops = &ops;
-	cpu->rip = rip;
-	v->check->unmarked = true;
-	for (unsigned n = 0; n < LOOK_AHEAD && x86_fetch(cpu, &insn) == X86_DONE; n++) {
-		const struct x86_row *row = insn.row;
-
-		if (row->class == X86_SYSTEM || row->class == X86_STRING)
-			break;
-		read |= row->fl_read & rest;
-		if (row->class == X86_BRANCH)
-			break;
-		rest &= ~(unsigned)row->fl_kill;
-		cpu->rip += insn.len;
-	}
-	v->check->unmarked = false;
-	cpu->ops = &soft_x86_ops;
-	cpu->rip = was;
-	cpu->fault = fault;
-	cpu->exit = exit;
-	return X86_FL_STATUS & ~(read | rest);
 }
 
 static bool ends_differ(struct soft_vcpu *v)
@@ -571,15 +248,15 @@ static bool ends_differ(struct soft_vcpu *v)
 				: 0;
 
 	if (!dead && (w->rflags ^ g->rflags) & X86_FL_STATUS && !v->soft->all_flags)
-		dead = dead_flags(v, g->rip);
-	if (differ(c, "result", 0, c->want.result, c->got.result) ||
-		differ(c, "RIP", 0, w->rip, g->rip))
+		dead = soft_reference_dead_flags(v, g->rip);
+	if (differ(c, "result", SOFT_NO_INDEX, c->want.result, c->got.result) ||
+		differ(c, "RIP", SOFT_NO_INDEX, w->rip, g->rip))
 		return true;
 	if (c->got.result == X86_FAULT && fault_differs(c, w, g))
 		return true;
 	if (c->got.result == X86_EXIT && exit_differs(c, &w->exit, &g->exit))
 		return true;
-	return differ(c, "RFLAGS", 0, w->rflags & ~dead, g->rflags & ~dead) ||
+	return differ(c, "RFLAGS", SOFT_NO_INDEX, w->rflags & ~dead, g->rflags & ~dead) ||
 	       registers_differ(c, c->want.state.cpu, c->got.state.cpu) || vectors_differ(c) ||
 	       memory_differs(c);
 }
@@ -602,8 +279,8 @@ static uint32_t translated(struct soft_vcpu *v, const struct soft_block *b)
 	struct soft_check *c = v->check;
 	uint32_t reason = (uint32_t)v->cache.enter(v, v->cache.rx + b->host);
 
-	save(v, &c->got.state);
-	copy_windows(c, c->gotten);
+	soft_state_save(v, &c->got.state);
+	soft_reference_copy(c, c->gotten);
 	c->got.result = reason == SOFT_RESULT ? (enum x86_result)v->result : X86_DONE;
 	c->got.redo = reason == SOFT_REDO;
 	c->got.early = false;
@@ -611,47 +288,7 @@ static uint32_t translated(struct soft_vcpu *v, const struct soft_block *b)
 	return reason;
 }
 
-/* What translated code left in memory, before the first time that it is undone. */
-static void keep(struct soft_check *c)
-{
-	if (c->kept)
-		return;
-	c->kept = true;
-	c->ndone = c->nstores;
-	c->nmarked = c->nmarks;
-	for (unsigned i = 0; i < c->nmarks; i++)
-		__builtin_memcpy(&c->mark[i].gotten, c->mark[i].hva, c->mark[i].len);
-	__builtin_memcpy(c->done, c->store, c->nstores * sizeof(c->store[0]));
-	__builtin_memcpy(c->marked, c->mark, c->nmarks * sizeof(c->mark[0]));
-}
-
-/* Once more from the start, `limit` instructions. */
-static void again(struct soft_vcpu *v, unsigned limit)
-{
-	struct soft_check *c = v->check;
-
-	keep(c);
-	undo_stores(c);
-	restore(v, &c->start);
-	reference(v, limit);
-}
-
-/* Back to where translated code left us. */
-static void go_on(struct soft_vcpu *v)
-{
-	struct soft_check *c = v->check;
-
-	for (unsigned i = 0; i < c->ndone; i++) {
-		const struct store *s = &c->done[i];
-
-		__builtin_memcpy(s->hva, c->gotten + s->data + (uintptr_t)s->hva % WINDOW, s->len);
-	}
-	for (unsigned i = 0; i < c->nmarked; i++)
-		__builtin_memcpy(c->marked[i].hva, &c->marked[i].gotten, c->marked[i].len);
-	restore(v, &c->got.state);
-}
-
-static const struct x86_cpu *cpu_in(const struct end *end)
+static const struct x86_cpu *cpu_in(const struct check_end *end)
 {
 	return (const void *)end->state.cpu;
 }
@@ -682,11 +319,11 @@ static bool agrees_now(struct soft_vcpu *v, unsigned limit, bool unmarked)
 	bool agrees;
 
 	c->unmarked = unmarked;
-	again(v, limit);
+	soft_reference_again(v, limit);
 	c->unmarked = false;
 	agrees = same_stores(c) ? !ends_differ(v) : !unmarked && !c->got.early;
 	if (agrees)
-		go_on(v);
+		soft_reference_leave(v);
 	return agrees;
 }
 
@@ -743,7 +380,7 @@ static enum verdict judge(struct soft_vcpu *v)
 		if (agrees_now(v, i, false) || agrees_now(v, i, true))
 			return SAME;
 		c->got.early = false;
-		again(v, c->n);
+		soft_reference_again(v, c->n);
 		ends_differ(v);
 		return DIFFERENT;
 	}
@@ -761,13 +398,13 @@ static bool prefix(struct soft_vcpu *v, unsigned n, bool cold, bool *differs)
 	struct soft_block *b;
 	uint64_t gla;
 
-	undo_stores(c);
-	restore(v, &c->start);
+	soft_reference_undo(c);
+	soft_state_restore(v, &c->start);
 	gla = x86_linear_rip(&v->cpu);
-	page = soft_fetch_page(v, class, gla);
+	page = soft_itlb_find(v, class, gla);
 	if (!page)
 		return false;
-	reference(v, n);
+	soft_reference_run(v, n);
 	v->soft->max_insns = n;
 	b = soft_translate(v, c->rip, c->mode, page);
 	v->soft->max_insns = normal;
@@ -788,7 +425,7 @@ static void locate(struct soft_vcpu *v)
 	unsigned index = c->mismatch.index, n = c->want.insns + (c->want.result != X86_DONE);
 	uint64_t want = c->mismatch.want, got = c->mismatch.got;
 
-	again(v, n); /* whose instructions */
+	soft_reference_again(v, n); /* whose instructions */
 	c->mismatch.insns = c->mismatch.first = n;
 	for (unsigned i = 1; i < 2 * n; i++) {
 		bool differs;
@@ -817,8 +454,8 @@ static uint32_t mismatch(struct soft_vcpu *v)
 	c->mismatch.mode = c->mode;
 	c->record = true;
 	locate(v);
-	undo_stores(c);
-	restore(v, &c->start);
+	soft_reference_undo(c);
+	soft_state_restore(v, &c->start);
 	return SOFT_MISMATCH;
 }
 
@@ -828,8 +465,8 @@ uint32_t soft_check_block(struct soft_vcpu *v, const struct soft_block *b)
 	uint32_t reason;
 
 	take_block(v, b);
-	save(v, &c->start);
-	reference(v, c->n);
+	soft_state_save(v, &c->start);
+	soft_reference_run(v, c->n);
 	if (c->unrepeatable || c->too_big) {
 		c->stats.unrepeatable += c->unrepeatable;
 		c->stats.too_big += c->too_big;

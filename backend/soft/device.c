@@ -70,6 +70,6 @@ bool soft_port(struct soft_vcpu *v)
 		return false;
 	if (x->io.in)
 		merge(&v->cpu.gpr[X86_RAX], x->io.size, value);
-	v->cpu.rip += v->insn_len;
+	soft_skip(v);
 	return true;
 }

@@ -100,6 +100,8 @@ static inline void emit_rm_sib(struct emit *e, unsigned size, unsigned op, unsig
 
 	if (rex)
 		emit8(e, 0x40 | rex);
+	if (op > 0xff)
+		emit8(e, op >> 8);
 	emit8(e, op);
 	emit8(e, (base == 255 ? 0x00 : d8 ? 0x40 : 0x80) | (reg & 7) << 3 | 4);
 	emit8(e, scale << 6 | (i & 7) << 3 | (b & 7));

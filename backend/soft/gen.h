@@ -11,7 +11,7 @@
 #define GEN_MAX_STUBS 384u
 #define GEN_NO_GROUP  255u
 #define GEN_MAX_JCC   4u
-#define GEN_ROOM      32768u /* bytes of code that one block can need at most */
+#define GEN_STEP      512u /* bytes of code of an instruction with its stubs; 350 is known */
 
 #define STATE(member) ((int32_t)offsetof(struct soft_vcpu, member))
 #define GPR(n)	      (STATE(cpu.gpr) + 8 * (int32_t)(n))
@@ -93,7 +93,8 @@ struct gen {
 	unsigned i;	     /* the one being translated */
 	bool straddles;	     /* the last instruction ends in the next page */
 	bool ended;	     /* the last instruction leaves the block by itself */
-	bool failed;	     /* out of metadata */
+	bool failed;	     /* out of code or metadata: it does not fit into this piece */
+	bool patched;	     /* there was a block here that has been changed */
 	const uint8_t *host; /* block entry, executable */
 	const uint8_t *page; /* host address of the guest's page */
 	unsigned code_size;
@@ -105,6 +106,7 @@ struct gen {
 	struct x86_insn insn[GEN_MAX_INSNS];
 	struct soft_site site[GEN_MAX_INSNS + 1];
 	unsigned ngroups;
+	uint64_t merged; /* instructions that rely on a check of one before them */
 	struct gen_group group[GEN_MAX_INSNS];
 	uint8_t group_of[GEN_MAX_INSNS]; /* GEN_NO_GROUP: the instruction's access checks for itself
 					  */
@@ -114,7 +116,17 @@ struct gen {
 	struct gen_check check[2 * GEN_MAX_INSNS];
 	unsigned nstubs;
 	struct gen_stub stub[GEN_MAX_STUBS];
+	struct x86_decode_cache decoded;
 };
+
+/* Of bytes that do not change meanwhile. */
+static inline enum x86_decode_result gen_decode(
+	struct gen *g, struct x86_insn *in, const uint8_t *bytes, unsigned n)
+{
+	if (g->is64)
+		return x86_decode_cached(&g->decoded, in, bytes, n);
+	return x86_decode(in, bytes, n, g->code_size);
+}
 
 /* Where a guest register lives: a host register, or 255 for a slot in memory. */
 static inline unsigned gen_host(unsigned gpr)
@@ -171,16 +183,18 @@ void gen_load(struct gen *g, unsigned size, unsigned reg, const struct gen_ref *
 void gen_store(struct gen *g, unsigned size, const struct gen_ref *ref, unsigned reg);
 void gen_store_imm(struct gen *g, unsigned size, const struct gen_ref *ref, uint32_t imm);
 void gen_check_stub(struct gen *g, const struct gen_stub *s);
-unsigned gen_new_memo(struct gen *g, bool write);
 
 /* gen_group.c */
 void gen_find_groups(struct gen *g);
 /* May C return into the block before instruction j? */
 bool gen_resumable(const struct gen *g, unsigned j);
 
-/* gen_string.c, gen_native.c, gen_stack.c: false: not this one inline. gen_branch.c ends the block.
+/* gen_string.c, gen_native.c, gen_fresh.c, gen_stack.c: false: not this one inline. gen_branch.c
+ * ends the block.
  */
 bool gen_native(struct gen *g, const struct x86_insn *in);
+bool gen_fresh(struct gen *g, const struct x86_insn *in);
+bool gen_fresh_push(struct gen *g, const struct x86_insn *in);
 bool gen_stack(struct gen *g, const struct x86_insn *in);
 bool gen_string(struct gen *g, const struct x86_insn *in);
 bool gen_direction(struct gen *g, const struct x86_insn *in);
@@ -189,7 +203,7 @@ bool gen_branch(struct gen *g, const struct x86_insn *in);
 void gen_move_rsp(struct gen *g, int delta);
 /* Leaves the block for a known rip. */
 void gen_goto(struct gen *g, uint64_t rip, bool parked);
-/* The same through edge[], whatever the target's class; there is one until nedges is SOFT_EDGES. */
+/* The same through edge[], whatever the target's class; only if soft_edge_left(). */
 void gen_edge(struct gen *g, uint64_t target, bool parked);
 
 #endif

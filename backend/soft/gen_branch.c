@@ -118,12 +118,12 @@ void gen_edge(struct gen *g, uint64_t target, bool parked)
 {
 	struct gen_stub *s;
 
-	if (g->v->nedges == SOFT_EDGES) {
+	if (!soft_edge_left(g->v)) {
 		jump_cached(g, target, parked);
 		return;
 	}
 	s = gen_stub(g, STUB_EDGE);
-	s->edge = g->v->nedges++;
+	s->edge = soft_edge_new(g->v);
 	s->target = target;
 	s->flags_parked = parked;
 	emit_rm_mem(&g->e, 4, 0xff, 4, HOST_STATE, STATE(edge) + 8 * (int32_t)s->edge);

@@ -21,6 +21,7 @@ struct base {
 
 struct scan {
 	struct base base[16];
+	uint16_t known;	  /* registers whose group is not GEN_NO_GROUP */
 	uint8_t constant; /* the group of constant addresses */
 	uint64_t constant_ea;
 };
@@ -125,6 +126,21 @@ static void constant_access(struct gen *g, struct scan *s, const struct access *
 	g->group_of[g->i] = s->constant;
 }
 
+static void know(struct scan *s, unsigned reg, struct base b)
+{
+	s->base[reg] = b;
+	s->known |= (uint16_t)(1u << reg);
+	if (b.group == GEN_NO_GROUP)
+		s->known ^= (uint16_t)(1u << reg);
+}
+
+static void lose(struct scan *s, unsigned regs)
+{
+	for (unsigned left = regs & s->known; left; left &= left - 1)
+		s->base[__builtin_ctz(left)].group = GEN_NO_GROUP;
+	s->known &= (uint16_t)~regs;
+}
+
 static void take(struct gen *g, struct scan *s, const struct access *a)
 {
 	struct base *b = &s->base[a->gpr & 15];
@@ -138,7 +154,7 @@ static void take(struct gen *g, struct scan *s, const struct access *a)
 		g->group_of[g->i] = b->group;
 		return;
 	}
-	*b = (struct base){(uint8_t)g->ngroups++, 0};
+	know(s, a->gpr & 15, (struct base){(uint8_t)g->ngroups++, 0});
 	found(g, b->group, a);
 	g->group_of[g->i] = b->group;
 }
@@ -155,6 +171,8 @@ static void follow(struct scan *s, const struct x86_insn *in)
 	unsigned dst = in->nops ? in->op[0].reg & 15u : 0;
 	bool reg = in->nops && is_gpr64(&in->op[0]);
 
+	if (!s->known)
+		return;
 	switch (in->row->mnem) {
 	case X86_I_add:
 	case X86_I_sub:
@@ -183,11 +201,9 @@ static void follow(struct scan *s, const struct x86_insn *in)
 	default:
 		break;
 	}
-	for (unsigned r = 0; r < 16; r++)
-		if (in->gpr_write & 1u << r)
-			s->base[r].group = GEN_NO_GROUP;
+	lose(s, in->gpr_write);
 	if (reg && in->gpr_write & 1u << dst && moved.delta >= -4096 && moved.delta <= 4096)
-		s->base[dst] = moved;
+		know(s, dst, moved);
 }
 
 static void follow_stack(struct scan *s, const struct x86_insn *in)
@@ -211,28 +227,28 @@ static void follow_stack(struct scan *s, const struct x86_insn *in)
 		group = GEN_NO_GROUP;
 		break;
 	}
-	for (unsigned r = 0; r < 16; r++)
-		if (in->gpr_write & 1u << r)
-			s->base[r].group = GEN_NO_GROUP;
+	lose(s, in->gpr_write);
 	if (in->row->mnem == X86_I_pop && in->op[0].reg == X86_RSP && !in->has_mem)
 		group = GEN_NO_GROUP;
-	s->base[X86_RSP] = (struct base){group, delta};
+	know(s, X86_RSP, (struct base){group, delta});
 }
 
 static void forget(struct scan *s)
 {
-	for (unsigned r = 0; r < 16; r++)
-		s->base[r].group = GEN_NO_GROUP;
+	lose(s, s->known);
 	s->constant = GEN_NO_GROUP;
 }
 
 void gen_find_groups(struct gen *g)
 {
-	struct scan s = {.constant_ea = 0};
+	struct scan s = {.constant = GEN_NO_GROUP};
 
-	forget(&s);
+	for (unsigned r = 0; r < 16; r++)
+		s.base[r].group = GEN_NO_GROUP;
 	g->ngroups = 0;
-	__builtin_memset(g->group_of, GEN_NO_GROUP, sizeof(g->group_of));
+	g->merged = 0;
+	for (unsigned i = 0; i < g->n; i++)
+		g->group_of[i] = GEN_NO_GROUP;
 	if (!g->is64 || g->mode & SOFT_MODE_NOMERGE)
 		return;
 	for (g->i = 0; g->i < g->n; g->i++) {
@@ -256,15 +272,16 @@ void gen_find_groups(struct gen *g)
 		else
 			follow(&s, in);
 	}
-	for (unsigned i = 0; i < g->ngroups; i++)
-		g->group[i].memo = gen_new_memo(g, g->group[i].write);
+	for (unsigned i = 0; i < g->ngroups; i++) {
+		struct gen_group *p = &g->group[i];
+
+		p->memo = (uint16_t)soft_memo_new(g->v, g->class, p->span, p->write);
+		g->merged |= (2ull << p->last) - (2ull << p->leader);
+	}
 }
 
 /* Does nothing at instruction j or behind it rest on a check before it? */
 bool gen_resumable(const struct gen *g, unsigned j)
 {
-	for (unsigned i = 0; i < g->ngroups; i++)
-		if (g->group[i].leader < j && g->group[i].last >= j)
-			return false;
-	return true;
+	return j == GEN_MAX_INSNS || !(g->merged >> j & 1);
 }

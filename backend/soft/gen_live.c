@@ -49,6 +49,17 @@ static bool is_jmp(const struct x86_insn *in)
 	       in->op[0].kind == X86_OK_REL;
 }
 
+/* Another vcpu may be writing there, which a decoder that remembers must not see. */
+static enum x86_decode_result decode_at(struct gen *g, struct x86_insn *in, unsigned off)
+{
+	uint8_t code[24];
+
+	if (4096 - off < sizeof(code))
+		return x86_decode(in, g->page + off, 4096 - off, g->code_size);
+	__builtin_memcpy(code, g->page + off, sizeof(code));
+	return gen_decode(g, in, code, sizeof(code));
+}
+
 /* Of the instructions from off on: those that read flags, and those that nobody has written at the
  * end. */
 unsigned gen_live_at(struct gen *g, uint64_t rip)
@@ -60,7 +71,7 @@ unsigned gen_live_at(struct gen *g, uint64_t rip)
 	for (unsigned n = 0; rest && n < LOOK_INSNS && off < 4096; n++) {
 		struct x86_insn in;
 
-		if (x86_decode(&in, g->page + off, 4096 - off, g->code_size) != X86_DECODE_OK ||
+		if (decode_at(g, &in, off) != X86_DECODE_OK ||
 			x86_insn_allowed(&g->v->cpu, &in) != X86_DONE || by_c(&in))
 			break;
 		live |= in.row->fl_read & rest;

@@ -88,20 +88,14 @@ void gen_address(struct gen *g, const struct x86_insn *in)
 	}
 }
 
-unsigned gen_new_memo(struct gen *g, bool write)
-{
-	uint32_t *next = &g->v->cache.next_memo[write];
-
-	*next = (*next + 1) % (SOFT_MEMOS / 2);
-	return *next + (write ? SOFT_MEMOS / 2 : 0);
-}
-
 static int32_t memo_at(const struct gen *g, unsigned memo)
 {
 	return STATE(memo) + (int32_t)((g->class * SOFT_MEMOS + memo) * sizeof(struct soft_memo));
 }
-#define MEMO_TAG(g, n) (memo_at(g, n) + (int32_t)offsetof(struct soft_memo, tag))
-#define MEMO_ADD(g, n) (memo_at(g, n) + (int32_t)offsetof(struct soft_memo, add))
+#define MEMO_TAG(g, n)	  (memo_at(g, n) + (int32_t)offsetof(struct soft_memo, tag))
+#define MEMO_ADD(g, n)	  (memo_at(g, n) + (int32_t)offsetof(struct soft_memo, add))
+#define MEMO_LIMIT(g, n)  (memo_at(g, n) + (int32_t)offsetof(struct soft_memo, limit))
+#define MEMO_MISSES(g, n) (memo_at(g, n) + (int32_t)offsetof(struct soft_memo, misses))
 
 static unsigned form_of(const struct gen *g, const struct gen_address *a)
 {
@@ -148,7 +142,7 @@ static uint8_t *compare_memo(struct gen *g, const struct gen_check *c)
 	else if (c->form == FORM_FULL)
 		emit_mov(e, 8, HOST_S1, HOST_S0);
 	emit_rm_mem(e, 8, 0x2b, reg, HOST_STATE, MEMO_TAG(g, c->memo));
-	emit_alu_imm(e, 8, 7, reg, 4096u - c->size);
+	emit_rm_mem(e, 8, 0x3b, reg, HOST_STATE, MEMO_LIMIT(g, c->memo));
 	return emit_jcc(e, 7, emit_here(e)); /* ja */
 }
 
@@ -237,7 +231,7 @@ static struct gen_ref refer(struct gen *g, const struct gen_address *a, unsigned
 			c->size = p->span;
 		}
 	} else {
-		c->memo = (uint16_t)gen_new_memo(g, write);
+		c->memo = (uint16_t)soft_memo_new(g->v, g->class, size, write);
 	}
 	if (p && p->leader != g->i)
 		member(g, c);
@@ -296,17 +290,24 @@ void gen_store_imm(struct gen *g, unsigned size, const struct gen_ref *r, uint32
 		emit32(&g->e, imm);
 }
 
-/* r12 is the first address of a group whose range crosses a page: on by a translation without
- * groups. */
+/*
+ * r12 is the first address of a group whose range crosses a page: on by a translation without
+ * groups, unless it is time to look whether both pages are neighbours on the host.
+ */
 static void crossing(struct gen *g, const struct gen_check *c)
 {
 	struct emit *e = &g->e;
 	struct gen_stub *s = gen_stub(g, STUB_LINK);
+	uint8_t *inside;
 
 	emit_mov(e, 4, HOST_S1, HOST_S0);
 	emit_alu_imm(e, 4, 4, HOST_S1, 0xfff);
 	emit_alu_imm(e, 4, 7, HOST_S1, 4096u - c->size);
-	s->jump = emit_jcc(e, 7, emit_here(e)); /* ja */
+	inside = emit_jcc8(e, 0x76);					 /* jbe */
+	emit_rm_mem(e, 4, 0x83, 5, HOST_STATE, MEMO_MISSES(g, c->memo)); /* sub */
+	emit8(e, 1);
+	s->jump = emit_jcc(e, 9, emit_here(e)); /* jns */
+	emit_patch8(e, inside);
 	s->target = gen_rip(g);
 	s->flags_parked = g->site[g->i].flags_parked;
 	s->nomerge = true;
@@ -329,14 +330,13 @@ void gen_check_stub(struct gen *g, const struct gen_stub *s)
 		emit_lea(e, 8, HOST_S0, HOST_S0, c->lo);
 	if (c->merged)
 		crossing(g, c);
-	emit_mov_imm64(e, HOST_S1,
-		site << 32 | (uint64_t)(c->memo * sizeof(struct soft_memo)) << 16 |
-			(4096u - c->size));
+	emit_mov_imm64(e, HOST_S1, site << 32 | (uint64_t)c->memo << 16 | (4096u - c->size));
 	emit_call(e, g->v->cache.look_up[g->class][c->write]);
+	if (c->form == FORM_SLOT && c->lo)
+		form_address(g, c); /* -lo need not be a displacement */
 	if (c->form == FORM_BASE)
 		emit_mov(e, 8, HOST_S0, HOST_S1);
 	else
-		emit_rm_sib(e, 8, 0x8d, HOST_S0, HOST_S0, HOST_S1, 0,
-			c->form == FORM_SLOT ? -c->lo : 0);
+		emit_rm_sib(e, 8, 0x8d, HOST_S0, HOST_S0, HOST_S1, 0, 0);
 	emit_jmp(e, s->done);
 }

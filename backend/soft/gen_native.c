@@ -10,6 +10,9 @@
  */
 #include "backend/soft/gen.h"
 
+/* As a set: RSP, R12 and what is above. */
+#define NOT_IN_PLACE (1u << X86_RSP | 0xffffu << X86_R12)
+
 /* Guest registers in memory slots that are explicit operands, and whether they are written. */
 struct slots {
 	unsigned n;
@@ -70,12 +73,6 @@ static bool assign(const struct slots *s, bool mem, bool high, unsigned *need)
 	return s->n <= free_regs + 1 && *need <= 1 && !(high && s->n);
 }
 
-static void emit_bytes(struct emit *e, const uint8_t *p, unsigned n)
-{
-	for (unsigned i = 0; i < n; i++)
-		emit8(e, p[i]);
-}
-
 static void load_slots(struct gen *g, const struct slots *s)
 {
 	for (unsigned i = 0; i < s->n; i++)
@@ -105,10 +102,17 @@ static void memory(struct gen *g, const struct x86_insn *in, struct x86_remap *m
 	map->mem_disp = ref.disp;
 }
 
+/* gen_host() of each. */
+static const struct x86_remap plain = {
+	.gpr = {X86_RAX, X86_RCX, X86_RDX, X86_RBX, HOST_RSP_G, X86_RBP, X86_RSI, X86_RDI, X86_R8,
+		X86_R9, X86_R10, X86_R11, 255, 255, 255, 255},
+	.mem_base = HOST_S0,
+};
+
 static bool emit_renamed(struct gen *g, const struct x86_insn *in, bool mem)
 {
-	struct slots s = {0};
-	struct x86_remap map = {.mem_base = HOST_S0};
+	struct slots s = {.n = 0};
+	struct x86_remap map = plain;
 	uint8_t bytes[16], *start = g->e.p;
 	unsigned need, borrowed = 255, host[] = {HOST_S1, HOST_S0};
 	bool high = has_high(in);
@@ -122,15 +126,14 @@ static bool emit_renamed(struct gen *g, const struct x86_insn *in, bool mem)
 		if (borrowed == 255)
 			return false;
 	}
-	for (unsigned i = 0; i < 16; i++)
-		map.gpr[i] = (uint8_t)gen_host(i);
 	for (unsigned i = 0; i < s.n; i++) {
 		s.host[i] = (uint8_t)(i < (mem ? 1u : 2u) ? host[i] : borrowed);
 		map.gpr[s.gpr[i]] = s.host[i];
 	}
 	if (high && mem)
 		map.mem_base = (uint8_t)borrowed;
-	if (x86_encode(in, &map, bytes) == 0) {
+	/* Nothing else has no encoding. */
+	if (high && x86_encode(in, &map, bytes) == 0) {
 		g->e.p = start;
 		g->site[g->i].borrowed = 0;
 		return false;
@@ -140,11 +143,37 @@ static bool emit_renamed(struct gen *g, const struct x86_insn *in, bool mem)
 	else if (s.n < 2)
 		g->s0 = g->s0_before;
 	load_slots(g, &s);
-	emit_bytes(&g->e, bytes, x86_encode(in, &map, bytes));
+	g->e.p += x86_encode(in, &map, g->e.p);
 	store_slots(g, &s);
 	if (borrowed != 255)
 		emit_load(&g->e, 8, borrowed, HOST_STATE, STATE(borrow));
 	return true;
+}
+
+/*
+ * Registers alone, which are the host's of the same name: the instruction's own bytes.  Prefixes
+ * would have to be looked at, as this host may know more of them than the guest is told of.
+ */
+static bool stays(const struct gen *g, const struct x86_insn *in)
+{
+	const uint8_t *p = in->bytes + (in->rex != 0);
+
+	if (!g->is64 || (in->gpr_read | in->gpr_write) & NOT_IN_PLACE)
+		return false;
+	switch (*p) {
+	case 0x26:
+	case 0x2e:
+	case 0x36:
+	case 0x3e:
+	case 0x40 ... 0x4f:
+	case 0x64 ... 0x67:
+	case 0xf0:
+	case 0xf2:
+	case 0xf3:
+		return false;
+	default:
+		return true;
+	}
 }
 
 /* LEA: the offset, without segment base (SDM vol. 2, LEA), cut to operand size. */
@@ -186,8 +215,16 @@ bool gen_native(struct gen *g, const struct x86_insn *in)
 	default:
 		break;
 	}
+	if (gen_fresh(g, in))
+		return true;
 	if (in->row->props & X86_P_NOMEM) {
 		g->s0 = g->s0_before;
+		return true;
+	}
+	if (!in->has_mem && stays(g, in)) {
+		g->s0 = g->s0_before;
+		__builtin_memcpy(g->e.p, in->bytes, X86_INSN_MAX); /* quicker than a loop */
+		g->e.p += in->len;
 		return true;
 	}
 	if (!in->has_mem || !in->mem.access)

@@ -48,6 +48,8 @@ static bool gen_push(struct gen *g, const struct x86_insn *in)
 
 	if (in->has_mem)
 		return push_memory(g, in);
+	if (gen_fresh_push(g, in))
+		return true;
 	slot = gen_stack_slot(g, X86_RSP, -(int32_t)size, size, true, false);
 	if (in->op[0].kind == X86_OK_IMM) {
 		gen_store_imm(g, size, &slot, (uint32_t)in->imm);
@@ -286,7 +288,7 @@ static bool gen_mov_cr(struct gen *g, const struct x86_insn *in)
 /* On to the translation of what follows for the other class, if SMAP makes that another one. */
 static bool gen_ac(struct gen *g, bool set)
 {
-	if (!g->is64 || g->v->nedges == SOFT_EDGES)
+	if (!g->is64 || !soft_edge_left(g->v))
 		return false;
 	rflags_byte(g, set ? 1 : 4, 2, set ? 4 : 0xfb);
 	gen_edge(g, gen_next_rip(g), false);

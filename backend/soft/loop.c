@@ -107,7 +107,7 @@ struct soft_itlb_entry *soft_fetch_page(struct soft_vcpu *v, unsigned class, uin
 		e->stamp == v->itlb_stamp[class][e->gpa & SOFT_TLB_GLOBAL])
 		return e;
 	if (v->cpu.efer & X86_EFER_LMA && !x86_canonical(gla)) {
-		if (v->branch_rip)
+		if (v->branch_rip != SOFT_NO_BRANCH)
 			undo_branch(v);
 		v->result = (uint8_t)x86_raise_error(&v->cpu, X86_GP, 0);
 		return NULL;
@@ -180,11 +180,11 @@ static struct soft_block *find_block(struct soft_vcpu *v, uint32_t mode)
 	unsigned class = SOFT_MODE_CLASS(mode);
 	uint64_t gla = x86_linear_rip(&v->cpu);
 	struct soft_itlb_entry *page = soft_fetch_page(v, class, gla);
-	bool jump = v->branch_rip != 0 || v->want_jump;
+	bool jump = v->branch_rip != SOFT_NO_BRANCH || v->want_jump;
 	struct soft_block *b;
 
 	v->stat_lookups++;
-	v->branch_rip = 0;
+	v->branch_rip = SOFT_NO_BRANCH;
 	v->want_jump = false;
 	if (!page)
 		return NULL;
@@ -192,13 +192,8 @@ static struct soft_block *find_block(struct soft_vcpu *v, uint32_t mode)
 		mode |= SOFT_MODE_NOMERGE;
 	v->nomerge = 0;
 	b = soft_block_find(v, v->cpu.rip, (page->gpa & ~0xfffull) | (gla & 0xfff), 0, mode);
-	if (!b) {
+	if (!b)
 		b = soft_translate(v, v->cpu.rip, mode, page);
-		if (!b) {
-			soft_cache_flush(v);
-			b = soft_translate(v, v->cpu.rip, mode, page);
-		}
-	}
 	if (mode & SOFT_MODE_FLAT)
 		note_target(v, b, is_global(v, b, page));
 	if (mode & SOFT_MODE_FLAT && jump && !(mode & SOFT_MODE_NOMERGE))
@@ -206,28 +201,22 @@ static struct soft_block *find_block(struct soft_vcpu *v, uint32_t mode)
 	return b;
 }
 
+/* The jump that has led here leads to the block from now on, if it is still there. */
 static void link_block(
-	struct soft_vcpu *v, const struct soft_block *b, uint32_t site, uint32_t flushes)
+	struct soft_vcpu *v, const struct soft_block *b, uint32_t site, uint32_t evictions)
 {
-	uint8_t *disp = v->cache.rw + (site >> 1);
-	uint32_t to = soft_entry(&v->cache, b, site & 1), rel;
-
-	if (b->gpa2 || v->stat_flushes != flushes || soft_unlinked(v))
+	if (b->gpa2 || v->cache.evictions != evictions || soft_unlinked(v))
 		return;
-	rel = to - ((site >> 1) + 4);
-	__builtin_memcpy(disp, &rel, 4);
+	soft_link(&v->cache, site >> 1, soft_entry(&v->cache, b, site & 1));
 	v->stat_links++;
 }
 
 static void fill_edge(
-	struct soft_vcpu *v, const struct soft_block *b, uint32_t site, uint32_t flushes)
+	struct soft_vcpu *v, const struct soft_block *b, uint32_t site, uint32_t evictions)
 {
-	unsigned class = SOFT_MODE_CLASS(b->mode);
-
-	if (v->stat_flushes != flushes || soft_unlinked(v))
+	if (v->cache.evictions != evictions || soft_unlinked(v))
 		return;
-	v->edge[site >> 1] = v->cache.rx + soft_entry(&v->cache, b, site & 1);
-	v->edge_log[class][v->edges_filled[class]++] = site >> 1;
+	soft_edge_fill(v, site >> 1, SOFT_MODE_CLASS(b->mode), soft_entry(&v->cache, b, site & 1));
 }
 
 /*
@@ -254,16 +243,23 @@ static void paused(struct soft_vcpu *v)
 		sched_yield(); /* a system call, and no register changes */
 }
 
+/* A PAUSE that the user does not want to see is done. */
+static bool finish_pause(struct soft_vcpu *v)
+{
+	if (v->cpu.exit.reason != X86_EXIT_PAUSE || v->cap[VM_CAP_PAUSE_EXIT])
+		return false;
+	soft_skip(v);
+	paused(v);
+	return true;
+}
+
 /* A fault or an exit. False: vm_exitinfo() is filled. */
 static bool handle_result(struct soft_vcpu *v)
 {
 	if (v->result == X86_FAULT)
 		return soft_deliver_fault(v);
-	if (v->cpu.exit.reason == X86_EXIT_PAUSE && !v->cap[VM_CAP_PAUSE_EXIT]) {
-		v->cpu.rip += v->insn_len;
-		paused(v);
+	if (finish_pause(v))
 		return true;
-	}
 	v->trap_due = v->cpu.rflags & X86_RF_TF;
 	v->trap_rip = v->cpu.rip + v->insn_len;
 	soft_exit(v);
@@ -310,9 +306,11 @@ static bool step(struct soft_vcpu *v)
 	enum x86_result res;
 
 	v->stat_steps++;
-	v->branch_rip = 0;
+	v->branch_rip = SOFT_NO_BRANCH;
 	v->cpu.shadow = 0;
 	res = step_once(v, &insn);
+	if (res == X86_EXIT && finish_pause(v))
+		res = X86_DONE;
 	if (v->npending_writes || v->pending_overflow)
 		soft_writes_done(v);
 	if (res == X86_FAULT || res == X86_EXIT) {
@@ -363,7 +361,7 @@ static bool run_block(struct soft_vcpu *v, uint32_t mode)
 	v->cpu.rflags &=
 		~X86_RF_RF; /* without breakpoints it only has to be gone after one instruction */
 	while (b != none) {
-		uint32_t flushes = (uint32_t)v->stat_flushes, site;
+		uint32_t evictions = v->cache.evictions, site;
 		bool link;
 
 		v->reason = enter(v, b);
@@ -377,9 +375,9 @@ static bool run_block(struct soft_vcpu *v, uint32_t mode)
 		mode = soft_mode(v); /* STAC and CLAC change the class */
 		b = find_block(v, mode);
 		if (b && link)
-			link_block(v, b, site, flushes);
+			link_block(v, b, site, evictions);
 		else if (b)
-			fill_edge(v, b, site, flushes);
+			fill_edge(v, b, site, evictions);
 	}
 	return handle_result(v);
 }
@@ -396,6 +394,7 @@ int soft_loop(struct soft_vcpu *v)
 			(v->intr_window && soft_window_open(v))) {
 			atomic_store(&v->run, 1);
 			soft_serve_requests(v);
+			soft_mirror_build(v);
 			if (!soft_events(v))
 				break;
 			/* Its delivery may have faulted: what follows from that comes before any
@@ -438,6 +437,14 @@ static int vector_of(greg_t trapno)
 	}
 }
 
+/* Where an instruction has parked the flags they are in memory still, or in both places. */
+static uint64_t flags_at(const struct soft_vcpu *v, const struct soft_site *site, const greg_t *r)
+{
+	if (site->flags_parked)
+		return (v->flags16 >> 8 & 0xd5) | (uint64_t)(v->flags16 & 1) << 11;
+	return r[REG_EFL] & X86_FL_STATUS;
+}
+
 /*
  * A native instruction faulted on the host.  Its guest state is what the registers hold, but for
  * the scratch ones; go back to soft_loop() with the guest's exception.
@@ -463,7 +470,7 @@ bool soft_trap(struct x86_trap *trap, int sig, void *info, void *context)
 		v->cpu.gpr[n] = (uint64_t)r[context_reg[n]];
 	if (b->sites[i].borrowed)
 		v->cpu.gpr[b->sites[i].borrowed - 1] = v->borrow;
-	v->cpu.rflags = (v->cpu.rflags & ~(uint64_t)X86_FL_STATUS) | (r[REG_EFL] & X86_FL_STATUS);
+	v->cpu.rflags = (v->cpu.rflags & ~(uint64_t)X86_FL_STATUS) | flags_at(v, &b->sites[i], r);
 	v->reason = SOFT_REDO;
 	if (vector != X86_GP) {
 		v->result = (uint8_t)x86_raise(&v->cpu,

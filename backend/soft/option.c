@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
 #include "backend/soft/option.h"
 #include "backend/soft/soft.h"
@@ -93,13 +94,14 @@ static int parse_bool(const char *text, bool *value, char *why, size_t size)
 
 static int set_perf(struct soft_vm *s, const char *value, char *why, size_t size)
 {
-	bool on;
-	int error = parse_bool(value, &on, why, size);
+	bool on, dump = strcmp(value, "jitdump") == 0;
 
-	if (error)
-		return error;
+	if (dump)
+		on = true;
+	else if (parse_bool(value, &on, why, size))
+		return refuse(why, size, "use true, false or jitdump");
 	if (on)
-		return soft_perf_open(s, why, size);
+		return soft_perf_open(s, dump, why, size);
 	soft_perf_close(s);
 	return 0;
 }
@@ -109,13 +111,57 @@ static int set_count(struct soft_vm *s, const char *value, char *why, size_t siz
 	return parse_bool(value, &s->count, why, size);
 }
 
+static int set_lockstep(struct soft_vm *s, const char *value, char *why, size_t size)
+{
+	return parse_bool(value, &s->lockstep, why, size);
+}
+
+static int parse_number(const char *text, uint64_t *value)
+{
+	char *end;
+
+	errno = 0;
+	*value = strtoull(text, &end, 0);
+	return !isdigit((unsigned char)text[0]) || *end || errno ? EINVAL : 0;
+}
+
+/* A seed that nobody chose is told, or the run could not be repeated. */
+static int set_torture(struct soft_vm *s, const char *value, char *why, size_t size)
+{
+	uint32_t seed;
+
+	if (strcmp(value, "random") != 0) {
+		if (parse_number(value, &s->torture))
+			return refuse(why, size, "use a number, 0 for none, or random");
+		return 0;
+	}
+	if (getrandom(&seed, sizeof(seed), 0) != sizeof(seed))
+		return refuse(why, size, "no random numbers here; use a number");
+	s->torture = seed ? seed : 1;
+	snprintf(why, size, "the seed is %u", (unsigned)s->torture);
+	return 0;
+}
+
+static int set_max_insns(struct soft_vm *s, const char *value, char *why, size_t size)
+{
+	uint64_t n;
+
+	if (parse_number(value, &n) || n < 1 || n > UINT32_MAX)
+		return refuse(why, size, "use a number from 1 on");
+	s->max_insns = (unsigned)n;
+	return 0;
+}
+
 static const struct {
 	const char *key;
 	int (*set)(struct soft_vm *s, const char *value, char *why, size_t size);
 } options[] = {
 	{"cache", set_cache},
 	{"count", set_count},
+	{"lockstep", set_lockstep},
+	{"max_insns", set_max_insns},
 	{"perf", set_perf},
+	{"torture", set_torture},
 	{"trace", set_trace},
 	{"trace.rip", set_trace_rip},
 };
@@ -134,4 +180,14 @@ int soft_set_option(void *vmi, const char *key, const char *value, char *why, si
 			return options[i].set(s, value, why, size);
 	snprintf(why, size, "unknown setting");
 	return ENOENT;
+}
+
+/* What another vcpu stores between the two runs of a block would look like a difference. */
+int soft_check_options(void *vmi, unsigned ncpus, char *why, size_t size)
+{
+	const struct soft_vm *s = vmi;
+
+	if (s->lockstep && ncpus > 1)
+		return refuse(why, size, "soft.lockstep is for one vcpu; use -c 1");
+	return 0;
 }

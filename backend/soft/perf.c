@@ -3,7 +3,8 @@
 /*
  * soft.perf: /tmp/perf-PID.map, in which perf(1) looks up the names of code that no file on disk
  * has: a line "start size name" for each, start and size in hexadecimal.  Code that comes where
- * dropped code was gets another line; perf has no way to tell when.
+ * dropped code was gets another line; perf has no way to tell when.  Or a dump, which tells all of
+ * it: jitdump.c.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -16,7 +17,8 @@
 #include "backend/soft/soft.h"
 
 struct soft_perf {
-	FILE *out;
+	FILE *out; /* one of the two */
+	struct soft_jitdump *dump;
 };
 
 /* A file of somebody else's with this name, or a link, is not written to. */
@@ -39,18 +41,25 @@ static FILE *create_map(void)
 	return out;
 }
 
-int soft_perf_open(struct soft_vm *s, char *why, size_t size)
+static int create(struct soft_perf *p, bool dump)
+{
+	if (dump)
+		return soft_jitdump_open(&p->dump);
+	p->out = create_map();
+	return p->out ? 0 : errno;
+}
+
+int soft_perf_open(struct soft_vm *s, bool dump, char *why, size_t size)
 {
 	struct soft_perf *p = calloc(1, sizeof(*p));
-	int error = ENOMEM;
+	int error = p ? create(p, dump) : ENOMEM;
 
 	soft_perf_close(s);
-	if (p)
-		p->out = create_map();
-	if (!p || !p->out) {
-		error = p ? errno : ENOMEM;
-		snprintf(why, size, "cannot write /tmp/perf-%ld.map: %s", (long)getpid(),
-			strerror(error));
+	if (error) {
+		snprintf(why, size,
+			dump ? "cannot write /tmp/jit-%ld.dump: %s"
+			     : "cannot write /tmp/perf-%ld.map: %s",
+			(long)getpid(), strerror(error));
 		free(p);
 		return error;
 	}
@@ -58,14 +67,17 @@ int soft_perf_open(struct soft_vm *s, char *why, size_t size)
 	return 0;
 }
 
-/* The map stays: it is read when the process is gone. */
+/* The file stays: it is read when the process is gone. */
 void soft_perf_close(struct soft_vm *s)
 {
-	if (s->perf) {
-		fclose(s->perf->out);
-		free(s->perf);
-	}
+	struct soft_perf *p = s->perf;
+
 	s->perf = NULL;
+	if (p && p->out)
+		fclose(p->out);
+	if (p && p->dump)
+		soft_jitdump_close(p->dump);
+	free(p);
 }
 
 /* ---- fixed code ---- */
@@ -122,7 +134,10 @@ const char *soft_thunk_name(const struct soft_cache *c, const uint8_t *code)
 
 static void put(struct soft_perf *p, const uint8_t *code, size_t size, const char *name)
 {
-	fprintf(p->out, "%llx %zx %s\n", (unsigned long long)(uintptr_t)code, size, name);
+	if (p->dump)
+		soft_jitdump_code(p->dump, code, size, name);
+	else
+		fprintf(p->out, "%llx %zx %s\n", (unsigned long long)(uintptr_t)code, size, name);
 }
 
 /* Each goes to the next one. */

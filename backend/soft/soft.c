@@ -141,6 +141,7 @@ static void vcpu_free(struct soft_vcpu *v)
 {
 	if (!v)
 		return;
+	soft_mirror_drop_all(v);
 	soft_cache_destroy(&v->cache);
 	x86_exec_destroy(v->cpu.exec);
 	free(v->gen);
@@ -176,6 +177,7 @@ static struct soft_vcpu *vcpu_new(struct soft_vm *s, int id)
 	x86_reset(&v->cpu);
 	soft_tlb_init(v);
 	soft_bank_init(v);
+	v->branch_rip = SOFT_NO_BRANCH;
 	for (unsigned c = 0; c < SOFT_CLASSES; c++)
 		v->jc[c][0].rip = ~0ull; /* the rest is right as zeros */
 	return v;

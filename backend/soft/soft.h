@@ -88,18 +88,53 @@ struct soft_tlb_entry {
 #define SOFT_TLB_CODE	4u /* may be written, but holds translated code */
 
 /*
- * The page that an instruction or a group of them touched last: looked at before the TLB, because
- * the host address then does not wait for the look-up.  Half of them are for reading, half for
- * writing. No access that the guest may do has an address near SOFT_MEMO_EMPTY; what gets there all
- * the same faults on the host, as its host address is not canonical either.
+ * The page that an instruction or a group of them touched last, or the run of pages around it (see
+ * memo.c): looked at before the TLB, because the host address then does not wait for the look-up.
+ * Half of them are for reading, half for writing. No access that the guest may do has an address
+ * near SOFT_MEMO_EMPTY; what gets there all the same faults on the host, as its host address is not
+ * canonical either.
  */
 struct soft_memo {
-	uint64_t tag; /* linear address of the page */
-	uint64_t add;
+	uint64_t tag;	 /* linear address of the first page */
+	uint64_t add;	 /* host address - linear address */
+	uint64_t limit;	 /* highest offset from tag that an access may have */
+	uint32_t misses; /* until C is to look for a window */
+	uint16_t room;	 /* limit for a single page */
+	uint16_t debt;	 /* misses before the last look that no window has paid for yet */
 };
-#define SOFT_MEMOS	2048u
-#define SOFT_MEMO_GROUP 16u /* memos for each byte of memo_used[] */
+#define SOFT_MEMOS	8192u
+#define SOFT_MEMO_GROUP 16u /* for each byte of memo_used */
+#define SOFT_MEMO_CHUNK 32u /* handed out for one size */
+#define SOFT_MEMO_SIZES 13u
 #define SOFT_MEMO_EMPTY (1ull << 63)
+#define SOFT_MEMO_DEBT	32u /* misses that soft_memo.debt counts as one */
+
+/* Which memos have been given out, and for which size; one of these for reading, one for writing.
+ */
+struct soft_memos {
+	uint8_t code[SOFT_MEMOS / 2 / SOFT_MEMO_CHUNK]; /* size of a chunk */
+	uint16_t chunks;				/* given out */
+	uint16_t next[SOFT_MEMO_SIZES];
+};
+
+/* Linear addresses with one addend, and those that were found lately: see window.c. */
+struct soft_window {
+	uint64_t lo, hi, add;
+};
+#define SOFT_WINDOWS 8u
+struct soft_windows {
+	struct soft_window window[SOFT_WINDOWS];
+	unsigned n, next;
+};
+
+/* Guest RAM mapped once more, in the order of its linear addresses. */
+struct soft_mirror {
+	uint64_t lo; /* linear address */
+	unsigned pages;
+	uint8_t *host;	 /* NULL: none */
+	uint32_t *frame; /* guest page numbers; UINT32_MAX: not mapped */
+};
+#define SOFT_MIRRORS 64u
 
 /* Which pages may be cached, hashed; large ones by 2 MiB and by 1 GiB, as parts of them are. */
 struct soft_filter {
@@ -181,6 +216,7 @@ struct soft_site {
 	uint16_t host;	  /* offset of its code in the block */
 	uint16_t guest;	  /* offset of the instruction from the block's rip */
 	uint8_t borrowed; /* host register + 1 whose guest value is in soft_vcpu.borrow, or 0 */
+	uint8_t fresh;	  /* its last bytes, an immediate, are read anew each time: so many */
 	bool flags_parked : 1; /* status flags are in soft_vcpu.flags16 while memory is checked */
 	bool resumable : 1;    /* C may return to here */
 };
@@ -193,29 +229,78 @@ struct soft_block {
 	uint32_t host;	   /* offset of the code in the cache; entry with flags in the host's */
 	uint32_t host_mem; /* entry with flags in flags16 */
 	uint32_t host_end;
+	uint32_t meta;	     /* where its metadata begins */
+	uint32_t edges;	     /* of its piece before it had any */
 	uint32_t next_hash;  /* index + 1 */
 	uint32_t next_page;  /* index + 1: next block with the same first page */
 	uint32_t next_page2; /* ... with the same second page */
 	uint32_t root;	     /* index + 1 of the block whose entry leads here; 0: its own */
 	uint64_t lines;	     /* 64-byte lines of its first page that it was made from */
+	uint64_t ahead;	     /* those of them that were looked at besides its own instructions */
 	uint16_t nsites;     /* sites[nsites] is the end of the block */
 	bool dead;
+	bool recorded;		  /* there may be a struct soft_link for one of its jumps */
+	bool unlisted, unlisted2; /* being evicted, and off the list of its first, second page */
 	struct soft_site *sites;
+};
+
+/* Stores from gpa on that killed code again and again: gen_fresh.c. */
+struct soft_patch {
+	uint64_t gpa;
+	uint32_t count;
+};
+#define SOFT_PATCHES 64u
+
+/* A store beside code: there is none in its bytes as long as no block is added. */
+struct soft_beside {
+	uint64_t gpa;
+	uint64_t blocks; /* stat_translated_blocks */
+	unsigned len;
+};
+#define SOFT_BESIDES 16u
+
+/*
+ * A part of the code cache, with all that belongs to the blocks in it: pieces are filled one after
+ * the other, and what was in a piece goes before it is filled again.
+ */
+struct soft_piece {
+	uint32_t code, used, end;	    /* offsets in the cache */
+	uint32_t meta, meta_used, meta_end; /* ... in its metadata */
+	uint32_t first, nblocks;	    /* in blocks[] */
+	uint32_t edges;			    /* of edge[]: index + 1 of its youngest */
+};
+#define SOFT_PIECES    16u
+#define SOFT_PIECE_MIN 32768u /* bytes of code that one block can need at most */
+
+/* A direct jump from one piece into another: see link.c. */
+struct soft_link {
+	uint32_t site; /* offset of its displacement */
+	uint32_t stub; /* where it went before */
+	uint32_t to;
 };
 
 /* The code cache of one vcpu: a memfd mapped twice, its metadata, and the tables over it. */
 struct soft_cache {
 	uint8_t *rw, *rx;
-	uint32_t size, used, start; /* bytes; translated code begins at start */
-	uint8_t *meta;		    /* sites and ops */
-	uint32_t meta_size, meta_used;
+	uint32_t size, start; /* bytes; translated code begins at start */
+	uint8_t *meta;	      /* sites and ops */
+	uint32_t meta_size;
+	struct soft_piece piece[SOFT_PIECES];
+	uint32_t npieces, filling; /* the piece in which blocks are put now */
+	uint32_t piece_blocks;	   /* that each may have */
+	uint32_t evictions;	   /* of anything: offsets from before are stale */
 	struct soft_block *blocks;
-	uint32_t nblocks, max_blocks;
-	uint32_t next_memo[2]; /* to be given out next, for reading and for writing */
-	uint32_t *hash;	       /* index + 1 */
-	uint32_t *page_head;   /* by guest page number: index + 1 of the first block */
-	uint64_t *page_lines;  /* by guest page number: which 64-byte lines hold code */
+	uint32_t max_blocks;
+	struct soft_link *links;
+	uint32_t nlinks, max_links;
+	struct soft_memos memos[2]; /* for reading, for writing */
+	uint32_t *hash;		    /* index + 1 */
+	uint32_t *page_head;	    /* by guest page number: index + 1 of the first block */
+	uint64_t *page_lines;	    /* by guest page number: which 64-byte lines hold code */
 	uint64_t pages;
+	struct soft_patch patch[SOFT_PATCHES];
+	uint64_t patched_pages; /* hashed: where there are any to be known of */
+	struct soft_beside beside[SOFT_BESIDES];
 	/* emitted once: */
 	int (*enter)(struct soft_vcpu *v, const void *code);
 	const uint8_t *leave, *leave_mem, *leave_raw, *call_op, *dead, *dead_mem;
@@ -234,6 +319,8 @@ enum soft_reason {
 	SOFT_MISMATCH /* lock-step: the block came out differently; the VM is over */
 };
 
+#define SOFT_NO_BRANCH (1ull << 63) /* no instruction can be there */
+
 struct soft_vm;
 struct gen;
 
@@ -243,13 +330,14 @@ struct soft_vcpu {
 	uint64_t host_rsp;
 	uint64_t park, park2; /* host registers for a moment */
 	uint64_t fill_add;    /* soft_fill(): the addend, for this access alone */
-	uint32_t code_stores; /* those that changed no code */
+	uint32_t idle_stores; /* to pages marked as code that hold none, since the last translation
+			       */
 	uint64_t borrow;
 	uint32_t flags16;    /* AH, AL of LAHF and SETO: status flags outside the host's */
 	uint32_t reason;     /* enum soft_reason */
 	uint32_t link_site;  /* SOFT_LINK: offset in the cache of the jmp's displacement; times two,
 				plus  one if it jumps with parked flags */
-	uint64_t branch_rip; /* SOFT_LOOKUP: of the indirect branch that went to cpu.rip, or 0 */
+	uint64_t branch_rip; /* SOFT_LOOKUP: of the branch that went to cpu.rip, or SOFT_NO_BRANCH */
 	/* 1: guest code may run on; 0: leave soon. Written by any thread. */
 	_Atomic uint32_t run;
 	bool want_jump;	     /* the next block that is looked up is for the jump cache */
@@ -263,7 +351,15 @@ struct soft_vcpu {
 	uint32_t mode;	     /* of the jump caches' contents */
 
 	struct soft_memo memo[SOFT_CLASSES][SOFT_MEMOS];
-	uint8_t memo_used[SOFT_CLASSES][SOFT_MEMOS / SOFT_MEMO_GROUP];
+	union {
+		uint8_t byte[SOFT_MEMOS / SOFT_MEMO_GROUP];
+		uint64_t word[SOFT_MEMOS / SOFT_MEMO_GROUP / 8];
+	} memo_used[SOFT_CLASSES];
+	struct soft_windows windows[SOFT_CLASSES][2]; /* for reading, for writing */
+	struct soft_mirror mirror[SOFT_MIRRORS];
+	unsigned mirror_next, mirror_pages;
+	struct soft_window mirror_wanted; /* by the next look at requests; hi 0: none */
+	uint8_t mirror_class;
 	uint32_t nomerge; /* 1: the next block without groups */
 
 	struct soft_tlb *tlb[SOFT_CLASSES]; /* of bank[in_use] */
@@ -274,7 +370,9 @@ struct soft_vcpu {
 	/* Direct jumps to other pages: where to, or their stub; forgotten together with jc[]. */
 	const void *edge[SOFT_EDGES];
 	uint32_t edge_stub[SOFT_EDGES]; /* offset in the cache */
-	uint32_t nedges, edges_filled[SOFT_CLASSES];
+	uint32_t edge_next[SOFT_EDGES]; /* index + 1: of the same piece, or that nobody has */
+	uint32_t nedges, edge_free;	/* those ever used; index + 1: that nobody has */
+	uint32_t edges_filled[SOFT_CLASSES];
 	uint32_t edge_log[SOFT_CLASSES][SOFT_EDGES];
 	/* Pages that jc[] and edge[] may lead to, hashed, and which words of that are not 0. */
 	uint64_t jc_pages[SOFT_CLASSES][SOFT_PAGE_FILTER / 64];
@@ -412,8 +510,6 @@ bool soft_port(struct soft_vcpu *v);
 /* ---- tlb.c ---- */
 extern const struct x86_ops soft_x86_ops;
 void soft_tlb_init(struct soft_vcpu *v);
-/* Empties the memos of a class; only those for writing, or all. */
-void soft_memo_clear(struct soft_vcpu *v, unsigned class, bool writes_only);
 /* What rests on pages that are not global, besides the TLBs, goes. */
 void soft_tlb_leave(struct soft_vcpu *v);
 /* Of the bank in use, with all that rests on it: everything, what is not global, one page. */
@@ -430,6 +526,8 @@ void soft_tlb_drop_writes(struct soft_vcpu *v, uint64_t gpa);
 void soft_tlb_read_only(struct soft_tlb *t, uint64_t gpa);
 #define SOFT_ALL_PAGES (~0ull)
 void *soft_ram(struct soft_vcpu *v, uint64_t gpa);
+/* The same if [gpa, gpa + len) is one piece. */
+void *soft_ram_span(struct soft_vcpu *v, uint64_t gpa, uint64_t len);
 void soft_jc_flush(struct soft_vcpu *v);
 /* Slot of a block in the jump cache. */
 static inline unsigned soft_jc_slot(uint64_t rip)
@@ -451,6 +549,8 @@ static inline unsigned soft_huge_bit(uint64_t gla)
 }
 /* A translation of gla is being cached: has INVLPG of another part of its page to know? */
 void soft_note_large(struct soft_vcpu *v, unsigned class, uint64_t gla, const struct x86_walk *w);
+/* Has a part of one been cached around gla? */
+bool soft_is_large(const struct soft_vcpu *v, unsigned class, uint64_t gla);
 /* DR6 bits of execution breakpoints at rip. */
 uint32_t soft_exec_breakpoints(const struct soft_vcpu *v);
 /* Acts on pending_write[]: true if code of this vcpu changed. */
@@ -458,7 +558,7 @@ bool soft_writes_done(struct soft_vcpu *v);
 /*
  * What a look-up needs to know, a constant in translated code:
  *	bits 0..15: highest offset in the page that is good for it, 4096 - size
- *	bits 16..31: offset of its memo in memo[class]
+ *	bits 16..31: its memo
  *	bits 32..63: its site: index << 16 | SOFT_FILL_* | size
  */
 #define SOFT_FILL_SIZE	  0x0fffu
@@ -469,7 +569,43 @@ bool soft_writes_done(struct soft_vcpu *v);
 /* Called by translated code on a miss; ret: where to look again. */
 const void *soft_fill(struct soft_vcpu *v, uint64_t gla, uint64_t what, const uint8_t *ret);
 const void *soft_fill_write(struct soft_vcpu *v, uint64_t gla, uint64_t what, const uint8_t *ret);
+/* So many stores to pages without code, and none was translated: they are data. A power of two. */
+#define SOFT_IDLE_STORES   512u
 #define SOFT_LOOK_UP_BYTES 15 /* of the instructions that call it */
+
+/* ---- memo.c ---- */
+void soft_memo_init(struct soft_vcpu *v);
+/* All of them are to be had again: there is no code that uses any. */
+void soft_memo_reset(struct soft_cache *c);
+/* One for accesses of up to so many bytes, 256 at most. */
+unsigned soft_memo_new(struct soft_vcpu *v, unsigned class, unsigned size, bool write);
+/* Empties the memos of a class; only those for writing, or all. */
+void soft_memo_clear(struct soft_vcpu *v, unsigned class, bool writes_only);
+/* Those that know a page. */
+void soft_memo_drop(struct soft_vcpu *v, unsigned class, uint64_t gla);
+/*
+ * Lets memo n cover the pages around gla that are neighbours in host memory. False: [gla, gla +
+ * size) is not all among them; otherwise v->fill_add is set.
+ */
+bool soft_memo_widen(
+	struct soft_vcpu *v, unsigned class, uint64_t gla, unsigned size, unsigned n, bool write);
+
+/* ---- window.c ---- */
+/* The widest one around gla, at least its page; false: the TLB has not even that. */
+bool soft_window_find(
+	struct soft_vcpu *v, unsigned class, uint64_t gla, bool write, struct soft_window *w);
+/* A memo around gla has missed a lot, for all that it could have a window: is one worth a mirror?
+ */
+bool soft_window_want(struct soft_vcpu *v, unsigned class, uint64_t gla, bool write,
+	const struct soft_window *have, unsigned debt);
+/* Between blocks: a mirror, for nothing. */
+void soft_window_mirror(struct soft_vcpu *v, unsigned class, uint64_t gla, bool write);
+/* The list of windows, with the memos. */
+void soft_window_clear(struct soft_vcpu *v, unsigned class, bool writes_only);
+void soft_window_drop(struct soft_vcpu *v, unsigned class, uint64_t gla);
+/* Between blocks: makes the mirror that is wanted; or unmaps all of them. */
+void soft_mirror_build(struct soft_vcpu *v);
+void soft_mirror_drop_all(struct soft_vcpu *v);
 
 /* ---- bank.c ---- */
 void soft_bank_init(struct soft_vcpu *v);
@@ -485,15 +621,28 @@ enum x86_result soft_walk(struct soft_vcpu *v, uint64_t gla, unsigned acc, struc
 /* ---- cache.c ---- */
 int soft_cache_create(struct soft_vcpu *v, uint32_t size);
 void soft_cache_destroy(struct soft_cache *c);
-void soft_cache_flush(struct soft_vcpu *v);
-void *soft_meta_alloc(struct soft_cache *c, uint32_t size);
-struct soft_block *soft_block_at(struct soft_cache *c, const void *host);
 /* gpa2: the page that follows, for blocks that lie in two; 0: none of those. */
 struct soft_block *soft_block_find(
 	struct soft_vcpu *v, uint64_t rip, uint64_t gpa, uint64_t gpa2, uint32_t mode);
 void soft_block_insert(struct soft_vcpu *v, struct soft_block *b);
+/* A piece is being evicted: its blocks leave the tables, and nothing knows of them any more. */
+void soft_blocks_remove(struct soft_vcpu *v, const struct soft_piece *p);
+/* The same for all blocks there are. */
+void soft_blocks_forget(struct soft_vcpu *v);
 /* A store to guest RAM by this vcpu, or seen by it: drops code that it changed. True if it did. */
 bool soft_code_written(struct soft_vcpu *v, uint64_t gpa, uint64_t len);
+/*
+ * The block at a host address is about to store to len bytes of one page: drops code that this
+ * changes.  False, with nothing dropped: the block itself is among that.
+ */
+bool soft_code_yields(struct soft_vcpu *v, uint64_t gpa, unsigned len, const uint8_t *running);
+/* Have stores to gpa killed code again and again? */
+bool soft_is_patched(const struct soft_cache *c, uint64_t gpa);
+/* Has there been a block that is dead now, in a page where such stores are? */
+bool soft_block_died(struct soft_cache *c, uint64_t rip, uint64_t gpa, uint32_t mode);
+/* The youngest blocks, if they are dead and nothing leads to them: their room is free again.  No
+ * translated code runs. */
+void soft_cache_trim(struct soft_vcpu *v);
 /* Announces it to the other vcpus. */
 void soft_code_broadcast(struct soft_vcpu *v, uint64_t gpa, uint64_t len);
 /* Somebody stores to a page that is marked as code: is there any left? */
@@ -507,8 +656,48 @@ const void *soft_dead(struct soft_vcpu *v, const uint8_t *ret);
 void soft_page_has_code(struct soft_vcpu *v, uint64_t gpa);
 void soft_serve_requests(struct soft_vcpu *v);
 
+/* ---- piece.c ---- */
+/* Shares out the code from c->start on, the metadata and blocks[]. */
+void soft_pieces_create(struct soft_cache *c);
+static inline struct soft_piece *soft_filling(struct soft_cache *c)
+{
+	return &c->piece[c->filling];
+}
+/* Which one an offset in the cache lies in; c->npieces: none. */
+unsigned soft_piece_at(const struct soft_cache *c, uint64_t off);
+/* Does a block of so much code fit into the piece that is being filled? */
+bool soft_has_room(struct soft_cache *c, uint32_t code);
+/* On to the next piece: what was in it is gone. */
+void soft_make_room(struct soft_vcpu *v);
+/* Metadata that is evicted with the blocks of this piece; NULL: it has no more. */
+void *soft_meta_alloc(struct soft_cache *c, uint32_t size);
+struct soft_block *soft_block_at(struct soft_cache *c, const void *host);
+/* These two between blocks alone. */
+void soft_piece_evict(struct soft_vcpu *v, unsigned piece);
+void soft_cache_flush(struct soft_vcpu *v);
+
+/* ---- link.c: all offsets are in the cache ---- */
+/*
+ * Makes the displacement at `site`, which leads to its stub so far, lead to the code at `to`, until
+ * that is evicted.
+ */
+void soft_link(struct soft_cache *c, uint32_t site, uint32_t to);
+/* A slot of edge[] for code of the piece that is being filled. Only if there is one left. */
+unsigned soft_edge_new(struct soft_vcpu *v);
+bool soft_edge_left(const struct soft_vcpu *v);
+/* Where it leads by itself. */
+void soft_edge_stub(struct soft_vcpu *v, unsigned edge, uint32_t stub);
+/* Makes it lead to the code at `to` until that is evicted or mappings of the class change. */
+void soft_edge_fill(struct soft_vcpu *v, unsigned edge, unsigned class, uint32_t to);
+/* Frees the edges that a piece got since its youngest was `before`. */
+void soft_edges_drop(struct soft_vcpu *v, struct soft_piece *p, uint32_t before);
+/* A piece goes: what led into it leads to its stub again, and its own jumps are forgotten. */
+void soft_unlink(struct soft_vcpu *v, struct soft_piece *p);
+/* All pieces go. */
+void soft_links_forget(struct soft_vcpu *v);
+
 /* ---- thunk.c ---- */
-void soft_emit_thunks(struct soft_cache *c);
+void soft_emit_thunks(struct soft_vcpu *v);
 
 /* ---- gen_string.c ---- */
 struct emit;
@@ -560,6 +749,8 @@ bool soft_window_open(const struct soft_vcpu *v);
 /* At the top of the loop, and in a fill: loses cached things, asks to leave. */
 void soft_torture_loop(struct soft_vcpu *v);
 void soft_torture_fill(struct soft_vcpu *v);
+/* Before a block is translated. */
+void soft_torture_translate(struct soft_vcpu *v);
 bool soft_torture_odds(struct soft_vcpu *v, unsigned one_in);
 /* Instructions that a block may have now. */
 unsigned soft_block_limit(struct soft_vcpu *v, unsigned most);
@@ -567,6 +758,14 @@ unsigned soft_block_limit(struct soft_vcpu *v, unsigned most);
 static inline bool soft_tortured(const struct soft_vcpu *v)
 {
 	return __builtin_expect(v->torture != 0, 0);
+}
+
+/* On behind the instruction that an exit was about. */
+static inline void soft_skip(struct soft_vcpu *v)
+{
+	v->cpu.rip += v->insn_len;
+	if (!(v->cpu.efer & X86_EFER_LMA && v->cpu.seg[X86_CS].access & X86_SEG_L))
+		v->cpu.rip = (uint32_t)v->cpu.rip;
 }
 
 /* Is the way from one block to the next to go through soft_loop() this time? */
@@ -591,9 +790,10 @@ void soft_paging(struct soft_vcpu *v, struct vm_guest_paging *paging);
 bool soft_stat(void *vmi, int vcpu, unsigned i, const char **name, uint64_t *value);
 /* Taken before a translation, and what that took is counted behind it. */
 struct soft_stat_mark {
-	uint64_t tsc;
-	uint32_t code, meta;
+	uint64_t tsc;	     /* room may have to be made between this */
+	uint32_t code, meta; /* and these: soft_stat_mark() */
 };
+void soft_stat_mark(struct soft_vcpu *v, struct soft_stat_mark *m);
 void soft_stat_translated(struct soft_vcpu *v, const struct soft_stat_mark *m);
 /* An instruction that C executes for translated code. */
 void soft_stat_in_c(struct soft_vcpu *v, const struct x86_insn *insn);
@@ -606,13 +806,22 @@ void soft_trace_close(struct soft_vm *s);
 void soft_observe(struct soft_vcpu *v, const struct soft_block *b);
 
 /* ---- perf.c ---- */
-/* The process's map for perf(1); the last VM to open it has it. Errors as above. */
-int soft_perf_open(struct soft_vm *s, char *why, size_t size);
+/* The process's map for perf(1), or its dump; the last VM to open it has it. Errors as above. */
+int soft_perf_open(struct soft_vm *s, bool dump, char *why, size_t size);
 void soft_perf_close(struct soft_vm *s);
 /* A cache has been created. An errno: it is gone again. */
 int soft_perf_cache(struct soft_vcpu *v);
 void soft_perf_block(struct soft_vcpu *v, const struct soft_block *b);
 /* What begins at a host address; NULL: no thunk. */
 const char *soft_thunk_name(const struct soft_cache *c, const uint8_t *code);
+
+/* ---- jitdump.c ---- */
+struct soft_jitdump;
+/* 0 or an errno. The last one of the process has the file. */
+int soft_jitdump_open(struct soft_jitdump **dump);
+void soft_jitdump_close(struct soft_jitdump *dump);
+/* From now on there is code at `code`. Any vcpu's thread. */
+void soft_jitdump_code(
+	struct soft_jitdump *dump, const uint8_t *code, size_t size, const char *name);
 
 #endif

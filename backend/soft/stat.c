@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Copyright (c) 2026, the hyve authors */
 /* The counters of stat.def, for vm_stat(). */
+#include "backend/soft/check.h"
 #include "backend/soft/soft.h"
 
 static uint64_t mean(uint64_t total, uint64_t count)
@@ -8,10 +9,22 @@ static uint64_t mean(uint64_t total, uint64_t count)
 	return count ? (total + count / 2) / count : 0;
 }
 
+static uint64_t tsc_ns(const struct soft_vcpu *v, uint64_t clocks)
+{
+	return clocks * 1000 / (v->soft->tsc_hz / 1000000);
+}
+
 /* Of two counters that are read one after the other. */
 static uint64_t excess(uint64_t more, uint64_t less)
 {
 	return more > less ? more - less : 0;
+}
+
+static uint64_t compared(const struct soft_vcpu *v)
+{
+	const struct soft_check_stats *stats = soft_check_stats(v);
+
+	return stats ? __atomic_load_n(&stats->insns, __ATOMIC_RELAXED) : 0;
 }
 
 static const char *const names[] = {
@@ -42,13 +55,19 @@ bool soft_stat(void *vmi, int vcpu, unsigned i, const char **name, uint64_t *val
 	return true;
 }
 
+void soft_stat_mark(struct soft_vcpu *v, struct soft_stat_mark *m)
+{
+	m->code = soft_filling(&v->cache)->used;
+	m->meta = soft_filling(&v->cache)->meta_used;
+}
+
 void soft_stat_translated(struct soft_vcpu *v, const struct soft_stat_mark *m)
 {
-	uint64_t cycles = __builtin_ia32_rdtsc() - m->tsc;
+	const struct soft_piece *p = soft_filling(&v->cache);
 
-	v->stat_translate_ns += cycles * 1000 / (v->soft->tsc_hz / 1000000);
-	v->stat_code_bytes += v->cache.used - m->code;
-	v->stat_meta_bytes += v->cache.meta_used - m->meta + sizeof(struct soft_block);
+	v->stat_translate_tsc += __builtin_ia32_rdtsc() - m->tsc;
+	v->stat_code_bytes += p->used - m->code;
+	v->stat_meta_bytes += p->meta_used - m->meta + sizeof(struct soft_block);
 }
 
 void soft_stat_in_c(struct soft_vcpu *v, const struct x86_insn *insn)

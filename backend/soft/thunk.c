@@ -13,6 +13,10 @@
 
 #define STATE(member) ((int32_t)offsetof(struct soft_vcpu, member))
 #define GPR(n)	      (STATE(cpu.gpr) + 8 * (int32_t)(n))
+#define MEMO(member)  ((int32_t)offsetof(struct soft_memo, member))
+
+_Static_assert(sizeof(struct soft_memo) == 32 && SOFT_MEMO_GROUP == 16, "emit_look_up()");
+_Static_assert(SOFT_MEMOS <= 65536, "16 bits of what a look-up needs to know");
 
 static const uint8_t in_place[] = {
 	X86_RCX, X86_RDX, X86_RBX, X86_RBP, X86_RSI, X86_RDI, X86_R8, X86_R9, X86_R10, X86_R11};
@@ -157,17 +161,100 @@ static void emit_fill(struct emit *e, const void *fn, const uint8_t *leave_raw)
 	emit_rm_mem(e, 4, 0xff, 4, HOST_STATE, STATE(park)); /* jmp */
 }
 
+/* r12's page in its first place -> rax. */
+static void first_place(struct emit *e, unsigned class)
+{
+	emit_mov(e, 8, X86_RAX, HOST_S0);
+	emit_shift_imm(e, 8, 5, X86_RAX, 12 - 5);
+	emit_alu_imm(e, 4, 4, X86_RAX, (SOFT_TLB_ENTRIES - 1) << 5);
+	emit_rm_mem(e, 8, 0x03, X86_RAX, HOST_STATE,
+		STATE(tlb) + (int32_t)(class * sizeof(struct soft_tlb *)));
+}
+
+/* rdx: lines of the page that hold code, rax: an offset in it.  jc: there. */
+static void test_line(struct emit *e)
+{
+	emit_shift_imm(e, 4, 5, X86_RAX, 6);
+	emit_rr(e, 8, 0x0fa3, X86_RAX, X86_RDX); /* bt */
+}
+
+/*
+ * The TLB has no right to write: what fill_once() does, where it is simple.  The page is in its
+ * first place, holds code of this vcpu alone, and none in the lines of that store.  rax and rcx are
+ * free.
+ */
+static void emit_beside(struct emit *e, struct soft_vcpu *v, unsigned class)
+{
+	int32_t gpa = (int32_t)offsetof(struct soft_tlb_entry, gpa);
+	uint8_t *no[4], *pop[4], *some;
+
+	emit_mov(e, 8, X86_RAX, HOST_S1);
+	emit_shift_imm(e, 8, 5, X86_RAX, 32 + 14);
+	emit8(e, 0xa8); /* test al, SOFT_FILL_MERGED and SOFT_FILL_ALIGNED */
+	emit8(e, 3);
+	no[0] = emit_jcc(e, 5, emit_here(e));
+	first_place(e, class);
+	emit_mov(e, 8, X86_RCX, HOST_S0);
+	emit_rm_mem(e, 8, 0x2b, X86_RCX, X86_RAX, (int32_t)offsetof(struct soft_tlb_entry, read));
+	emit_alu_imm(e, 8, 7, X86_RCX, 4095);
+	no[1] = emit_jcc(e, 7, emit_here(e));
+	emit_rr(e, 2, 0x3b, X86_RCX, HOST_S1);
+	no[2] = emit_jcc(e, 7, emit_here(e));
+	emit_rm_mem(e, 4, 0xf6, 0, X86_RAX, gpa); /* test byte */
+	emit8(e, SOFT_TLB_CODE);
+	no[3] = emit_jcc(e, 4, emit_here(e));
+	emit8(e, 0x52); /* push rdx */
+	emit_load(e, 8, X86_RDX, X86_RAX, gpa);
+	emit_shift_imm(e, 8, 5, X86_RDX, 12);
+	emit_mov_imm(e, X86_RAX, (uint64_t)(uintptr_t)v->soft->page_code);
+	emit8(e, 0x66);
+	emit_rm_sib(e, 4, 0x81, 7, X86_RAX, X86_RDX, 1, 0); /* cmp word */
+	emit16(e, 1u << v->vcpuid);
+	pop[0] = emit_jcc(e, 5, emit_here(e));
+	emit_mov_imm(e, X86_RAX, (uint64_t)(uintptr_t)v->cache.page_lines);
+	emit_rm_sib(e, 8, 0x8b, X86_RDX, X86_RAX, X86_RDX, 3, 0);
+	emit_rr(e, 8, 0x85, X86_RDX, X86_RDX);
+	some = emit_jcc8(e, 0x75);
+	emit_rm_mem(e, 4, 0xff, 0, HOST_STATE, STATE(idle_stores)); /* inc */
+	emit_rm_mem(e, 4, 0xf7, 0, HOST_STATE, STATE(idle_stores)); /* test */
+	emit32(e, SOFT_IDLE_STORES - 1);
+	pop[1] = emit_jcc(e, 4, emit_here(e));
+	emit_patch8(e, some);
+	emit_mov(e, 4, X86_RAX, X86_RCX);
+	test_line(e);
+	pop[2] = emit_jcc(e, 2, emit_here(e));
+	emit_rr(e, 4, 0x0fb7, X86_RAX, HOST_S1); /* movzx: 4096 - size */
+	emit_rr(e, 4, 0x2b, X86_RCX, X86_RAX);
+	emit_lea(e, 4, X86_RAX, X86_RCX, 4095);
+	test_line(e);
+	pop[3] = emit_jcc(e, 2, emit_here(e));
+	emit8(e, 0x5a); /* pop rdx */
+	first_place(e, class);
+	emit_load(e, 8, HOST_S1, X86_RAX, (int32_t)offsetof(struct soft_tlb_entry, add));
+	emit_rm_mem(e, 8, 0xff, 0, HOST_STATE, STATE(stat_code_stores));
+	emit_load(e, 8, X86_RAX, HOST_STATE, STATE(park));
+	emit_load(e, 8, X86_RCX, HOST_STATE, STATE(park2));
+	emit8(e, 0xc3);
+	for (unsigned i = 0; i < 4; i++)
+		emit_patch(e, pop[i], emit_here(e));
+	emit8(e, 0x5a);
+	for (unsigned i = 0; i < 4; i++)
+		emit_patch(e, no[i], emit_here(e));
+}
+
 /*
  * The memo missed: the TLB's entry goes there.  r12: address, which is kept; r13: what, then the
  * addend. Status flags are clobbered.
  */
-static void emit_look_up(struct emit *e, unsigned class, bool write, const uint8_t *leave_raw)
+static void emit_look_up(
+	struct emit *e, struct soft_vcpu *v, unsigned class, bool write, const uint8_t *leave_raw)
 {
 	int32_t tlb = STATE(tlb) + (int32_t)(class * sizeof(struct soft_tlb *));
 	int32_t tag = (int32_t)(write ? offsetof(struct soft_tlb_entry, write)
 				      : offsetof(struct soft_tlb_entry, read));
 	int32_t memo = STATE(memo) + (int32_t)(class * SOFT_MEMOS * sizeof(struct soft_memo));
-	uint8_t *other, *found, *none, *near, *near2;
+	const unsigned scale = 3;
+	uint8_t *other, *found, *none, *near, *near2, *often;
 
 	emit_store(e, 8, HOST_STATE, STATE(park), X86_RAX);
 	emit_store(e, 8, HOST_STATE, STATE(park2), X86_RCX);
@@ -197,25 +284,31 @@ static void emit_look_up(struct emit *e, unsigned class, bool write, const uint8
 	emit_rr(e, 2, 0x3b, X86_RCX, HOST_S1);
 	near2 = emit_jcc(e, 7, emit_here(e));
 	emit_patch8(e, found);
-	emit_shift_imm(e, 8, 5, HOST_S1, 16);
-	emit_rr(e, 4, 0x0fb7, HOST_S1, HOST_S1); /* movzx r13d, r13w */
-	emit_load(e, 8, X86_RCX, X86_RAX, tag);
-	emit_load(e, 8, X86_RAX, X86_RAX, (int32_t)offsetof(struct soft_tlb_entry, add));
-	emit_rm_sib(e, 8, 0x89, X86_RCX, HOST_STATE, HOST_S1, 0,
-		memo + (int32_t)offsetof(struct soft_memo, tag));
-	emit_rm_sib(e, 8, 0x89, X86_RAX, HOST_STATE, HOST_S1, 0,
-		memo + (int32_t)offsetof(struct soft_memo, add));
-	emit_shift_imm(e, 4, 5, HOST_S1, 8); /* sizeof(struct soft_memo) * SOFT_MEMO_GROUP */
-	emit_rm_sib(e, 4, 0xc6, 0, HOST_STATE, HOST_S1, 0,
+	emit_mov(e, 4, X86_RCX, HOST_S1);
+	emit_shift_imm(e, 4, 5, X86_RCX, 16);
+	emit_shift_imm(e, 4, 4, X86_RCX, 2); /* struct soft_memo is 8 << 2 bytes */
+	emit_rm_sib(e, 4, 0x83, 5, HOST_STATE, X86_RCX, scale, memo + MEMO(misses)); /* sub */
+	emit8(e, 1);
+	often = emit_jcc(e, 8, emit_here(e)); /* js */
+	emit_load(e, 8, HOST_S1, X86_RAX, tag);
+	emit_rm_sib(e, 8, 0x89, HOST_S1, HOST_STATE, X86_RCX, scale, memo + MEMO(tag));
+	emit_rm_sib(e, 4, 0x0fb7, HOST_S1, HOST_STATE, X86_RCX, scale, memo + MEMO(room));
+	emit_rm_sib(e, 8, 0x89, HOST_S1, HOST_STATE, X86_RCX, scale, memo + MEMO(limit));
+	emit_load(e, 8, HOST_S1, X86_RAX, (int32_t)offsetof(struct soft_tlb_entry, add));
+	emit_rm_sib(e, 8, 0x89, HOST_S1, HOST_STATE, X86_RCX, scale, memo + MEMO(add));
+	emit_shift_imm(e, 4, 5, X86_RCX, 2 + 4); /* its group */
+	emit_rm_sib(e, 4, 0xc6, 0, HOST_STATE, X86_RCX, 0,
 		STATE(memo_used) + (int32_t)(class * SOFT_MEMOS / SOFT_MEMO_GROUP));
 	emit8(e, 1);
-	emit_mov(e, 8, HOST_S1, X86_RAX);
 	emit_load(e, 8, X86_RAX, HOST_STATE, STATE(park));
 	emit_load(e, 8, X86_RCX, HOST_STATE, STATE(park2));
 	emit8(e, 0xc3);
 	emit_patch(e, none, emit_here(e));
 	emit_patch(e, near, emit_here(e));
 	emit_patch(e, near2, emit_here(e));
+	if (write)
+		emit_beside(e, v, class);
+	emit_patch(e, often, emit_here(e));
 	emit_load(e, 8, X86_RAX, HOST_STATE, STATE(park));
 	emit_load(e, 8, X86_RCX, HOST_STATE, STATE(park2));
 	emit_fill(e, (const void *)(uintptr_t)(write ? soft_fill_write : soft_fill), leave_raw);
@@ -252,8 +345,9 @@ static void emit_dead(struct emit *e, bool parked, const uint8_t *leave_raw)
 	emit_jmp(e, leave_raw);
 }
 
-void soft_emit_thunks(struct soft_cache *c)
+void soft_emit_thunks(struct soft_vcpu *v)
 {
+	struct soft_cache *c = &v->cache;
 	struct emit e = {.p = c->rw, .end = c->rw + c->size, .to_rx = c->rx - c->rw};
 
 	c->enter = (int (*)(struct soft_vcpu *, const void *))(uintptr_t)emit_here(&e);
@@ -274,7 +368,7 @@ void soft_emit_thunks(struct soft_cache *c)
 	emit_jmp(&e, c->leave_raw);
 	for (unsigned i = 0; i < 2 * SOFT_CLASSES; i++) {
 		c->look_up[i / 2][i % 2] = emit_here(&e);
-		emit_look_up(&e, i / 2, i % 2, c->leave_raw);
+		emit_look_up(&e, v, i / 2, i % 2, c->leave_raw);
 	}
 	c->dead = emit_here(&e);
 	emit_dead(&e, false, c->leave_raw);
@@ -283,5 +377,5 @@ void soft_emit_thunks(struct soft_cache *c)
 	c->call_op = emit_here(&e);
 	emit_call_op(&e, c->leave_raw);
 	soft_emit_string_thunks(&e, c);
-	c->used = (uint32_t)(e.p - c->rw + 63) & ~63u;
+	c->start = (uint32_t)(e.p - c->rw + 63) & ~63u;
 }

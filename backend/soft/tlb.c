@@ -47,39 +47,6 @@ static void tlb_clear_kind(struct soft_tlb *t, unsigned global)
 	log->n = 0;
 }
 
-/* Most groups are not used. */
-static bool eight_unused(const uint8_t *used)
-{
-	uint64_t eight;
-
-	__builtin_memcpy(&eight, used, 8);
-	return eight == 0;
-}
-
-void soft_memo_clear(struct soft_vcpu *v, unsigned class, bool writes_only)
-{
-	for (unsigned i = writes_only ? SOFT_MEMOS / 2 : 0; i < SOFT_MEMOS; i += SOFT_MEMO_GROUP) {
-		uint8_t *used = &v->memo_used[class][i / SOFT_MEMO_GROUP];
-
-		if (i % (8 * SOFT_MEMO_GROUP) == 0 && eight_unused(used)) {
-			i += 7 * SOFT_MEMO_GROUP;
-			continue;
-		}
-		for (unsigned k = 0; *used && k < SOFT_MEMO_GROUP; k++)
-			v->memo[class][i + k].tag = SOFT_MEMO_EMPTY;
-		*used = 0;
-	}
-}
-
-static void memo_drop(struct soft_vcpu *v, unsigned class, uint64_t gla)
-{
-	for (unsigned i = 0; i < SOFT_MEMOS; i += SOFT_MEMO_GROUP)
-		for (unsigned k = 0;
-			v->memo_used[class][i / SOFT_MEMO_GROUP] && k < SOFT_MEMO_GROUP; k++)
-			if ((v->memo[class][i + k].tag ^ gla) >> 12 == 0)
-				v->memo[class][i + k].tag = SOFT_MEMO_EMPTY;
-}
-
 static void entry_drop_write(struct soft_tlb *t, unsigned i, uint64_t gpa)
 {
 	if (gpa == SOFT_ALL_PAGES || (t->entry[i].gpa ^ gpa) >> 12 == 0)
@@ -111,20 +78,20 @@ void soft_tlb_drop_writes(struct soft_vcpu *v, uint64_t gpa)
 /* Of zeroes. */
 void soft_tlb_init(struct soft_vcpu *v)
 {
-	for (unsigned c = 0; c < SOFT_CLASSES; c++) {
-		for (unsigned i = 0; i < SOFT_MEMOS; i++)
-			v->memo[c][i].tag = SOFT_MEMO_EMPTY;
-	}
+	soft_memo_init(v);
 }
 
+/* An empty place has the rip of another place: there is none that a guest cannot have. */
 static void jc_clear(struct soft_vcpu *v, unsigned class)
 {
+	struct soft_jump *jc = v->jc[class];
+
 	if (v->jc_filled[class] <= SOFT_JC_LOG) {
 		for (unsigned i = 0; i < v->jc_filled[class]; i++)
-			v->jc[class][v->jc_log[class][i]].rip = ~0ull;
+			jc[v->jc_log[class][i]].rip = ~(uint64_t)v->jc_log[class][i];
 	} else {
 		for (unsigned i = 0; i < SOFT_JC_ENTRIES; i++)
-			v->jc[class][i].rip = ~0ull;
+			jc[i].rip = ~(uint64_t)i;
 	}
 	v->jc_filled[class] = 0;
 	for (unsigned i = 0; i < v->edges_filled[class]; i++) {
@@ -211,6 +178,11 @@ bool soft_tlb_empty_page(struct soft_tlb *t, uint64_t gla)
 	return true;
 }
 
+bool soft_is_large(const struct soft_vcpu *v, unsigned class, uint64_t gla)
+{
+	return may_be_large(&v->tlb[class]->filter, gla);
+}
+
 /* Everything of a class, with what is kept track of about it. */
 static void class_clear(struct soft_vcpu *v, unsigned class)
 {
@@ -261,7 +233,7 @@ void soft_tlb_clear_page(struct soft_vcpu *v, uint64_t gla)
 			continue;
 		}
 		if (may_have_page(&t->filter, gla) || may_have_page(&v->global[c], gla))
-			memo_drop(v, c, gla);
+			soft_memo_drop(v, c, gla);
 		v->itlb[c][soft_itlb_slot(gla)].page = 0;
 		if (has_bit(v->jc_pages[c], soft_filter_bit(gla >> 12, gla)))
 			jc_clear(v, c);
@@ -293,6 +265,16 @@ void *soft_ram(struct soft_vcpu *v, uint64_t gpa)
 	v->ram[n].len = len;
 	v->ram[n].hva = hva;
 	return hva + (gpa & 0xfff);
+}
+
+void *soft_ram_span(struct soft_vcpu *v, uint64_t gpa, uint64_t len)
+{
+	void *hva = soft_ram(v, gpa);
+
+	for (unsigned i = 0; hva && i < 4; i++)
+		if (gpa - v->ram[i].gpa < v->ram[i].len)
+			return v->ram[i].len - (gpa - v->ram[i].gpa) >= len ? hva : NULL;
+	return NULL;
 }
 
 static unsigned class_of(const struct soft_vcpu *v, unsigned acc)
@@ -653,8 +635,10 @@ static struct soft_tlb_entry *code_entry(struct soft_tlb *t, uint64_t gla)
 	return e->gpa & SOFT_TLB_CODE && e->read == (gla & ~0xfffull) ? e : NULL;
 }
 
-/* A store to a page with code, but not to code, may go on by itself this time. */
-static bool fill_once(struct soft_vcpu *v, uint64_t gla, unsigned size, unsigned class)
+/* A store to a page with code may go on by itself this time, unless it changes the block that it is
+ * in. */
+static bool fill_once(
+	struct soft_vcpu *v, uint64_t gla, unsigned size, unsigned class, const uint8_t *ret)
 {
 	const struct soft_tlb_entry *e = code_entry(v->tlb[class], gla);
 	uint64_t gpa, lines;
@@ -663,10 +647,11 @@ static bool fill_once(struct soft_vcpu *v, uint64_t gla, unsigned size, unsigned
 		return false;
 	gpa = (e->gpa & ~0xfffull) | (gla & 0xfff);
 	lines = v->cache.page_lines[gpa >> 12];
-	if (atomic_load(&v->soft->page_code[gpa >> 12]) != 1u << v->vcpuid ||
-		lines & soft_lines(gpa, size))
+	if (atomic_load(&v->soft->page_code[gpa >> 12]) != 1u << v->vcpuid)
 		return false;
-	if (!lines && ++v->code_stores % 64 == 0)
+	if (lines & soft_lines(gpa, size) && !soft_code_yields(v, gpa, size, ret - 1))
+		return false;
+	if (!lines && v->idle_stores++ % SOFT_IDLE_STORES == 0)
 		soft_page_idle(v, gpa);
 	v->stat_code_stores++;
 	v->fill_add = e->add;
@@ -711,10 +696,24 @@ static const void *fault_site(struct soft_vcpu *v, uint64_t site, const uint8_t 
 	return soft_finish(v, X86_FAULT, NULL);
 }
 
+/*
+ * A memo that has missed often enough, though the TLB knows the page; or an access across two pages
+ * that may be neighbours on the host.
+ */
+static bool widen(struct soft_vcpu *v, unsigned class, uint64_t gla, uint64_t what, bool write)
+{
+	unsigned size = (unsigned)(what >> 32) & SOFT_FILL_SIZE, memo = (unsigned)what >> 16;
+
+	if ((gla & 0xfff) + size <= 4096 && !tlb_find(v, class, gla, size, write))
+		return false;
+	return soft_memo_widen(v, class, gla, size, memo, write);
+}
+
 /* What cannot be done in translated code is for C. */
 static const void *fill(
-	struct soft_vcpu *v, uint64_t gla, uint64_t site, const uint8_t *ret, bool write)
+	struct soft_vcpu *v, uint64_t gla, uint64_t what, const uint8_t *ret, bool write)
 {
+	uint64_t site = what >> 32;
 	unsigned size = (unsigned)site & SOFT_FILL_SIZE;
 	unsigned acc =
 		(write ? X86_ACC_WRITE : X86_ACC_READ) | (v->cpu.cpl == 3 ? X86_ACC_USER : 0);
@@ -723,10 +722,12 @@ static const void *fill(
 	bool merged = site & SOFT_FILL_MERGED,
 	     good = (gla & 0xfff) + size <= 4096 && x86_canonical(gla);
 
+	if (widen(v, class, gla, what, write))
+		return ret + SOFT_LOOK_UP_BYTES;
 	/* A misaligned operand faults before its page does.  A group's size is not its leader's. */
 	if (site & SOFT_FILL_ALIGNED && (merged || gla & (size - 1)))
 		good = false;
-	if (good && write && !merged && fill_once(v, gla, size, class))
+	if (good && write && !merged && fill_once(v, gla, size, class, ret))
 		return ret + SOFT_LOOK_UP_BYTES;
 	if (soft_tortured(v))
 		soft_torture_fill(v);
@@ -734,6 +735,8 @@ static const void *fill(
 		res = fill_page(v, gla, acc, class, site & SOFT_FILL_EARLY);
 	if (res == X86_DONE)
 		return ret;
+	if (res == X86_EXIT && good && write && !merged && fill_once(v, gla, size, class, ret))
+		return ret + SOFT_LOOK_UP_BYTES;
 	if (merged)
 		return one_by_one(v, site, ret);
 	if (res == X86_FAULT && !(site & SOFT_FILL_MF))
@@ -743,10 +746,10 @@ static const void *fill(
 
 const void *soft_fill(struct soft_vcpu *v, uint64_t gla, uint64_t what, const uint8_t *ret)
 {
-	return fill(v, gla, what >> 32, ret, false);
+	return fill(v, gla, what, ret, false);
 }
 
 const void *soft_fill_write(struct soft_vcpu *v, uint64_t gla, uint64_t what, const uint8_t *ret)
 {
-	return fill(v, gla, what >> 32, ret, true);
+	return fill(v, gla, what, ret, true);
 }

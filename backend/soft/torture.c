@@ -2,8 +2,9 @@
 /* Copyright (c) 2026, the hyve authors */
 /*
  * Torture: what may be lost or happen at any time is, and does, at random but from a known seed.
- * Translations of addresses, links and whole caches go; write tags go; blocks are cut anywhere; the
- * loop is asked to look at events between any two blocks.  Nothing of it may be seen by the guest.
+ * Translations of addresses, links, pieces of code and whole caches go; write tags go; blocks are
+ * cut anywhere; the loop is asked to look at events between any two blocks.  Nothing of it may be
+ * seen by the guest.
  */
 #include "backend/soft/soft.h"
 
@@ -70,10 +71,27 @@ void soft_torture_fill(struct soft_vcpu *v)
 		atomic_store_explicit(&v->run, 0, memory_order_relaxed);
 }
 
+static void lose_piece(struct soft_vcpu *v)
+{
+	soft_piece_evict(v, draw(v) % v->cache.npieces);
+}
+
+/* Perhaps that of the jump which is to be linked to the block. */
+void soft_torture_translate(struct soft_vcpu *v)
+{
+	if (soft_torture_odds(v, 64))
+		lose_piece(v);
+}
+
 void soft_torture_loop(struct soft_vcpu *v)
 {
 	if (soft_torture_odds(v, 256))
 		soft_cache_flush(v);
+	if (soft_torture_odds(v, 64))
+		soft_window_mirror(
+			v, draw(v) % SOFT_CLASSES, cached_page(v), soft_torture_odds(v, 2));
+	if (soft_torture_odds(v, 128))
+		lose_piece(v);
 	if (soft_torture_odds(v, 16))
 		lose_translations(v);
 	if (soft_torture_odds(v, 4))

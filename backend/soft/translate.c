@@ -4,10 +4,15 @@
  * From guest code to a block in the code cache: decode up to the next branch or the end of the
  * page, find out backwards where status flags are live, emit, then the stubs.
  */
+#include <assert.h>
 #include <stdlib.h>
 
 #include "backend/soft/check.h"
 #include "backend/soft/gen.h"
+
+_Static_assert(GEN_MAX_INSNS *GEN_STEP <= SOFT_PIECE_MIN, "any block fits into any empty piece");
+
+#define COPY_BYTES 64u
 
 /* SYSTEM and STACK instructions behind which the block goes on: they change neither mode nor
  * mapping. */
@@ -102,24 +107,33 @@ static bool goes_on_behind(struct gen *g, unsigned off)
 	return !soft_block_find(g->v, rip, g->gpa + off, 0, g->mode);
 }
 
-/*
- * Decodes into g->insn[].  Returns false if not even the first instruction can be decoded from this
- * page: it runs into the next one, or is undefined.
- */
-static void decode(struct gen *g, const uint8_t *page, unsigned code_size)
+/* Of a private copy: another vcpu may be writing there.  It grows by pieces, blocks are short. */
+static unsigned copy_code(struct gen *g, const uint8_t *from, unsigned have, unsigned most)
 {
-	unsigned start = (unsigned)(g->gpa & 0xfff), off = 0, size = 4096 - start;
+	if (most - have < COPY_BYTES) {
+		__builtin_memcpy(g->code + have, from + have, most - have);
+		return most;
+	}
+	__builtin_memcpy(g->code + have, from + have, COPY_BYTES);
+	return have + COPY_BYTES;
+}
+
+/* Decodes into g->insn[]; nothing, if the first instruction runs into the next page or is
+ * undefined. */
+static void decode(struct gen *g, const uint8_t *page)
+{
+	unsigned start = (unsigned)(g->gpa & 0xfff), off = 0, size = 4096 - start, have = 0;
 	unsigned limit = soft_block_limit(g->v, GEN_MAX_INSNS);
 
 	if (size > sizeof(g->code))
 		size = sizeof(g->code);
-	/* Of a private copy: another vcpu may be writing there. */
-	__builtin_memcpy(g->code, page + start, size);
 	g->n = 0;
 	while (g->n < limit && off < size) {
 		struct x86_insn *in = &g->insn[g->n];
 
-		if (x86_decode(in, g->code + off, size - off, code_size) != X86_DECODE_OK)
+		if (have < off + X86_INSN_MAX && have < size)
+			have = copy_code(g, page + start, have, size);
+		if (gen_decode(g, in, g->code + off, size - off) != X86_DECODE_OK)
 			break;
 		if (g->v->check && !soft_check_repeatable(in)) {
 			if (g->n)
@@ -205,6 +219,14 @@ static soft_op_fn op_function(const struct gen *g, const struct x86_insn *in)
 	}
 }
 
+/* Before each step: the piece is filled to the end, without a guess of what the block will need. */
+static bool is_full(struct gen *g)
+{
+	if (g->e.end - g->e.p < (ptrdiff_t)GEN_STEP)
+		g->failed = true;
+	return g->failed;
+}
+
 static void gen_insn(struct gen *g)
 {
 	const struct x86_insn *in = &g->insn[g->i];
@@ -275,15 +297,14 @@ static void stub_link(struct gen *g, const struct gen_stub *s)
 /* What edge[] holds until its target is known. */
 static void stub_edge(struct gen *g, const struct gen_stub *s)
 {
-	struct soft_vcpu *v = g->v;
+	struct soft_cache *c = &g->v->cache;
 
-	v->edge_stub[s->edge] = (uint32_t)(emit_here(&g->e) - v->cache.rx);
-	v->edge[s->edge] = emit_here(&g->e);
+	soft_edge_stub(g->v, s->edge, (uint32_t)(emit_here(&g->e) - c->rx));
 	emit_store_imm(&g->e, 4, HOST_STATE, STATE(link_site), s->edge << 1 | s->flags_parked);
 	emit_mov_imm(&g->e, HOST_S0, s->target);
 	emit_store(&g->e, 8, HOST_STATE, STATE(cpu.rip), HOST_S0);
 	emit_reason(g, SOFT_EDGE);
-	emit_jmp(&g->e, s->flags_parked ? v->cache.leave_mem : v->cache.leave);
+	emit_jmp(&g->e, s->flags_parked ? c->leave_mem : c->leave);
 }
 
 static void stub_op(struct gen *g, const struct gen_stub *s)
@@ -294,8 +315,8 @@ static void stub_op(struct gen *g, const struct gen_stub *s)
 	emit_jmp(&g->e, g->v->cache.call_op);
 }
 
-/* A direct jump whose target is there already needs no stub. */
-static bool linked_now(struct gen *g, const struct gen_stub *s, const struct soft_block *self)
+/* Where a direct jump inside the page leads to; 0: to no block so far. */
+static uint32_t known_target(struct gen *g, const struct gen_stub *s, const struct soft_block *self)
 {
 	uint32_t mode = (g->mode & ~SOFT_MODE_NOMERGE) | (s->nomerge ? SOFT_MODE_NOMERGE : 0);
 	const struct soft_block *b = self;
@@ -304,27 +325,44 @@ static bool linked_now(struct gen *g, const struct gen_stub *s, const struct sof
 		b = soft_block_find(
 			g->v, s->target, (g->gpa & ~0xfffull) | (s->target & 0xfff), 0, mode);
 	if (!b || b->gpa2 || soft_unlinked(g->v))
-		return false;
-	emit_patch(&g->e, s->jump, g->v->cache.rx + soft_entry(&g->v->cache, b, s->flags_parked));
-	return true;
+		return 0;
+	return soft_entry(&g->v->cache, b, s->flags_parked);
 }
 
-static void gen_stubs(struct gen *g, const struct soft_block *self)
+/* The target may be there already.  In the same piece it stays as long as we do: no stub. */
+static void gen_link(struct gen *g, const struct gen_stub *s, struct soft_block *self)
 {
-	for (unsigned i = 0; i < g->nstubs; i++) {
+	struct soft_cache *c = &g->v->cache;
+	uint32_t to = known_target(g, s, self);
+
+	if (to && soft_piece_at(c, to) == c->filling) {
+		emit_patch(&g->e, s->jump, c->rx + to);
+		return;
+	}
+	emit_patch(&g->e, s->jump, emit_here(&g->e));
+	stub_link(g, s);
+	if (!to)
+		return;
+	soft_link(c, (uint32_t)(s->jump - c->rw), to);
+	self->recorded = true; /* as no block, it is not found there yet */
+}
+
+static void gen_stubs(struct gen *g, struct soft_block *self)
+{
+	for (unsigned i = 0; i < g->nstubs && !is_full(g); i++) {
 		const struct gen_stub *s = &g->stub[i];
 
 		if (s->kind == STUB_EDGE) {
 			stub_edge(g, s);
 			continue;
 		}
-		if (s->kind == STUB_LINK && linked_now(g, s, self))
+		if (s->kind == STUB_LINK) {
+			gen_link(g, s, self);
 			continue;
+		}
 		emit_patch(&g->e, s->jump, emit_here(&g->e));
 		if (s->kind == STUB_CHECK)
 			gen_check_stub(g, s);
-		else if (s->kind == STUB_LINK)
-			stub_link(g, s);
 		else if (s->kind == STUB_OP)
 			stub_op(g, s);
 		else
@@ -336,7 +374,7 @@ static void gen_body(struct gen *g)
 {
 	gen_find_groups(g);
 	g->s0 = 0;
-	for (g->i = 0; g->i < g->n && !g->failed; g->i++) {
+	for (g->i = 0; g->i < g->n && !is_full(g); g->i++) {
 		g->site[g->i] = (struct soft_site){
 			.host = (uint16_t)(emit_here(&g->e) - g->host),
 			.guest = g->offset[g->i],
@@ -368,16 +406,17 @@ static void gen_entry(struct gen *g)
 static struct soft_block *finish(struct gen *g, struct soft_block *b)
 {
 	struct soft_cache *c = &g->v->cache;
+	struct soft_piece *p = soft_filling(c);
 	uint32_t bytes = (g->n + 1) * (uint32_t)sizeof(struct soft_site);
 
-	b->sites = soft_meta_alloc(c, bytes);
-	if (!b->sites || g->failed)
+	b->sites = g->failed ? NULL : soft_meta_alloc(c, bytes);
+	if (!b->sites)
 		return NULL;
 	__builtin_memcpy(b->sites, g->site, bytes);
 	b->nsites = (uint16_t)g->n;
 	b->host_end = (uint32_t)(g->e.p - c->rw);
-	c->used = (b->host_end + 15) & ~15u;
-	c->nblocks++;
+	p->used = (b->host_end + 15) & ~15u;
+	p->nblocks++;
 	if (b->gpa2)
 		soft_page_has_code(g->v, b->gpa2);
 	b->lines = g->lines;
@@ -399,6 +438,7 @@ static void gen_fetch(struct gen *g)
 	g->offset[1] = 1;
 	g->site[0] = (struct soft_site){0};
 	g->site[1] = (struct soft_site){.guest = 1};
+	g->lines |= soft_lines(g->gpa, X86_INSN_MAX);
 	g->i = 0;
 	gen_op(g, soft_op_fetch, NULL, true);
 }
@@ -437,7 +477,7 @@ static uint64_t decode_straddling(struct gen *g)
 
 struct gen *soft_gen_create(void)
 {
-	return malloc(sizeof(struct gen));
+	return calloc(1, sizeof(struct gen));
 }
 
 /* One more for stat_entered, with nothing but a scratch register. */
@@ -453,14 +493,15 @@ static struct soft_block *translate(
 {
 	static const uint8_t code_size[] = {16, 32, 64, 64};
 	struct soft_cache *c = &v->cache;
+	struct soft_piece *p = soft_filling(c);
 	struct gen *g = v->gen;
 	struct soft_block *b;
 	unsigned off = (unsigned)(x86_linear_rip(&v->cpu) & 0xfff);
 	uint64_t gpa2;
 
-	if (c->size - c->used < GEN_ROOM || c->nblocks == c->max_blocks)
+	if (!soft_has_room(c, GEN_STEP))
 		return NULL;
-	g->e = (struct emit){.p = c->rw + c->used, .end = c->rw + c->size, .to_rx = c->rx - c->rw};
+	g->e = (struct emit){.p = c->rw + p->used, .end = c->rw + p->end, .to_rx = c->rx - c->rw};
 	g->v = v;
 	g->rip = rip;
 	g->gpa = (page->gpa & ~0xfffull) | off;
@@ -471,17 +512,24 @@ static struct soft_block *translate(
 	g->straddles = g->ended = g->failed = false;
 	g->nstubs = g->nchecks = g->ngroups = 0;
 	soft_page_has_code(v, g->gpa); /* before the first look: a store from now on is announced */
+	v->idle_stores = 1;
 	g->page = page->hva;
 	g->code_size = code_size[SOFT_MODE_SIZE(mode)];
 	g->njcc = 0;
 	g->lines = 0;
-	decode(g, page->hva, g->code_size);
+	g->patched = soft_block_died(c, rip, g->gpa, mode);
+	decode(g, page->hva);
 	gpa2 = g->n == 0 ? decode_straddling(g) : 0;
 	if (gpa2 && (b = soft_block_find(v, rip, g->gpa, gpa2, mode)))
 		return b;
-	b = &c->blocks[c->nblocks];
-	*b = (struct soft_block){.rip = rip, .gpa = g->gpa, .gpa2 = gpa2, .mode = mode};
-	b->host_mem = b->host = c->used;
+	b = &c->blocks[p->first + p->nblocks];
+	*b = (struct soft_block){.rip = rip,
+		.gpa = g->gpa,
+		.gpa2 = gpa2,
+		.mode = mode,
+		.meta = p->meta_used,
+		.edges = p->edges};
+	b->host_mem = b->host = p->used;
 	g->host = c->rx + b->host;
 	gen_liveness(g);
 	gen_entry(g);
@@ -492,20 +540,31 @@ static struct soft_block *translate(
 		gen_fetch(g);
 	else
 		gen_body(g);
-	if (g->failed)
-		return NULL;
 	gen_stubs(g, b);
 	return finish(g, b);
 }
 
+/*
+ * What does not fit is begun anew in the next piece, from the decoding on: eviction takes the mark
+ * of a page that has no more code, and with it the promise that stores there are announced.
+ */
 struct soft_block *soft_translate(
 	struct soft_vcpu *v, uint64_t rip, uint32_t mode, const struct soft_itlb_entry *page)
 {
-	struct soft_stat_mark mark = {__builtin_ia32_rdtsc(), v->cache.used, v->cache.meta_used};
-	struct soft_block *b = translate(v, rip, mode, page);
+	struct soft_stat_mark mark = {.tsc = __builtin_ia32_rdtsc()};
+	struct soft_block *b;
 
-	if (!b)
-		return NULL;
+	if (soft_tortured(v))
+		soft_torture_translate(v);
+	soft_cache_trim(v);
+	soft_stat_mark(v, &mark);
+	b = translate(v, rip, mode, page);
+	if (!b) {
+		soft_make_room(v);
+		soft_stat_mark(v, &mark);
+		b = translate(v, rip, mode, page);
+		assert(b);
+	}
 	soft_stat_translated(v, &mark);
 	if (v->soft->trace || v->soft->perf)
 		soft_observe(v, b);

@@ -2,9 +2,10 @@
 # Copyright (c) 2026, the hyve authors
 #
 # Debian's cloud kernel in lock-step, up to LOCKSTEP_N compared instructions (25 million; 50 take about twice
-# as long, and beyond 600 million it reaches /init); and a whole boot under torture.
+# as long, and beyond 600 million it reaches /init); a whole boot under torture, and one in the smallest code cache
+# that soft.cache accepts.
 . test/boot/lib.sh
-plan 2
+plan 3
 
 # checked NAME INSNS SECONDS
 checked() {
@@ -19,5 +20,6 @@ checked() {
 	fi
 }
 SOFT_LOCKSTEP=1 checked lockstep "${LOCKSTEP_N:-25000000}" "${LOCKSTEP_S:-200}"
+SOFT_CACHE=262144 checked small-cache 0 150
 SOFT_TORTURE=${SOFT_TORTURE:-1} checked torture 0 150
 finish

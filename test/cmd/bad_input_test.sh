@@ -45,7 +45,7 @@ printf 'cpus=1\nmemory.size=zero\n' >"$dir/config"
 printf 'cpus\n' >"$dir/noconfig"
 printf '\177ELF\002\001\001' >"$dir/cut"
 
-echo "1..33"
+echo "1..37"
 bad "no kernel file" "$dir/none" --kernel "$dir/none" vm
 bad "a folder for a kernel" "$dir" --kernel "$dir" vm
 bad "a text for a kernel" "$dir/text" --kernel "$dir/text" vm
@@ -78,5 +78,9 @@ bad "a code cache too small" "soft.cache" --backend soft -o soft.cache=1K --kern
 bad "a code cache that is no size" "soft.cache" --backend soft -o soft.cache=big --kernel "$hello" vm
 bad "an unknown key of the backend" "soft.cash" --backend soft -o soft.cash=4M --kernel "$hello" vm
 bad "a trace that cannot be written" "soft.trace" --backend soft -o "soft.trace=$dir/none/x" --kernel "$hello" vm
+bad "lock-step, or not" "soft.lockstep" --backend soft -o soft.lockstep=maybe --kernel "$hello" vm
+bad "lock-step of two vcpus" "soft.lockstep" -c 2 --backend soft -o soft.lockstep=true --kernel "$hello" vm
+bad "torture without a number" "soft.torture" --backend soft -o soft.torture=hard --kernel "$hello" vm
+bad "blocks of no instruction" "soft.max_insns" --backend soft -o soft.max_insns=0 --kernel "$hello" vm
 bad "counters, or not" "stats" -o stats=perhaps --kernel "$hello" vm
 exit $failed

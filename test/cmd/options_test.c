@@ -84,6 +84,8 @@ static void flags(void **state)
 		{"--backend soft vm", "backend", "soft"},
 		{"--stats vm", "stats", "true"},
 		{"-o soft.cache=4M vm", "soft.cache", "4M"},
+		{"-o soft.lockstep=true vm", "soft.lockstep", "true"},
+		{"-o soft.torture=random vm", "soft.torture", "random"},
 		{"-HPew vm", "x86.strictio", "true"},
 		{"-U 01234567-89ab-cdef-0123-456789ABCDEF vm", "uuid",
 			"01234567-89ab-cdef-0123-456789ABCDEF"},

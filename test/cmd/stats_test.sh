@@ -29,7 +29,7 @@ worked() {
 	[ $status = 1 ] && grep -q "^Hello from a guest" "$dir/out"
 }
 
-echo "1..6"
+echo "1..9"
 hyve
 worked && [ ! -s "$dir/err" ]
 verdict "no counters unless asked for" $?
@@ -45,6 +45,19 @@ verdict "one a line, none that is 0, no vcpu that never ran" $?
 hyve --stats -o soft.cache=256K -o soft.count=on
 worked && grep -q "  blocks entered without a lookup$" "$dir/err"
 verdict "the smallest cache, and blocks counted" $?
+
+hyve --stats -o soft.lockstep=true -o soft.torture=7
+worked && grep -q "^ *[1-9][0-9]*  instructions compared in lock-step$" "$dir/err"
+verdict "lock-step under torture" $?
+
+hyve -o soft.torture=random
+worked && [ "$(wc -l <"$dir/err")" = 1 ] && grep -q "soft.torture: the seed is [1-9][0-9]*$" "$dir/err"
+verdict "a seed that nobody chose is told" $?
+
+hyve --stats -o soft.max_insns=1 -o soft.torture=0
+worked && blocks=$(sed -n "s/^ *\([0-9]*\)  blocks translated$/\1/p" "$dir/err") &&
+	grep -q "^ *$blocks  instructions translated$" "$dir/err"
+verdict "blocks of one instruction" $?
 
 hyve -o soft.trace="$dir/trace"
 if grep -q "built without libzydis-dev\|cannot be loaded" "$dir/err"; then

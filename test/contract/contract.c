@@ -7,6 +7,7 @@
 #include <vmm/vlapic.h>
 
 #include "backend/backend.h"
+#include "test/backend/soft/hooks.h"
 #include "test/contract/contract.h"
 
 #define POLL_NS	  200000
@@ -46,7 +47,11 @@ int contract_setup_bare(void **state)
 	for (int i = 0; i < VM_MAXCPU; i++)
 		c->run[i].cpuid = i;
 	*state = c;
-	return vm_create_on(current, "contract", &c->vm);
+	if (vm_create_on(current, "contract", &c->vm) != 0)
+		return -1;
+	if (current == &vmm_ops_soft)
+		soft_hooks(c->vm);
+	return 0;
 }
 
 int contract_setup(void **state)

@@ -10,6 +10,8 @@
 
 #include <vmm/vmm_dev.h>
 
+#include "backend/backend.h"
+#include "test/backend/soft/hooks.h"
 #include "test/differential/guest_layout.h"
 #include "test/differential/world.h"
 
@@ -171,6 +173,8 @@ static int machine_start(struct machine *m, const struct vmm_ops *backend)
 
 	if (error != 0)
 		return error;
+	if (backend == &vmm_ops_soft)
+		soft_hooks(m->vm);
 	error = vmmdev_map_memory(m->vm, 0, RAM);
 	m->ram = error == 0 ? vmmdev_map_gpa(m->vm, 0, RAM) : NULL;
 	if (m->ram == NULL)

@@ -57,6 +57,13 @@ uint64_t paging_build(const struct paging_mode *mode);
 void t_reset(void);
 /* Everything that reads the same in all modes. Paging is on. */
 void paging_tests(void);
+/* Drops all translations. */
+void paging_flush(void);
+/* Parts of it, in paging_access.c. */
+void paging_crossing_tests(void);
+void paging_strings_tests(void);
+void paging_fetch_tests(void);
+void paging_implicit_tests(void);
 
 void fresh_alias(const void *code); /* ring 3 through USER_ALIAS */
 

@@ -18,6 +18,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <vmm/vmm_dev.h>
+
 #include "machine/machine.h"
 
 struct fixture {
@@ -271,6 +273,36 @@ static void a_guest_that_never_exits_can_be_stopped(void **state)
 	}
 }
 
+static void *patch_later(void *arg)
+{
+	struct stopper *s = arg;
+	volatile uint8_t *ram = vmmdev_map_gpa(machine_vm(s->machine), 0, 0x8000);
+
+	usleep(s->delay_us);
+	ram[0x7c00] = 0x48; /* dec ax: behind the library's back, so the translation stays */
+	return NULL;
+}
+
+static void lock_step_tells_what_differs(void **state)
+{
+	struct fixture *f = *state;
+	struct stopper s = {.delay_us = 30000};
+	enum vm_suspend_how how;
+	pthread_t thread;
+
+	set(f, "soft.lockstep", "true");
+	SECTOR(f, "\x40\xeb\xfd"); /* inc ax, again */
+	assert_int_equal(machine_create(f->config, &s.machine, &f->error), 0);
+	pthread_create(&thread, NULL, patch_later, &s);
+	assert_int_equal(machine_run(s.machine, &how, &f->error), EPROTO);
+	pthread_join(thread, NULL);
+	machine_destroy(s.machine);
+	assert_non_null(strstr(f->error.text, "vcpu 0: lock-step: register 0 is 0x"));
+	assert_non_null(strstr(f->error.text, "translated 0x"));
+	assert_non_null(strstr(f->error.text, "0x7c00"));
+	assert_null(strchr(f->error.text, '\n'));
+}
+
 static void stop_before_run(void **state)
 {
 	struct fixture *f = *state;
@@ -452,6 +484,7 @@ int main(void)
 		T(strict_io_stops),
 		T(rom_starts_at_its_end),
 		T(a_guest_that_never_exits_can_be_stopped),
+		T(lock_step_tells_what_differs),
 		T(stop_before_run),
 		T(an_ap_starts),
 		cmocka_unit_test(several_at_once),

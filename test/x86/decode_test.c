@@ -401,6 +401,38 @@ static void test_rows_reachable(void **state)
 	}
 }
 
+/* With a memory and without: the same, whatever stands behind a head that is known already. */
+static void test_cached(void **state)
+{
+	struct x86_decode_cache *cache = calloc(1, sizeof(*cache));
+	struct rng rng = {11};
+	unsigned long known = 0;
+
+	(void)state;
+	assert_non_null(cache);
+	for (unsigned k = 0; k < 300000; k++) {
+		uint8_t bytes[ENCODING_BYTES + X86_INSN_MAX];
+		struct x86_insn plain, cached;
+
+		for (unsigned i = ENCODING_BYTES; i < sizeof(bytes); i++)
+			bytes[i] = (uint8_t)rng_next(&rng);
+		encoding_any(&rng, 64, bytes);
+		for (unsigned again = 0; again < 4; again++) {
+			memset(&plain, 0, sizeof(plain));
+			memset(&cached, 0, sizeof(cached));
+			assert_int_equal(x86_decode_cached(cache, &cached, bytes, sizeof(bytes)),
+				x86_decode(&plain, bytes, sizeof(bytes), 64));
+			assert_memory_equal(&cached, &plain, sizeof(plain));
+			for (unsigned i = 1 + rng_below(&rng, 8); i < sizeof(bytes); i++)
+				bytes[i] = (uint8_t)rng_next(&rng);
+		}
+	}
+	for (unsigned i = 0; i < 1u << X86_DECODE_CACHE_BITS; i++)
+		known += cache->entry[i].key != 0;
+	assert_in_range(known, 1u << (X86_DECODE_CACHE_BITS - 1), 1u << X86_DECODE_CACHE_BITS);
+	free(cache);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -411,6 +443,7 @@ int main(void)
 		cmocka_unit_test(test_truncated),
 		cmocka_unit_test(test_too_long),
 		cmocka_unit_test(test_opcode_maps),
+		cmocka_unit_test(test_cached),
 		cmocka_unit_test(test_against_oracle),
 	};
 

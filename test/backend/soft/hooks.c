@@ -26,28 +26,17 @@ void soft_hooks(struct vm *vm)
 		s->cache_size = (uint32_t)number("SOFT_CACHE");
 }
 
-static void show_insn(const struct soft_mismatch *m, unsigned i)
-{
-	static const uint8_t bits[] = { 16, 32, 64, 64 };
-	struct x86_insn insn;
-	enum x86_decode_result res = x86_decode(
-		&insn, m->insn[i].bytes, m->insn[i].len, bits[SOFT_MODE_SIZE(m->mode)]);
-
-	fprintf(stderr, "%s %#llx:", i == m->first ? "->" : "  ", (unsigned long long)m->insn[i].rip);
-	for (unsigned n = 0; n < m->insn[i].len; n++)
-		fprintf(stderr, " %02x", m->insn[i].bytes[n]);
-	fprintf(stderr, "  %s %s\n", res == X86_DECODE_OK ? insn.row->name : "?",
-		res == X86_DECODE_OK ? insn.row->syntax : "");
-}
-
 static void show(const char *name, const struct soft_mismatch *m)
 {
-	fprintf(stderr,
-		"%s: the block at %#llx (mode %#x) differs: %s %u is %#llx, translated %#llx\n", name,
-		(unsigned long long)m->rip, m->mode, m->what, m->index, (unsigned long long)m->want,
-		(unsigned long long)m->got);
-	for (unsigned i = 0; i < m->insns; i++)
-		show_insn(m, i);
+	char text[160];
+
+	soft_mismatch_state(m, text, sizeof(text));
+	fprintf(stderr, "%s: the block at %#llx (mode %#x) differs: %s\n", name,
+		(unsigned long long)m->rip, m->mode, text);
+	for (unsigned i = 0; i < m->insns; i++) {
+		soft_mismatch_insn(m, i, text, sizeof(text));
+		fprintf(stderr, "%s %s\n", i == m->first ? "->" : "  ", text);
+	}
 	if (m->first >= m->insns)
 		fprintf(stderr, "   only the whole block shows it\n");
 }

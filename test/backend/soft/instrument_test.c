@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <vmm/vmm_dev.h>
@@ -189,7 +190,18 @@ static void settings_are_checked(void **state)
 		{"cache", "", EINVAL},
 		{"count", "off", 0},
 		{"count", "2", EINVAL},
+		{"lockstep", "on", 0},
+		{"lockstep", "", EINVAL},
+		{"max_insns", "64", 0},
+		{"max_insns", "0", EINVAL},
+		{"max_insns", "-1", EINVAL},
 		{"perf", "", EINVAL},
+		{"perf", "dump", EINVAL},
+		{"torture", "0", 0},
+		{"torture", "0xffffffffffffffff", 0},
+		{"torture", "18446744073709551616", EINVAL},
+		{"torture", "1 ", EINVAL},
+		{"torture", "Random", EINVAL},
 		{"trace", "/nowhere/at/all", ENOENT},
 		{"trace.rip", "0xffffffff81000000", 0},
 		{"trace.rip", "4096-0x1fff", 0},
@@ -310,6 +322,89 @@ static void perf_gets_names(void **state)
 	free(text);
 }
 
+static uint64_t now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
+/* The process's dump, and how long it is. */
+static char *dump_contents(size_t *size)
+{
+	char path[48], *bytes = calloc(1, 1 << 20);
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/tmp/jit-%ld.dump", (long)getpid());
+	file = fopen(path, "r");
+	assert_non_null(file);
+	*size = fread(bytes, 1, 1 << 20, file);
+	assert_in_range(*size, 41, (1 << 20) - 1);
+	fclose(file);
+	unlink(path);
+	return bytes;
+}
+
+static uint64_t number(const char *bytes, unsigned size)
+{
+	uint64_t value = 0;
+
+	memcpy(&value, bytes, size);
+	return value;
+}
+
+/* A piece of code: 16 bytes that all records have, then what is said of it, its name and itself. */
+static void check_load(const char *record, size_t size, uint64_t index)
+{
+	size_t name;
+
+	assert_in_range(size, 57, 1 << 16);
+	name = strnlen(record + 56, size - 56);
+	assert_int_equal(number(record + 16, 4), getpid());
+	assert_int_equal(number(record + 24, 8), number(record + 32, 8));
+	assert_int_equal(size, 56 + name + 1 + number(record + 40, 8));
+	assert_int_equal(number(record + 48, 8), index);
+	if (strcmp(record + 56, "hyve_enter") == 0)
+		assert_int_equal((uint8_t)record[56 + name + 1], 0x53); /* push rbx */
+}
+
+/* Header and records, one after the other to the end of the file, in the order of their times. */
+static void perf_gets_a_dump(void **state)
+{
+	struct guest *g = *state;
+	uint64_t last = now(), loads = 0, named = 0, blocks;
+	size_t size, at, len;
+	char *dump;
+
+	assert_int_equal(set(g, "perf", "jitdump"), 0);
+	run(g);
+	blocks = stat(g, "blocks translated");
+	destroy(g);
+	dump = dump_contents(&size);
+	assert_int_equal(number(dump, 4), 0x4a695444);
+	assert_int_equal(number(dump + 4, 4), 1);
+	assert_int_equal(number(dump + 8, 4), 40);
+	assert_int_equal(number(dump + 12, 4), 62); /* EM_X86_64 */
+	assert_int_equal(number(dump + 20, 4), getpid());
+	assert_in_range(number(dump + 24, 8), last, now());
+	assert_int_equal(number(dump + 32, 8), 0);
+	for (at = 40; at < size; at += len) {
+		len = number(dump + at + 4, 4);
+		assert_in_range(len, 16, size - at);
+		assert_in_range(number(dump + at + 8, 8), last, now());
+		last = number(dump + at + 8, 8);
+		if (number(dump + at, 4) == 3)
+			break;
+		assert_int_equal(number(dump + at, 4), 0);
+		check_load(dump + at, len, loads++);
+		named += strncmp(dump + at + 56, "guest_0x4", 9) == 0;
+	}
+	assert_int_equal(at + 16, size); /* JIT_CODE_CLOSE is the last one */
+	assert_int_equal(named, blocks);
+	free(dump);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -322,6 +417,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(the_trace_shows_both_sides, setup, teardown),
 		cmocka_unit_test_setup_teardown(the_trace_can_be_limited, setup, teardown),
 		cmocka_unit_test_setup_teardown(perf_gets_names, setup, teardown),
+		cmocka_unit_test_setup_teardown(perf_gets_a_dump, setup, teardown),
 	};
 
 	return cmocka_run_group_tests_name("instruments", tests, NULL, NULL);

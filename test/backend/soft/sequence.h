@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Copyright (c) 2026, the hyve authors */
-/* Random sequences of instructions that hang together: pointers, counts, short jumps and loops. */
+/*
+ * Random sequences of instructions that hang together: pointers, counts, short jumps, loops, status flags
+ * that live across memory operands.
+ */
 #ifndef TEST_BACKEND_SOFT_SEQUENCE_H
 #define TEST_BACKEND_SOFT_SEQUENCE_H
 
@@ -9,11 +12,15 @@
 #define SEQUENCE_PIECES 64
 #define SEQUENCE_BYTES	1280
 
+/* What is in it. */
+enum { SEQUENCE_FLAGS, SEQUENCE_FIELDS, SEQUENCE_WALKS, SEQUENCE_KINDS };
+
 struct sequence {
 	enum world_mode mode;
 	unsigned entry; /* offset from WORLD_CODE, so that some cross into the next page */
 	unsigned len;
 	uint8_t code[SEQUENCE_BYTES];
+	unsigned kinds;	 /* bits */
 	unsigned pieces; /* what may be replaced by NOPs to make it smaller */
 	uint16_t piece[SEQUENCE_PIECES + 1];
 };

@@ -19,6 +19,7 @@
 #include <vmm/vmm_dev.h>
 
 #include "backend/backend.h"
+#include "test/backend/soft/hooks.h"
 
 #define RAM_SIZE (16u << 20)
 #define CODE	 0x100000u
@@ -104,6 +105,7 @@ static int set_up(void **state)
 
 	assert_non_null(s);
 	assert_int_equal(vmmdev_create(&vmm_ops_soft, "smp", &s->vm), 0);
+	soft_hooks(s->vm);
 	assert_int_equal(vmmdev_map_memory(s->vm, 0, RAM_SIZE), 0);
 	s->ram = vmmdev_map_gpa(s->vm, 0, RAM_SIZE);
 	assert_non_null(s->ram);
@@ -240,6 +242,32 @@ static void test_remapping(void **state)
 		assert_int_equal(get64(s, DATA + 0x1000 * k + 8), VCPUS * 20000 / 8);
 }
 
+/*
+ * Vcpu 0 changes an immediate often enough for it to be read at run time, and calls that instruction all the time
+ * from then on; vcpu 1 replaces the whole of it with one store, to and fro between MOV EAX, 1 and XOR EAX, 2.
+ * EAX: how often it was neither.
+ */
+SNIPPET(replacing,
+	"xor %eax, %eax\n cmp $1, %edi\n ja 9f\n mov $0x200000, %r8d\n test %edi, %edi\n jnz 5f\n"
+	"mov $20, %ecx\n 1: mov %ecx, 8f+1(%rip)\n call 8f\n dec %ecx\n jnz 1b\n movl $1, (%r8)\n xor %esi, %esi\n"
+	"2: mov $0x10, %eax\n call 8f\n cmp $1, %eax\n je 3f\n cmp $0x12, %eax\n je 3f\n inc %esi\n"
+	"3: cmpl $1, (%r8)\n je 2b\n mov %esi, %eax\n jmp 9f\n"
+	"5: pause\n cmpl $1, (%r8)\n jne 5b\n mov $0xc300000001b8, %r9\n mov $0xc30000000235, %r10\n mov $100000, %ecx\n"
+	"6: mov %r9, 8f(%rip)\n xchg %r9, %r10\n test $15, %cl\n jnz 7f\n pause\n 7: dec %ecx\n jnz 6b\n"
+	"movl $2, (%r8)\n xor %eax, %eax\n jmp 9f\n"
+	".balign 64\n 8: mov $1, %eax\n ret\n .balign 64\n 9:\n");
+
+static void test_replacing(void **state)
+{
+	struct smp *s = *state;
+	struct runner r[VCPUS];
+
+	start(s, r, replacing, replacing_end);
+	finish(r);
+	for (int i = 0; i < VCPUS; i++)
+		assert_int_equal(r[i].exit.u.inout.eax, 0);
+}
+
 static void count_call(struct vm *vm, int vcpu, void *arg)
 {
 	(void)vm;
@@ -337,7 +365,7 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(test_##name, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
-		TEST(counters),	  TEST(rewriting), TEST(remapping),
+		TEST(counters),	  TEST(rewriting), TEST(replacing), TEST(remapping),
 		TEST(rendezvous), TEST(registers), TEST(patched),
 	};
 

@@ -193,6 +193,26 @@ static void test_high_registers(void **state)
 	assert_int_equal(RUN(*state, high_registers), 42 + 84);
 }
 
+/* The displacement that has no opposite, behind a base that is in memory. */
+SNIPPET(lowest_displacement,
+	"mov $0x200000, %ebx\n movl $40, (%rbx)\n mov $0x80200000, %r13d\n"
+	"addl $1, -0x80000000(%r13)\n mov -0x80000000(%r13), %eax\n inc %eax\n");
+
+static void test_lowest_displacement(void **state)
+{
+	assert_int_equal(RUN(*state, lowest_displacement), 42);
+}
+
+/* RIP is all ones: no place of the jump cache that was emptied has that by mistake. */
+SNIPPET(jump_to_all_ones,
+	"mov $0x10ffff, %ebx\n movb $0xc3, (%rbx)\n call *%rbx\n call *%rbx\n"
+	"mov %cr3, %rax\n mov %rax, %cr3\n mov $-1, %rbx\n jmp *%rbx\n");
+
+static void test_jump_to_all_ones(void **state)
+{
+	assert_int_equal(RUN(*state, jump_to_all_ones), 0xe0001000); /* #PF, a fetch */
+}
+
 /* AH..BH with memory operands and R8.. in the address: no REX prefix may be there. */
 SNIPPET(high_bytes,
 	"mov $0x200000, %r9d\n mov $0x1234, %eax\n mov %rax, %r10\n mov $0x200000, %ebx\n"
@@ -529,6 +549,54 @@ static void test_push_memory(void **state)
 	assert_int_equal(rsp, STACK - 40); /* the frame without its error code */
 }
 
+/*
+ * The address that empty memos take for a hit faults on the host, here while the flags wait in memory for
+ * the jump.
+ */
+SNIPPET(parked_flags, "mov $1, %ebx\n ror $1, %rbx\n xor %eax, %eax\n jmp *(%rbx)\n");
+
+static void test_parked_flags(void **state)
+{
+	struct guest *g = *state;
+	uint64_t rsp, rflags;
+
+	assert_int_equal(RUN(g, parked_flags), 0xe0000000);
+	assert_int_equal(vm_get_register(g->vm, 0, VM_REG_GUEST_RSP, &rsp), 0);
+	memcpy(&rflags, g->ram + rsp + 16, 8);
+	assert_int_equal(rflags & 0x8d5, 0x44); /* ZF PF */
+}
+
+/* A branch at RIP 0 to nowhere faults there, too. */
+SNIPPET(ret_at_zero, "xor %ebx, %ebx\n movb $0xc3, (%rbx)\n mov $0x909090909090, %rax\n"
+		     "push %rax\n jmp *%rbx\n");
+
+static void test_ret_at_zero(void **state)
+{
+	struct guest *g = *state;
+	uint64_t rsp, rip;
+
+	assert_int_equal(RUN(g, ret_at_zero), 0xe0000000);
+	assert_int_equal(vm_get_register(g->vm, 0, VM_REG_GUEST_RSP, &rsp), 0);
+	memcpy(&rip, g->ram + rsp, 8);
+	assert_int_equal(rip, 0);
+	assert_int_equal(rsp, STACK - 16 - 40);
+}
+
+/* PAUSE is one step of its own. */
+SNIPPET(pause_step, "pause\n mov $1, %eax\n");
+
+static void test_pause_step(void **state)
+{
+	struct guest *g = *state;
+
+	memcpy(g->ram + CODE, pause_step, (size_t)(pause_step_end - pause_step));
+	assert_int_equal(vm_set_capability(g->vm, 0, VM_CAP_MTRAP_EXIT, 1), 0);
+	g->run = (struct vm_run){.cpuid = 0, .rip = CODE};
+	assert_int_equal(vm_run(g->vm, &g->run), 0);
+	assert_int_equal(g->run.vm_exit.exitcode, VM_EXITCODE_MTRAP);
+	assert_int_equal(g->run.vm_exit.rip, CODE + 2);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(test_##name, set_up, tear_down)
@@ -536,6 +604,8 @@ int main(void)
 		TEST(flags_live),
 		TEST(flags_all),
 		TEST(high_registers),
+		TEST(lowest_displacement),
+		TEST(jump_to_all_ones),
 		TEST(high_bytes),
 		TEST(page_crossing),
 		TEST(smc),
@@ -557,6 +627,9 @@ int main(void)
 		TEST(fault_loop),
 		TEST(smap_loop),
 		TEST(push_memory),
+		TEST(parked_flags),
+		TEST(ret_at_zero),
+		TEST(pause_step),
 	};
 
 	return cmocka_run_group_tests_name("soft", tests, NULL, NULL);

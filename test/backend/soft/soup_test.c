@@ -55,7 +55,8 @@ static void test_soup(void **state)
 	for (; seed < stop; seed++) {
 		now_running = seed;
 		alarm(HANG_S);
-		assert_true(soup_run(s, data, soup_input(data, sizeof(data), seed)));
+		if (!soup_run(s, data, soup_input(data, sizeof(data), seed)))
+			fail_msg("seed 0x%llx", (unsigned long long)seed);
 	}
 	alarm(0);
 	print_message("seeds 0x%llx..0x%llx: %lu exits, %lu VMs\n", (unsigned long long)first,

@@ -235,6 +235,16 @@ uint64_t world_pointer(struct rng *rng, enum world_mode mode)
 	return (uint64_t)((int64_t)(page << (12 + 16)) >> 16) | offset;
 }
 
+unsigned world_page(const uint8_t *ram, enum world_mode mode, uint64_t gla)
+{
+	unsigned size = world_is_64(mode) ? 8 : 4;
+	uint32_t pte;
+
+	memcpy(&pte, ram + PT + (gla >> 12) % (4096 / size) * size, 4);
+	pte &= 0xfffff000;
+	return pte >= WORLD_CODE_PA && pte < WORLD_USED ? (pte - WORLD_CODE_PA) >> 12 : 31;
+}
+
 void world_make(struct world *w, enum world_mode mode, const struct x86_cpu *cpu, struct rng *rng)
 {
 	bool is64 = world_is_64(mode);

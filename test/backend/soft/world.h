@@ -43,6 +43,8 @@ struct vm *world_vm(struct vmm_ops *ops, uint8_t **ram);
 void world_make(struct world *w, enum world_mode mode, const struct x86_cpu *cpu, struct rng *rng);
 /* A linear address: of data mostly, often at the end of a page, sometimes of the code. */
 uint64_t world_pointer(struct rng *rng, enum world_mode mode);
+/* Which page from WORLD_CODE_PA on is at this linear address; handlers and such count as none: 31. */
+unsigned world_page(const uint8_t *ram, enum world_mode mode, uint64_t gla);
 uint64_t rng_next64(struct rng *rng);
 
 #endif
