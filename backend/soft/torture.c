@@ -54,6 +54,10 @@ static void lose_translations(struct soft_vcpu *v)
 	case 4:
 		soft_jc_flush(v);
 		break;
+	case 5: /* a bank, in use or not */
+		soft_tlb_flush(v, X86_FLUSH_PCID, draw(v) % 16);
+		soft_tlb_flush(v, X86_FLUSH_PCID_PAGE, cached_page(v) | draw(v) % 16);
+		break;
 	default:
 		soft_tlb_flush(v, X86_FLUSH_PAGE, cached_page(v));
 	}

@@ -32,7 +32,7 @@ static const uint64_t *entry_at(struct soft_vcpu *v, uint64_t gpa)
 }
 
 /* SDM vol. 3, table 4-15 to 4-20. */
-static bool descend(struct soft_vcpu *v, uint64_t gla, struct path *p)
+static bool descend(struct soft_vcpu *v, uint64_t gla, uint64_t marks, struct path *p)
 {
 	uint64_t reserved = PTE_ADDR & ~((1ull << v->cpu.maxphyaddr) - 1), table = v->cpu.cr3;
 
@@ -45,7 +45,7 @@ static bool descend(struct soft_vcpu *v, uint64_t gla, struct path *p)
 		if (!at)
 			return false;
 		p->leaf = __atomic_load_n(at, __ATOMIC_ACQUIRE);
-		if ((p->leaf & (PTE_P | PTE_A)) != (PTE_P | PTE_A) || p->leaf & reserved)
+		if ((p->leaf & (PTE_P | marks)) != (PTE_P | marks) || p->leaf & reserved)
 			return false;
 		p->all &= p->leaf;
 		p->any |= p->leaf;
@@ -63,7 +63,9 @@ static bool is_permitted(const struct x86_cpu *cpu, const struct path *p, unsign
 {
 	if (acc & X86_ACC_EXEC && p->any & PTE_NX)
 		return false;
-	if (acc & X86_ACC_WRITE && (p->all & (PTE_W | PTE_D)) != (PTE_W | PTE_D))
+	if (acc & X86_ACC_WRITE && !(p->all & PTE_W))
+		return false;
+	if (acc & X86_ACC_WRITE && !(acc & X86_ACC_NOFAULT) && !(p->leaf & PTE_D))
 		return false;
 	if (acc & X86_ACC_USER)
 		return p->all & PTE_U;
@@ -80,7 +82,10 @@ enum x86_result soft_walk(struct soft_vcpu *v, uint64_t gla, unsigned acc, struc
 	uint64_t in_page;
 	struct path p;
 
-	if (!(cpu->efer & X86_EFER_LMA) || !descend(v, gla, &p) || !is_permitted(cpu, &p, acc))
+	/* NOFAULT marks nothing. */
+	if (!(cpu->efer & X86_EFER_LMA) ||
+		!descend(v, gla, acc & X86_ACC_NOFAULT ? 0 : PTE_A, &p) ||
+		!is_permitted(cpu, &p, acc))
 		return x86_walk(&v->cpu, gla, acc, out);
 	in_page = (1ull << p.shift) - 1;
 	*out = (struct x86_walk){
@@ -91,6 +96,7 @@ enum x86_result soft_walk(struct soft_vcpu *v, uint64_t gla, unsigned acc, struc
 		.executable = !(p.any & PTE_NX),
 		.global = p.leaf & PTE_G && cpu->cr4 & X86_CR4_PGE,
 		.dirty = p.leaf & PTE_D,
+		.accessed = p.all & PTE_A,
 	};
 	return X86_DONE;
 }

@@ -105,7 +105,7 @@ static uint64_t part_gpa(struct scan *s, uint64_t part)
 	struct x86_walk walk;
 	const uint8_t *hva;
 
-	if (!x86_canonical(part) || x86_walk(&s->v->cpu, part, acc, &walk) != X86_DONE ||
+	if (!x86_canonical(part) || soft_walk(s->v, part, acc, &walk) != X86_DONE ||
 		walk.page_shift < 21 || !may_join(s, &walk) ||
 		(walk.gpa + LARGE_SIZE) >> 12 > s->v->soft->pages)
 		return 0;
