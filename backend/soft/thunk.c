@@ -186,7 +186,7 @@ static void test_line(struct emit *e)
 static void emit_beside(struct emit *e, struct soft_vcpu *v, unsigned class)
 {
 	int32_t gpa = (int32_t)offsetof(struct soft_tlb_entry, gpa);
-	uint8_t *no[4], *pop[4], *some;
+	uint8_t *no[4], *pop[5], *some;
 
 	emit_mov(e, 8, X86_RAX, HOST_S1);
 	emit_shift_imm(e, 8, 5, X86_RAX, 32 + 14);
@@ -206,6 +206,11 @@ static void emit_beside(struct emit *e, struct soft_vcpu *v, unsigned class)
 	emit8(e, 0x52); /* push rdx */
 	emit_load(e, 8, X86_RDX, X86_RAX, gpa);
 	emit_shift_imm(e, 8, 5, X86_RDX, 12);
+	emit_mov_imm(e, X86_RAX, (uint64_t)(uintptr_t)v->soft->page_writers);
+	emit8(e, 0x66);
+	emit_rm_sib(e, 4, 0xf7, 0, X86_RAX, X86_RDX, 1, 0); /* test word */
+	emit16(e, 1u << v->vcpuid);
+	pop[4] = emit_jcc(e, 4, emit_here(e));
 	emit_mov_imm(e, X86_RAX, (uint64_t)(uintptr_t)v->soft->page_code);
 	emit8(e, 0x66);
 	emit_rm_sib(e, 4, 0x81, 7, X86_RAX, X86_RDX, 1, 0); /* cmp word */
@@ -235,7 +240,7 @@ static void emit_beside(struct emit *e, struct soft_vcpu *v, unsigned class)
 	emit_load(e, 8, X86_RAX, HOST_STATE, STATE(park));
 	emit_load(e, 8, X86_RCX, HOST_STATE, STATE(park2));
 	emit8(e, 0xc3);
-	for (unsigned i = 0; i < 4; i++)
+	for (unsigned i = 0; i < 5; i++)
 		emit_patch(e, pop[i], emit_here(e));
 	emit8(e, 0x5a);
 	for (unsigned i = 0; i < 4; i++)

@@ -643,13 +643,17 @@ static bool fill_once(
 	struct soft_vcpu *v, uint64_t gla, unsigned size, unsigned class, const uint8_t *ret)
 {
 	const struct soft_tlb_entry *e = code_entry(v->tlb[class], gla);
+	const uint16_t self = (uint16_t)(1u << v->vcpuid);
 	uint64_t gpa, lines;
 
 	if (!e)
 		return false;
 	gpa = (e->gpa & ~0xfffull) | (gla & 0xfff);
 	lines = v->cache.page_lines[gpa >> 12];
-	if (atomic_load(&v->soft->page_code[gpa >> 12]) != 1u << v->vcpuid)
+	/* As in tlb_fill(): who begins to translate the page waits until the store is done. */
+	if (!(atomic_load(&v->soft->page_writers[gpa >> 12]) & self))
+		atomic_fetch_or(&v->soft->page_writers[gpa >> 12], self);
+	if (atomic_load(&v->soft->page_code[gpa >> 12]) != self)
 		return false;
 	if (lines & soft_lines(gpa, size) && !soft_code_yields(v, gpa, size, ret - 1))
 		return false;
