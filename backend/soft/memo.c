@@ -19,8 +19,8 @@
 #define GROUPS	   (SOFT_MEMOS / SOFT_MEMO_GROUP)
 #define CHUNKS	   (HALF / SOFT_MEMO_CHUNK)
 #define FIRST	   (SOFT_MEMOS_OF_ONE / SOFT_MEMO_CHUNK) /* chunks that each size has from the start */
-#define MISSES	   16u			    /* before the first look */
-#define MISSES_ON  32u			    /* before the next one where that found a window */
+#define MISSES	   1024u			    /* before the first look */
+#define MISSES_ON  512u			    /* before the next one where that found a window */
 #define MISSES_OFF 512u			    /* ... and where not */
 
 /*
