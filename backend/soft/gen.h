@@ -7,12 +7,16 @@
 #include "backend/soft/emit.h"
 #include "backend/soft/soft.h"
 
-#define GEN_MAX_INSNS 64u
-#define GEN_MAX_PATH  128u /* of a region */
-#define GEN_MAX_STUBS 1024u
-#define GEN_NO_GROUP  255u
-#define GEN_MAX_JCC   4u
-#define GEN_STEP      512u /* bytes of code of an instruction with its stubs; 350 is known */
+#define GEN_MAX_INSNS	64u
+#define GEN_MAX_PATH	128u /* of a region */
+#define GEN_MAX_HOISTED 10u  /* checks before a region's loop: in GEN_STEP bytes */
+#define GEN_MAX_STUBS	1024u
+#define GEN_NO_GROUP	255u
+#define GEN_MAX_JCC	4u
+#define GEN_STEP	512u /* bytes of code of an instruction with its stubs; 350 is known */
+
+/* CALL [mem] has most: two look-ups, two ways out of the path, and three of these. */
+_Static_assert(GEN_MAX_STUBS > 7 * GEN_MAX_PATH + 2 * GEN_MAX_HOISTED + 8, "stubs");
 
 #define STATE(member) ((int32_t)offsetof(struct soft_vcpu, member))
 #define GPR(n)	      (STATE(cpu.gpr) + 8 * (int32_t)(n))
@@ -125,7 +129,7 @@ struct gen {
 	unsigned s0, s0_before;
 	unsigned nmemos; /* each must be another one: memo.c */
 	unsigned nchecks;
-	struct gen_check check[2 * GEN_MAX_PATH];
+	struct gen_check check[2 * GEN_MAX_PATH + GEN_MAX_HOISTED];
 	unsigned nstubs;
 	struct gen_stub stub[GEN_MAX_STUBS];
 	struct x86_decode_cache decoded;

@@ -11,8 +11,7 @@
  */
 #include "backend/soft/gen.h"
 
-#define SPAN_MAX    256
-#define HOISTED_MAX 10u /* in GEN_STEP bytes */
+#define SPAN_MAX 256
 
 /* What a register holds: the value that it had at the leader of a group, plus a constant. */
 struct base {
@@ -299,7 +298,7 @@ static void hoist(struct gen *g, unsigned gpr, int64_t at, const struct access *
 			return;
 		}
 	}
-	if (g->ngroups == HOISTED_MAX)
+	if (g->ngroups == GEN_MAX_HOISTED)
 		return;
 	g->group_of[g->i] = (uint8_t)g->ngroups;
 	found(g, (uint8_t)g->ngroups, &there)->gpr = (uint8_t)gpr;

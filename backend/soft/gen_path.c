@@ -245,13 +245,9 @@ bool gen_path_branch(struct gen *g, const struct x86_insn *in)
 		else
 			path_indirect(g, in);
 		return true;
-	case X86_I_loop:
-	case X86_I_loope:
-	case X86_I_loopne:
-	case X86_I_jcxz:
-		return false;
 	default:
-		path_jcc(g, in);
-		return true;
+		if (gen_is_jcc(g, in))
+			path_jcc(g, in);
+		return gen_is_jcc(g, in);
 	}
 }
