@@ -379,6 +379,7 @@ static bool run_block(struct soft_vcpu *v, uint32_t mode)
 		else if (b)
 			fill_edge(v, b, site, evictions);
 	}
+	v->reason = SOFT_RESULT; /* and not what the last block said */
 	return handle_result(v);
 }
 

@@ -11,7 +11,7 @@
 #include "backend/soft/gen.h"
 
 #define HOT	3u    /* times */
-#define COLD	1000u /* and more: no region can be made of it, or none that is any good */
+#define COLD	1000u /* times behind which it is tried once more */
 #define MISFITS 256u
 #define RARELY	64u /* lock-step and torture: one look at the loop in so many makes a region */
 
