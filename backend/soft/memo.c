@@ -4,14 +4,10 @@
  * Memos: what places in translated code know about the page that they touched last, and the run of
  * pages around it.
  *
- * A memo that misses gets the one page that the TLB has.  When it has missed often, C looks how far
- * the pages before and behind follow each other in host memory, too, and what is left of a large
- * page: the memo then covers the whole run, its window.  Its limit is the last offset from which an
- * access of its size stays in the window, so a memo serves accesses of one size; they are handed
- * out in groups of SOFT_MEMO_GROUP for each.
- *
- * A window holds nothing that the TLB could not hold: for writing only dirty pages without
- * translated code, all of them marked in page_writers[]; and it goes when one of its pages goes.
+ * A memo that misses gets the one page that the TLB has.  When it has missed often, C looks for a
+ * window around it, window.c.  The memo's limit is the last offset from which an access of its size
+ * stays in the window, so a memo serves accesses of one size, or a little less; they are handed out
+ * in chunks for each, and again when all are taken.
  */
 #include "backend/soft/soft.h"
 
@@ -19,9 +15,9 @@
 #define GROUPS	   (SOFT_MEMOS / SOFT_MEMO_GROUP)
 #define CHUNKS	   (HALF / SOFT_MEMO_CHUNK)
 #define FIRST	   (SOFT_MEMOS_OF_ONE / SOFT_MEMO_CHUNK) /* chunks that each size has from the start */
-#define MISSES	   1024u			    /* before the first look */
-#define MISSES_ON  512u			    /* before the next one where that found a window */
-#define MISSES_OFF 512u			    /* ... and where not */
+#define MISSES	   1024u				 /* before the first look */
+#define MISSES_ON  512u /* before the next one where that found a window */
+#define MISSES_OFF 512u /* ... and where not */
 
 /*
  * A block has two memos for each of its 64 instructions at most, and each must be another one: what

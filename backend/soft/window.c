@@ -18,11 +18,12 @@
 
 #include "backend/soft/soft.h"
 
-#define LARGE_SIZE   (2ull << 20)
-#define READ_MAX     (1ull << 30)
-#define WRITE_MAX    (4ull << 20) /* each page is looked at */
-#define MIRROR_MAX   512u	  /* pages of one */
-#define MIRROR_TOTAL 16384u	  /* of all: each may be a mapping of its own, of 65530 */
+#define LARGE_SIZE (2ull << 20)
+#define READ_MAX   (1ull << 30)
+#define WRITE_MAX  (4ull << 20) /* each page is looked at */
+#define MIRROR_MAX 512u		/* pages of one */
+#define MIRROR_TOTAL                                                                               \
+	2048u /* of a vcpu: each may be a mapping of its own, and a process has 65530 */
 #define MIRROR_PRICE (256u / SOFT_MEMO_DEBT) /* misses that a page costs */
 
 /* ---- the list of those found before ---- */
