@@ -128,6 +128,14 @@ struct soft_windows {
 	unsigned n, next;
 };
 
+/* Where a long string instruction began, and pages that it and others like it looked up. */
+struct soft_string_place {
+	uint64_t gla;
+	uint32_t pages; /* that no window has paid for yet */
+	uint32_t owed;	/* since the last look for one */
+};
+#define SOFT_STRING_PLACES 8u
+
 /* Guest RAM mapped once more, in the order of its linear addresses. */
 struct soft_mirror {
 	uint64_t lo; /* linear address */
@@ -367,6 +375,7 @@ struct soft_vcpu {
 	struct soft_windows windows[SOFT_CLASSES][2]; /* for reading, for writing */
 	struct soft_mirror mirror[SOFT_MIRRORS];
 	unsigned mirror_next, mirror_pages;
+	struct soft_string_place string_place[2][SOFT_STRING_PLACES]; /* for reading, for writing */
 	struct soft_window mirror_wanted; /* by the next look at requests; hi 0: none */
 	uint8_t mirror_class;
 	uint32_t nomerge; /* 1: the next block without groups */
@@ -610,6 +619,9 @@ bool soft_memo_widen(
 /* The widest one around gla, at least its page; false: the TLB has not even that. */
 bool soft_window_find(
 	struct soft_vcpu *v, unsigned class, uint64_t gla, bool write, struct soft_window *w);
+/* One that was found before; false: none with gla in it. */
+bool soft_window_listed(
+	const struct soft_vcpu *v, unsigned class, uint64_t gla, bool write, struct soft_window *w);
 /* A memo around gla has missed a lot, for all that it could have a window: is one worth a mirror?
  */
 bool soft_window_want(struct soft_vcpu *v, unsigned class, uint64_t gla, bool write,
