@@ -60,8 +60,7 @@ static const struct script_row registers[] = {
 	/* 10.1.1 */
 	{"c10_1_1_a_byte_can_be_read", "b:[fee00030]>10 b:[fee00032]>6 w:[fee00032]>6"},
 	{"c10_1_1_between_registers_is_nothing", "[fee00034]>ffffffff [fee0003c]>ffffffff"},
-	{"c10_1_1_byte_and_word_writes_are_lost",
-		"b:[fee00080]<50 w:[fee00080]<50 [fee00080]>0"},
+	{"c10_1_1_byte_and_word_writes_are_lost", "b:[fee00080]<50 w:[fee00080]<50 [fee00080]>0"},
 	{"c10_1_1_unaligned_writes_are_lost", "[fee00084]<50 [fee00080]>0 [fee00090]>0"},
 	{"c10_1_1_msrs_fault_in_xapic_mode", "$802! $80b<0! $808!"},
 };
@@ -72,11 +71,10 @@ static const struct script_row enabling[] = {
 		   "[fee00350]>10041 [fee00370]>10041"},
 	{"c10_1_3_enabling_leaves_them_masked",
 		ON "[fee00350]<41 [fee000f0]<ff " ON "[fee00350]>10041"},
-	{"c10_1_3_disabling_stops_the_timer",
-		ON "[fee00380]<ffffffff [fee000f0]<ff [fee00390]>0"},
-	{"c10_1_3_enabling_restarts_a_periodic_timer",
-		ON "[fee00320]<20041 [fee003e0]<a [fee00380]<ffffff00 [fee000f0]<ff [fee00390]>0 " ON
-		   "[fee00390]>ff000000/ff000000"},
+	{"c10_1_3_disabling_stops_the_timer", ON "[fee00380]<ffffffff [fee000f0]<ff [fee00390]>0"},
+	{"c10_1_3_enabling_restarts_a_periodic_timer", ON
+		"[fee00320]<20041 [fee003e0]<a [fee00380]<ffffff00 [fee000f0]<ff [fee00390]>0 " ON
+		"[fee00390]>ff000000/ff000000"},
 	{"c10_1_3_enabling_does_not_restart_one_shot",
 		ON "[fee00320]<41 [fee00380]<ffffff00 [fee000f0]<ff " ON "[fee00390]>0"},
 	{"c10_1_3_irr_survives_disabling", ON "irq=41 [fee000f0]<ff [fee00220]>2 " ON "int=41"},
@@ -150,8 +148,9 @@ static const struct script_row messages[] = {
 		THREE "[fee00080]<20 [fee000d0]<1000000 @1 [fee00080]<10 [fee000d0]<2000000 @2 "
 		      "[fee00080]<30 [fee000d0]<4000000 @0 [fee00310]<7000000 [fee00300]<941 "
 		      "[fee00220]>0 @1 [fee00220]>2 @2 [fee00220]>0"},
-	{"c10_1_6_init_deassert_is_ignored", TWO "[fee00310]<1000000 [fee00300]<8500 @1 [fee00020]>1000000 "
-						 "[fee000f0]>1ff"},
+	{"c10_1_6_init_deassert_is_ignored",
+		TWO "[fee00310]<1000000 [fee00300]<8500 @1 [fee00020]>1000000 "
+		    "[fee000f0]>1ff"},
 	{"c10_1_7_nobody_has_that_id", TWO "[fee00310]<9000000 [fee00300]<41 [fee00220]>0 @1 "
 					   "[fee00220]>0"},
 	{"c10_1_7_id_past_the_last_vcpu",
@@ -234,7 +233,8 @@ static const struct script_row msis[] = {
 	{"c10_2_physical", TWO "msi=fee01000,41 [fee00220]>0 @1 [fee00220]>2"},
 	{"c10_2_broadcast", TWO "msi=feeff000,41 [fee00220]>2 @1 [fee00220]>2"},
 	{"c10_2_nobody", TWO "msi=fee09000,41 [fee00220]>0 @1 [fee00220]>0"},
-	{"c10_2_not_an_apic_address", ON "msi=fed00000,41! msi=1fee00000,41! msi=0,41! [fee00220]>0"},
+	{"c10_2_not_an_apic_address",
+		ON "msi=fed00000,41! msi=1fee00000,41! msi=0,41! [fee00220]>0"},
 	{"c10_2_logical_needs_hint_and_mode",
 		TWO "[fee000d0]<8000000 @1 [fee000d0]<1000000 @0 msi=fee0100c,41 [fee00220]>0 @1 "
 		    "[fee00220]>2"},
@@ -244,7 +244,8 @@ static const struct script_row msis[] = {
 	{"c10_2_hint_without_mode_is_physical",
 		TWO "[fee000d0]<1000000 @1 [fee000d0]<8000000 @0 msi=fee01008,41 [fee00220]>0 @1 "
 		    "[fee00220]>2"},
-	{"c10_2_lowest_priority", TWO "[fee00080]<20 msi=feeff000,141 [fee00220]>0 @1 [fee00220]>2"},
+	{"c10_2_lowest_priority",
+		TWO "[fee00080]<20 msi=feeff000,141 [fee00220]>0 @1 [fee00220]>2"},
 	{"c10_2_extint", ON "msi=fee00000,700 ext=1"},
 	{"c10_2_nmi", ON "msi=fee00000,400 nmi=1"},
 	{"c10_2_smi_is_dropped", ON "msi=fee00000,241 [fee00220]>0 nmi=0 ext=0"},

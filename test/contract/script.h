@@ -21,6 +21,9 @@
  *   acc=27                     ... and fetches
  *   intr=1 ext=1 nmi=0         the PIC's output; INTR and NMI that wait at the vcpu
  *   us=500                     real time passes, microseconds, decimal
+ *   in=5000                    what follows holds for so many microseconds only: seen wrong after
+ *                              that, it is tried again
+ *   rtc=1e100                  sets the RTC's date, in seconds since 1970
  *   @1                         the vcpu for what follows, activated if need be
  */
 #ifndef TEST_CONTRACT_SCRIPT_H
