@@ -361,12 +361,63 @@ static void test_patched(void **state)
 	finish(r);
 }
 
+/*
+ * Vcpu 0 keeps storing new immediates into a page that nobody has executed, thousands between two looks at requests;
+ * it says which one each time.  Vcpus 1 and 2 begin to call that code at the same moment: both have to wait until
+ * vcpu 0 has given up its write tag.  EAX: how often the code was older than what had been said.  Then the next page.
+ */
+SNIPPET(beginning,
+	"xor %eax, %eax\n cmp $2, %edi\n ja 9f\n mov $0x200000, %r8d\n mov $0x400000, %ebp\n mov $1, %r10d\n"
+	"xor %esi, %esi\n test %edi, %edi\n jnz 6f\n mov $1, %r9d\n"
+	"1: movb $0xb8, (%rbp)\n mov %r9d, 1(%rbp)\n movb $0xc3, 5(%rbp)\n mov %r9, (%r8)\n mov %r10d, 8(%r8)\n"
+	"2: .rept 4000\n inc %r9d\n mov %r9d, 1(%rbp)\n mov %r9d, (%r8)\n .endr\n"
+	"cmp %r10d, 16(%r8)\n jne 2b\n cmp %r10d, 24(%r8)\n jne 2b\n"
+	"add $0x1000, %ebp\n inc %r10d\n cmp $500, %r10d\n jne 1b\n xor %eax, %eax\n jmp 9f\n"
+	"6: pause\n cmp %r10d, 8(%r8)\n jne 6b\n mov $20, %r12d\n"
+	"7: mov (%r8), %r11d\n xor %eax, %eax\n cpuid\n call *%rbp\n cmp %r11d, %eax\n adc $0, %esi\n"
+	"dec %r12d\n jnz 7b\n mov %r10, 8(%r8, %rdi, 8)\n"
+	"add $0x1000, %ebp\n inc %r10d\n cmp $500, %r10d\n jne 6b\n mov %esi, %eax\n 9:\n");
+
+static void test_beginning(void **state)
+{
+	struct smp *s = *state;
+	struct runner r[VCPUS];
+
+	start(s, r, beginning, beginning_end);
+	finish(r);
+	for (int i = 0; i < VCPUS; i++)
+		assert_int_equal(r[i].exit.u.inout.eax, 0);
+}
+
+/*
+ * Under a lock, each vcpu reads the time-stamp counter and compares it with what the last one read.  EAX: how often
+ * it had gone back.  In RBX the highest that it has seen.
+ */
+SNIPPET(clocks,
+	"mov $0x200000, %r8d\n mov $50000, %r9d\n xor %esi, %esi\n"
+	"1: mov $1, %eax\n xchg %eax, (%r8)\n test %eax, %eax\n jz 2f\n pause\n jmp 1b\n"
+	"2: mov 64(%r8), %rbx\n test $1, %r9d\n jz 3f\n rdtscp\n jmp 4f\n 3: lfence\n rdtsc\n"
+	"4: shl $32, %rdx\n or %rdx, %rax\n mov %rax, 64(%r8)\n movl $0, (%r8)\n"
+	"cmp %rbx, %rax\n adc $0, %esi\n dec %r9d\n jnz 1b\n mov %esi, %eax\n");
+
+static void test_clocks(void **state)
+{
+	struct smp *s = *state;
+	struct runner r[VCPUS];
+
+	start(s, r, clocks, clocks_end);
+	finish(r);
+	for (int i = 0; i < VCPUS; i++)
+		assert_int_equal(r[i].exit.u.inout.eax, 0);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(test_##name, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
 		TEST(counters),	  TEST(rewriting), TEST(replacing), TEST(remapping),
 		TEST(rendezvous), TEST(registers), TEST(patched),
+		TEST(beginning),  TEST(clocks),
 	};
 
 	return cmocka_run_group_tests_name("smp", tests, NULL, NULL);
