@@ -175,6 +175,7 @@ static struct soft_vcpu *vcpu_new(struct soft_vm *s, int id)
 	v->host_invpcid = x86_has_feature(&v->cpu, X86_F_INVPCID);
 	offer_invpcid(v, false);
 	x86_reset(&v->cpu);
+	v->cpu.tsc_offset = s->tsc_offset; /* one counter for all vcpus */
 	soft_tlb_init(v);
 	soft_bank_init(v);
 	v->branch_rip = SOFT_NO_BRANCH;
@@ -207,6 +208,7 @@ static void *soft_vminit(struct vm *vm, struct pmap *pmap)
 		return NULL;
 	s->vm = vm;
 	s->tsc_hz = soft_tsc_measure();
+	s->tsc_offset = -soft_host_tsc();
 	s->pages = MAX_PAGES;
 	s->cache_size = CODE_CACHE_SIZE;
 	s->trace_last = UINT64_MAX;

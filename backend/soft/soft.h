@@ -478,7 +478,7 @@ struct soft_vm {
 	bool lockstep;			  /* check.h */
 	uint64_t torture;		  /* seed of torture.c, 0: off */
 	unsigned max_insns;		  /* of a block; 0: as many as fit */
-	uint64_t tsc_hz;
+	uint64_t tsc_hz, tsc_offset; /* the latter at power-on, of all vcpus */
 	struct soft_vcpu *vcpu[VM_MAXCPU];
 	_Atomic uint16_t *page_code;	/* by guest page number: vcpus with code of that page */
 	_Atomic uint16_t *page_writers; /* vcpus that may hold a write tag for it */
