@@ -374,7 +374,7 @@ void x86_set_rflags(struct x86_cpu *cpu, uint64_t value, uint64_t mask);
 /* ---- CPUID policy (cpuid.c) ---- */
 struct x86_topology {
 	uint32_t apic_id;
-	uint32_t ncpus;
+	uint16_t cores, threads; /* of a package, of a core; at least 1 */
 	bool x2apic;
 };
 /* Fills cpu->features and maxphyaddr with what the host has and the table covers. Host CPUID is read once. */

@@ -84,10 +84,11 @@ void soft_cpuid(struct x86_cpu *cpu, uint32_t leaf, uint32_t subleaf, uint32_t o
 	struct soft_vcpu *v = cpu->owner;
 	enum x2apic_state state = X2APIC_DISABLED;
 	struct x86_topology topo = {.apic_id = (uint32_t)v->vcpuid};
+	uint16_t sockets, maxcpus;
 	bool lent = soft_lend(v);
 
 	vm_get_x2apic_state(v->vm, v->vcpuid, &state);
-	topo.ncpus = (uint32_t)__builtin_popcount(vm_active_mask(v->vm));
+	vm_get_topology(v->vm, &sockets, &topo.cores, &topo.threads, &maxcpus);
 	soft_return(v, lent);
 	topo.x2apic = state == X2APIC_ENABLED;
 	x86_cpuid(cpu, &topo, leaf, subleaf, out);
