@@ -635,6 +635,7 @@ void soft_serve_requests(struct soft_vcpu *v)
 	if (req & SOFT_REQ_MAP) {
 		soft_tlb_flush(v, X86_FLUSH_ALL, 0);
 		soft_mirror_drop_all(v);
+		soft_split_drop(v);
 	}
 	if (req & SOFT_REQ_WRITE)
 		soft_tlb_drop_writes(v, SOFT_ALL_PAGES);

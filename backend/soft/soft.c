@@ -143,6 +143,7 @@ static void vcpu_free(struct soft_vcpu *v)
 	if (!v)
 		return;
 	soft_mirror_drop_all(v);
+	soft_split_drop(v);
 	soft_cache_destroy(&v->cache);
 	x86_exec_destroy(v->cpu.exec);
 	free(v->gen);

@@ -366,6 +366,10 @@ struct soft_vcpu {
 	} memo_used[SOFT_CLASSES];
 	struct soft_windows windows[SOFT_CLASSES][2]; /* for reading, for writing */
 	struct soft_mirror mirror[SOFT_MIRRORS];
+	struct {	       /* two host pages of guest RAM side by side: split.c */
+		uint8_t *host; /* NULL: none yet */
+		uint8_t *low, *high;
+	} split;
 	unsigned mirror_next, mirror_pages;
 	struct soft_window mirror_wanted; /* by the next look at requests; hi 0: none */
 	uint8_t mirror_class;
@@ -622,6 +626,12 @@ void soft_window_drop(struct soft_vcpu *v, unsigned class, uint64_t gla);
 /* Between blocks: makes the mirror that is wanted; or unmaps all of them. */
 void soft_mirror_build(struct soft_vcpu *v);
 void soft_mirror_drop_all(struct soft_vcpu *v);
+
+/* ---- split.c ---- */
+/* x86_ops.join */
+void *soft_join(struct x86_cpu *cpu, void *low, void *high);
+/* The map of guest memory has changed, or the vcpu goes. */
+void soft_split_drop(struct soft_vcpu *v);
 
 /* ---- bank.c ---- */
 void soft_bank_init(struct soft_vcpu *v);

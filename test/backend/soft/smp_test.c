@@ -411,6 +411,49 @@ static void test_clocks(void **state)
 		assert_int_equal(r[i].exit.u.inout.eax, 0);
 }
 
+/*
+ * Operands that lie in two pages which are not neighbours in memory: a 64-bit counter whose halves others count in
+ * by themselves, with the host's own LOCK; a spin lock; a bit string.  All vcpus: RBX + FFCh is the counter.
+ */
+SNIPPET(splitting,
+	"mov $0x40028000, %ebx\n mov $100000, %ecx\n mov %edi, %edx\n and $3, %edx\n"
+	"1: cmp $2, %edx\n je 3f\n ja 4f\n"
+	"lock incq 0xffc(%rbx)\n mov $1, %eax\n lock xadd %rax, 0xffc(%rbx)\n jmp 5f\n"
+	"3: lock incl 0xffc(%rbx)\n lock incl 0x1000(%rbx)\n jmp 5f\n"
+	"4: lock incl 0x1000(%rbx)\n lock decl 0xffc(%rbx)\n"
+	"5: mov $1, %eax\n xchg %ax, 0x1fff(%rbx)\n test $1, %al\n jz 6f\n pause\n jmp 5b\n"
+	"6: incq 0x1100(%rbx)\n movw $0, 0x1fff(%rbx)\n"
+	"mov %rdi, %r8\n lea 10(%rdi), %r9\n lock btcq %r9, 0x2ffb(%rbx)\n lea 50(%rdi), %r9\n lock btcq %r9, 0x2ffb(%rbx)\n"
+	"mov 0x3010(%rbx), %rax\n"
+	"7: lea 1(%rax), %r10\n mov 0x3ffd(%rbx), %rax\n lea 3(%rax), %r10\n lock cmpxchg %r10, 0x3ffd(%rbx)\n jne 7b\n"
+	"dec %ecx\n jnz 1b\n xor %eax, %eax\n");
+
+static uint64_t get_split(const struct smp *s, uint32_t low, uint32_t high, unsigned in_low)
+{
+	uint64_t value = 0;
+
+	memcpy(&value, s->ram + low + 0x1000 - in_low, in_low);
+	memcpy((uint8_t *)&value + in_low, s->ram + high, 8 - in_low);
+	return value;
+}
+
+static void test_splitting(void **state)
+{
+	static const uint32_t page[] = { DATA + 0x7000, DATA + 0x2000, DATA + 0x9000, DATA + 0x5000, DATA + 0x1000 };
+	struct smp *s = *state;
+	struct runner r[VCPUS];
+
+	for (unsigned i = 0; i < 5; i++)
+		put64(s, TABLE + 8 * (0x28 + i), page[i] | 3);
+	start(s, r, splitting, splitting_end);
+	finish(r);
+	/* Vcpus 0 and 1 add 2 to the whole, 2 and 3 one to each half, or take one from the lower. */
+	assert_int_equal(get_split(s, page[0], page[1], 4), 4ull * COUNT + (2ull * COUNT << 32));
+	assert_int_equal(get64(s, page[1] + 0x100), VCPUS * COUNT);
+	assert_int_equal(get_split(s, page[2], page[3], 5), 0);
+	assert_int_equal(get_split(s, page[3], page[4], 3), VCPUS * COUNT * 3);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(test_##name, set_up, tear_down)
@@ -418,6 +461,7 @@ int main(void)
 		TEST(counters),	  TEST(rewriting), TEST(replacing), TEST(remapping),
 		TEST(rendezvous), TEST(registers), TEST(patched),
 		TEST(beginning),  TEST(clocks),
+		TEST(splitting),
 	};
 
 	return cmocka_run_group_tests_name("smp", tests, NULL, NULL);
