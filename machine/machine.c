@@ -108,6 +108,9 @@ static int create_vm(struct machine *m, struct machine_error *error)
 	if (code)
 		return code;
 	code = vmmdev_create(ops, s->name, &m->vm);
+	if (!code)
+		code = vmmdev_set_topology(m->vm, (uint16_t)s->sockets, (uint16_t)s->cores,
+			(uint16_t)s->threads, 0);
 	for (unsigned i = 0; i < s->ncpus && !code; i++)
 		code = vmmdev_set_x2apic_state(
 			m->vm, (int)i, s->x2apic ? X2APIC_ENABLED : X2APIC_DISABLED);

@@ -465,7 +465,7 @@ static void failure_leaves_nothing(void **state)
 		{"pci.0.0.0.pcireg.vendor", "x"},
 		{"kernel.path", "/nonexistent"},
 		{"kernel.cmdline", "x"},
-		{"threads", "3"},
+		{"threads", "17"},
 		{"acpi_tables", "maybe"},
 	};
 	struct fixture *f = *state;
