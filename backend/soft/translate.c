@@ -157,7 +157,7 @@ static void decode(struct gen *g, const uint8_t *page)
 
 struct soft_op *gen_new_op(struct gen *g, soft_op_fn fn, const struct x86_insn *in)
 {
-	struct soft_op *op = soft_meta_alloc(&g->v->cache, sizeof(*op));
+	struct soft_op *op = soft_meta_alloc(&g->v->cache, sizeof(*op), _Alignof(struct soft_op));
 
 	if (!op) {
 		g->failed = true;
@@ -328,7 +328,7 @@ static uint32_t known_target(struct gen *g, const struct gen_stub *s, const stru
 	if (s->target != g->rip || g->mode != mode)
 		b = soft_block_find(
 			g->v, s->target, (g->gpa & ~0xfffull) | (s->target & 0xfff), 0, mode);
-	if (!b || b->gpa2 || soft_unlinked(g->v))
+	if (!b || b->page2 || soft_unlinked(g->v))
 		return 0;
 	return soft_entry(&g->v->cache, b, s->flags_parked);
 }
@@ -421,16 +421,16 @@ static struct soft_block *finish(struct gen *g, struct soft_block *b)
 	struct soft_piece *p = soft_filling(c);
 	uint32_t bytes = (g->n + 1) * (uint32_t)sizeof(struct soft_site);
 
-	b->sites = g->failed ? NULL : soft_meta_alloc(c, bytes);
+	b->sites = g->failed ? NULL : soft_meta_alloc(c, bytes, _Alignof(struct soft_site));
 	if (!b->sites)
 		return NULL;
 	__builtin_memcpy(b->sites, g->site, bytes);
 	b->nsites = (uint16_t)g->n;
-	b->host_end = (uint32_t)(g->e.p - c->rw);
-	p->used = (b->host_end + 15) & ~15u;
+	b->size = (uint16_t)(g->e.p - c->rw - b->host_mem);
+	p->used = (soft_block_end(b) + 15) & ~15u;
 	p->nblocks++;
-	if (b->gpa2)
-		soft_page_has_code(g->v, b->gpa2);
+	if (b->page2)
+		soft_page_has_code(g->v, (uint64_t)b->page2 << 12);
 	b->lines = g->lines;
 	soft_block_insert(g->v, b);
 	g->v->stat_translated_blocks++;
@@ -544,7 +544,7 @@ static struct soft_block *begin(struct gen *g, uint64_t gpa2)
 
 	*b = (struct soft_block){.rip = g->rip,
 		.gpa = g->gpa,
-		.gpa2 = gpa2,
+		.page2 = (uint32_t)(gpa2 >> 12),
 		.mode = g->mode,
 		.meta = p->meta_used,
 		.edges = p->edges};
