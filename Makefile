@@ -133,7 +133,7 @@ kernels:
 test:
 	@tools/setup build run test
 	@-tools/setup real lab
-	+@$(SUBMAKE) all tests kernels $(BUILD)/initramfs.gz
+	+@$(SUBMAKE) all tests kernels lab-programs
 	+@$(SUBMAKE) sanitized BUILD=$(SAN_BUILD) SAN=address,undefined
 	+@$(SUBMAKE) all tests CC=clang BUILD=$(BUILD)-clang
 	@test/run $(BUILD)/test-logs $(call programs,,$(LONG_TESTS),$(BUILD)) \

@@ -7,14 +7,16 @@
 # SMAP is off: QEMU takes the stack accesses of an IRET at CPL 3 for the supervisor's, and x86/ has such an IRET.
 #
 # The suite's results for tools that read them are left in $BUILD/lab/results, consoles in $BUILD/lab/*.console.
-# LAB_LIMIT is how many seconds either machine may take.
+# LAB_LIMIT is how many seconds either machine may take, LAB_BACKEND another backend, LAB_ONLY=pattern picks
+# behaviours.
 BUILD=${BUILD:-build}
 lab=$BUILD/lab
 limit=${LAB_LIMIT:-270}
+backend=${LAB_BACKEND:-kvm}
 cases=0
 failed=0
-rm -rf "$lab"
 mkdir -p "$lab"
+rm -rf "$lab/suite" "$lab"/suite.* "$lab/boot" "$lab"/boot.* "$lab/results"
 
 pass() {
 	cases=$((cases + 1))
@@ -47,7 +49,7 @@ machine() {
 	test/lab/mkroot "$lab/$name.gz" "$lab/$name/list" $ko "$@" || return 1
 	timeout -k 5 "$limit" qemu-system-x86_64 -accel tcg -cpu max,+svm,-smap -smp 2 -m 1G -nodefaults -display none \
 		-no-reboot -serial "file:$lab/$name.raw" -kernel "$vmlinuz" -initrd "$lab/$name.gz" -append \
-		"console=ttyS0 panic=-1 mitigations=off audit=0 nokaslr no_timer_check tsc=reliable random.trust_cpu=on \
+		"console=ttyS0 panic=-1 mitigations=off audit=0 nokaslr no_timer_check tsc=reliable tsc_early_khz=$tsc_khz random.trust_cpu=on \
 cryptomgr.notests=1 quiet" </dev/null >"$lab/$name.qemu" 2>&1
 	echo $? >"$lab/$name.status"
 	tr -d '\r' <"$lab/$name.raw" >"$lab/$name.console"
@@ -66,7 +68,7 @@ ended() {
 }
 # tap NAME JOB: each test case of a job as one here; and one more that fails if it did not end as it should.
 tap() {
-	job "$1" "$2" >"$lab/job"
+	job "$1" "$2" >"$lab/$1.job"
 	seen=0
 	bad=0
 	planned=0
@@ -84,7 +86,7 @@ tap() {
 			;;
 		"#"*) echo "$line" ;;
 		esac
-	done <"$lab/job"
+	done <"$lab/$1.job"
 	# shellcheck disable=SC2046
 	set -- "$1" "$2" $(ended "$1" "$2")
 	if [ $# != 4 ]; then
@@ -92,7 +94,7 @@ tap() {
 		tail_of "$1"
 	elif [ $seen != $planned ] || [ $seen = 0 ] || { [ "$3" != 0 ] && [ $bad = 0 ]; }; then
 		fail "$2" "exit status $3 after $seen results of $planned"
-		tail -n 10 "$lab/job" | sed 's/^/#   /'
+		tail -n 10 "$lab/$1.job" | sed 's/^/#   /'
 	fi
 	echo "# $2: ${4:-?} s"
 }
@@ -117,27 +119,32 @@ vmlinuz=$(tools/get-kernel cloud-amd64 build/kernel 2>/dev/null) &&
 ko=$(find "$modules" -name '*.ko' ! -name kvm-intel.ko)
 [ -n "$(echo "$ko" | grep 'kvm-amd.ko')" ] || skip_all "$modules has no kvm-amd.ko"
 
+tsc_khz=$("$BUILD/test/lab/tsc_khz")
+
 # The suite in one machine and the boot in another, so that two processors have something to do.
-sections=$(cd test/contract && ls -- *_test.c | sed 's/_test\.c$//')
-"$BUILD/hyve" --preflight | grep -q '^kvm ' || sections=
+sections=$(cd test/contract && ls -- c[0-9]*_test.c | sed 's/_test\.c$//')
+"$BUILD/hyve" --preflight | grep -q "^$backend " || sections=
+suite="CONTRACT_BACKEND=$backend CONTRACT_RESULTS=/tmp/results ${LAB_ONLY:+CONTRACT_ONLY='$LAB_ONLY'}"
 programs=
 {
 	echo "smoke_kvm 20 ./smoke_kvm"
 	for section in $sections; do
-		echo "$section 120 CMOCKA_MESSAGE_OUTPUT=TAP CONTRACT_BACKEND=kvm CONTRACT_RESULTS=/tmp/results ./${section}_test"
+		echo "$section 120 $suite ./${section}_test"
 	done
 } >"$lab/suite.list"
 for section in $sections; do
-	programs="$programs $BUILD/test/contract/${section}_test"
+	programs="$programs $BUILD/lab/contract/${section}_test"
 done
 {
 	echo "preflight 20 ./hyve --preflight"
-	echo "nested 200 ./hyve --backend kvm -c 1 -m 256M --kernel vmlinuz --initrd initramfs.gz" \
+	echo "nested 200 ./hyve --backend $backend -c 1 -m 256M --kernel vmlinuz --initrd initramfs.gz" \
 		"--append 'console=ttyS0 quiet hyve.batch' nested"
 } >"$lab/boot.list"
 cp "$vmlinuz" "$lab/vmlinuz"
 
-[ -z "$sections" ] || machine boot "$BUILD/hyve" "$lab/vmlinuz" "$BUILD/initramfs.gz" &
+if [ -n "$sections" ]; then
+	machine boot "$BUILD/hyve" "$lab/vmlinuz" "$BUILD/initramfs.gz" &
+fi
 # shellcheck disable=SC2086
 machine suite "$BUILD/test/lab/smoke_kvm" $programs
 wait
@@ -147,20 +154,24 @@ if modules suite; then
 	for section in $sections; do
 		tap suite "$section"
 	done
-	job suite results >"$lab/results" || fail "results" "the machine did not end"
+	if job suite results >"$lab/suite.results"; then
+		mv "$lab/suite.results" "$lab/results"
+	else
+		fail "results" "the machine did not end"
+	fi
 fi
 if [ -z "$sections" ]; then
 	cases=$((cases + 1))
-	echo "ok $cases - boot # SKIP this hyve has no backend kvm"
+	echo "ok $cases - boot # SKIP this hyve has no backend $backend"
 elif modules boot; then
 	read -r status seconds <<-END
 		$(ended boot nested)
 	END
 	if [ "$status" = 1 ] && job boot nested | grep -q "hyve: /init reached"; then
-		pass "a kernel boots to /init on the backend kvm"
+		pass "a kernel boots to /init on the backend $backend"
 		echo "# $seconds s"
 	else
-		fail "a kernel boots to /init on the backend kvm" "exit status ${status:-none}"
+		fail "a kernel boots to /init on the backend $backend" "exit status ${status:-none}"
 		job boot preflight | sed 's/^/#   /'
 		tail_of boot
 	fi
