@@ -39,6 +39,7 @@ static const char *const known_keys[] = {
 	"acpi_tables",
 	"backend",
 	"soft.*",
+	"kvm.*",
 	"stats",
 	"config.dump",
 	"rtc.use_localtime",

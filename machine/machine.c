@@ -462,14 +462,14 @@ struct event_loop *machine_loop(struct machine *m)
 	return m->guest.loop;
 }
 
-bool machine_backend(unsigned index, const char **name, int *error, char *why, size_t why_size)
+bool machine_backend(unsigned index, struct machine_backend *b)
 {
 	const struct vmm_ops *ops = backend_at(index);
 
 	if (!ops)
 		return false;
-	*name = ops->name;
-	why[0] = '\0';
-	*error = ops->probe(why, why_size);
+	*b = (struct machine_backend){.name = ops->name};
+	b->works = ops->probe(b->why, sizeof(b->why)) == 0;
+	b->automatic = b->works && backend_judge(index, b->why, sizeof(b->why)) == 0;
 	return true;
 }

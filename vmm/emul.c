@@ -487,6 +487,52 @@ int vm_emulate_instruction(struct vm *vm, int vcpuid, struct vm_exit *exit, mem_
 	return error != 0 ? error : put_error;
 }
 
+/* ---- For a backend inside vmrun ---- */
+
+int vm_execute_instruction(struct vm *vm, int vcpuid, struct vm_exit *exit)
+{
+	struct emul e;
+	int error, put_error;
+
+	if (!emul_begin(&e, vm, vcpuid, exit->rip))
+		return ENOMEM;
+	error = emulate_fetched(&e, exit);
+	if (e.retu)
+		vcpu_spinup_later(vm, vcpuid);
+	put_error = emul_end(&e);
+	return error != 0 ? error : put_error;
+}
+
+static struct x86_event event_of(uint64_t info, uint64_t rip)
+{
+	return (struct x86_event){
+		.vector = VM_INTINFO_VECTOR(info),
+		.type = (uint8_t)((info & VM_INTINFO_TYPE) >> 8),
+		.has_error = (info & VM_INTINFO_DEL_ERRCODE) != 0,
+		.error = (uint32_t)(info >> 32),
+		.next_rip = rip,
+	};
+}
+
+int vm_execute_event(struct vm *vm, int vcpuid, uint64_t rip, uint64_t info)
+{
+	const struct x86_event event = event_of(info, rip);
+	enum x86_result res;
+	struct emul e;
+	int error;
+
+	if (!emul_begin(&e, vm, vcpuid, rip))
+		return ENOMEM;
+	e.cpu->shadow = 0;
+	res = x86_deliver(e.cpu, &event);
+	if (res == X86_FAULT)
+		queue_fault(&e);
+	error = emul_end(&e);
+	if (error == 0 && res != X86_DONE)
+		error = vm_exit_intinfo(vm, vcpuid, info);
+	return error == 0 && res == X86_EXIT ? ENOTSUP : error;
+}
+
 int vm_emulate_task_switch(struct vm *vm, int vcpuid, struct vm_exit *exit)
 {
 	const struct vm_task_switch ts = exit->u.task_switch;
