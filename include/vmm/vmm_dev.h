@@ -112,8 +112,9 @@ int vie_alignment_check(int cpl, int size, uint64_t cr0, uint64_t rflags, uint64
 /* ---- Completion of exits (owner; callbacks run on the calling thread) ---- */
 
 /*
- * Device memory: `size` is 1, 2, 4 or 8 bytes. 0, or an errno: reads are all ones, writes lost
- * then.
+ * Device memory: `size` is 1, 2, 4 or 8 bytes and gpa a multiple of it: what a guest accesses
+ * otherwise comes in parts, from the lowest address up.  0, or an errno: reads are all ones, writes
+ * lost then.
  */
 typedef int (*mem_region_read_t)(
 	struct vm *vm, int vcpu, uint64_t gpa, uint64_t *value, int size, void *arg);
