@@ -297,6 +297,11 @@ int vmmdev_map_memory(struct vm *vm, vm_paddr_t gpa, size_t len)
 	ON_ALL(vm, vm_malloc(vm, gpa, len));
 }
 
+int vmmdev_map_rom(struct vm *vm, vm_paddr_t gpa, size_t len)
+{
+	ON_ALL(vm, vm_map_rom(vm, gpa, len));
+}
+
 int vmmdev_map_mmio(struct vm *vm, vm_paddr_t gpa, size_t len, vm_paddr_t hpa)
 {
 	ON_ALL(vm, vm_map_mmio(vm, gpa, len, hpa));

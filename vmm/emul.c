@@ -98,7 +98,9 @@ static void *emul_ram(struct x86_cpu *cpu, uint64_t gpa, unsigned len, bool writ
 	hva = vm_gpa_ram(e->vm, gpa, &contiguous);
 	if (hva != NULL && contiguous < len)
 		hva = NULL;
-	if (hva != NULL && write)
+	if (hva != NULL && write && vm_gpa_is_rom(e->vm, gpa))
+		hva = memcpy(e->vm->vcpu[e->vcpuid].lost + (gpa & PAGE_MASK), hva, len);
+	else if (hva != NULL && write)
 		announce_write(e, gpa, len);
 	fpu_to_guest(e);
 	return hva;

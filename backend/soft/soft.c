@@ -336,11 +336,28 @@ static void soft_mem_written(void *vmi, vm_paddr_t gpa, size_t len)
 		}
 }
 
+/* No page of a ROM ever gets a write tag: stores to it all come to op_map(). */
+static void note_roms(struct soft_vm *s)
+{
+	vm_paddr_t gpa;
+	size_t len;
+
+	for (s->nroms = 0; s->nroms < sizeof(s->rom) / sizeof(s->rom[0]); s->nroms++) {
+		if (!vm_rom_at(s->vm, s->nroms, &gpa, &len))
+			break;
+		s->rom[s->nroms].gpa = gpa;
+		s->rom[s->nroms].len = len;
+		for (uint64_t p = gpa >> 12; p < (gpa + len) >> 12 && p < s->pages; p++)
+			atomic_store(&s->page_code[p], UINT16_MAX);
+	}
+}
+
 /* All vcpus are frozen; some may be asked for registers before they run again. */
 static void soft_mem_changed(void *vmi)
 {
 	struct soft_vm *s = vmi;
 
+	note_roms(s);
 	for (int i = 0; i < VM_MAXCPU; i++)
 		s->vcpu[i]->device_page = 0;
 	request_all(s, SOFT_REQ_MAP);

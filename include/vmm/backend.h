@@ -27,6 +27,12 @@ struct vpmtmr;
 
 /* Lock-free: host address of RAM at gpa and how many bytes follow contiguously; NULL if no RAM. */
 void *vm_gpa_ram(struct vm *vm, vm_paddr_t gpa, size_t *contiguous);
+/*
+ * Read-only for the guest: its stores are lost, without a fault.  A list of page-aligned ranges,
+ * all of them in RAM as vm_gpa_ram knows it; it changes only with ops->mem_changed.
+ */
+bool vm_gpa_is_rom(const struct vm *vm, vm_paddr_t gpa);
+bool vm_rom_at(const struct vm *vm, unsigned index, vm_paddr_t *gpa, size_t *len);
 /* True for the LAPIC, I/O APIC and HPET pages, which the core serves itself. */
 bool vm_gpa_is_chip(struct vm *vm, vm_paddr_t gpa);
 /*

@@ -182,6 +182,13 @@ int vmmdev_emulate_inout_str(struct vm *vm, int vcpu, struct vm_exit *exit, vm_i
 /* On all vcpus at once. */
 int vmmdev_reinit(struct vm *vm) VMM_MUST_CHECK;
 int vmmdev_map_memory(struct vm *vm, vm_paddr_t gpa, size_t len) VMM_MUST_CHECK;
+/*
+ * Memory [gpa, gpa+len) is read-only for the guest from now on: its stores are lost.  What is there
+ * already keeps its content, which the host goes on changing (vmmdev_map_gpa, vmmdev_write); where
+ * nothing is, zeroed memory comes into being.  EINVAL: not page-aligned, memory in part, or
+ * read-only already; E2BIG: more than four; ENOMEM.
+ */
+int vmmdev_map_rom(struct vm *vm, vm_paddr_t gpa, size_t len) VMM_MUST_CHECK;
 int vmmdev_map_mmio(struct vm *vm, vm_paddr_t gpa, size_t len, vm_paddr_t hpa) VMM_MUST_CHECK;
 int vmmdev_unmap_mmio(struct vm *vm, vm_paddr_t gpa, size_t len) VMM_MUST_CHECK;
 int vmmdev_assign_pptdev(struct vm *vm, int bus, int slot, int func) VMM_MUST_CHECK;
