@@ -268,7 +268,7 @@ static void step_trap(struct soft_vcpu *v)
 	struct vm_exception db = {.cpuid = v->vcpuid, .vector = X86_DB};
 
 	if (vm_inject_exception(v->vm, v->vcpuid, &db) == 0)
-		v->cpu.dr[6] |= 1u << 14;
+		v->cpu.dr[6] = x86_dr6_raised(v->cpu.dr[6], X86_DR6_BS);
 }
 
 static int soft_vmrun(void *vmi, int vcpu, register_t rip, struct pmap *pmap,

@@ -364,6 +364,7 @@ struct soft_vcpu {
 	bool single_step;    /* VM_CAP_MTRAP_EXIT */
 	bool watch;	     /* DR7 enables something */
 	uint8_t insn_len;    /* of the instruction that an exit is about */
+	uint64_t watch_held; /* of MOV SS, until the instruction behind it is done */
 	uint64_t watch_hit;  /* DR6 bits found while executing one instruction */
 	uint32_t mode;	     /* of the jump caches' contents */
 
