@@ -128,10 +128,19 @@ int vm_emulate_inout(struct vm *vm, int vcpu, struct vm_exit *exit, vm_inout_fun
 	void *arg) VMM_MUST_CHECK;
 /*
  * Goes on with an INOUT_STR exit, 16 iterations at most; exit->inst_length is 0 while some remain.
- * 0: done or a fault is queued.  EFAULT: memory operand outside RAM.
+ * 0: done or a fault is queued.  EFAULT: memory operand outside RAM and the core's pages.
  */
 int vm_emulate_inout_str(struct vm *vm, int vcpu, struct vm_exit *exit, vm_inout_func_t handler,
 	void *arg) VMM_MUST_CHECK;
+/* The same, and memory that is the user's device is reached by these, with an `arg` of their own.
+ */
+struct vm_inout_mem {
+	mem_region_read_t read;
+	mem_region_write_t write;
+	void *arg;
+};
+int vm_emulate_inout_str_mem(struct vm *vm, int vcpu, struct vm_exit *exit, vm_inout_func_t handler,
+	void *arg, const struct vm_inout_mem *mem) VMM_MUST_CHECK;
 
 /*
  * ---- The checked layer ----
@@ -178,6 +187,8 @@ int vmmdev_emulate_inout(struct vm *vm, int vcpu, struct vm_exit *exit, vm_inout
 	void *arg) VMM_MUST_CHECK;
 int vmmdev_emulate_inout_str(struct vm *vm, int vcpu, struct vm_exit *exit, vm_inout_func_t handler,
 	void *arg) VMM_MUST_CHECK;
+int vmmdev_emulate_inout_str_mem(struct vm *vm, int vcpu, struct vm_exit *exit,
+	vm_inout_func_t handler, void *arg, const struct vm_inout_mem *mem) VMM_MUST_CHECK;
 
 /* On all vcpus at once. */
 int vmmdev_reinit(struct vm *vm) VMM_MUST_CHECK;
