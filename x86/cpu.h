@@ -387,6 +387,7 @@ struct x86_topology {
 	uint32_t apic_id;
 	uint32_t ncpus;
 	bool x2apic;
+	bool apic_off; /* by its base register: CPUID then shows none (SDM vol. 3, 10.4.3) */
 };
 /* Fills cpu->features and maxphyaddr with what the host has and the table covers. Host CPUID is read once. */
 void x86_features_init(struct x86_cpu *cpu);

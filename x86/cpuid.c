@@ -422,8 +422,14 @@ static void fill_dynamic(const struct x86_cpu *cpu, const struct x86_topology *t
 		out[EBX] |= topo->apic_id << 24;
 		if (topo->x2apic)
 			out[ECX] |= 1u << 21;
+		if (topo->apic_off)
+			out[EDX] &= ~(1u << 9);
 		if (cpu->cr4 & X86_CR4_OSXSAVE)
 			out[ECX] |= 1u << 27;
+		break;
+	case 0x80000001: /* AMD's copy */
+		if (topo->apic_off)
+			out[EDX] &= ~(1u << 9);
 		break;
 	case 0xb:
 		if (out[EBX] == 0)

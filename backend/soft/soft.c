@@ -88,6 +88,7 @@ void soft_cpuid(struct x86_cpu *cpu, uint32_t leaf, uint32_t subleaf, uint32_t o
 
 	vm_get_x2apic_state(v->vm, v->vcpuid, &state);
 	topo.ncpus = (uint32_t)__builtin_popcount(vm_active_mask(v->vm));
+	topo.apic_off = !(vlapic_get_apicbase(vm_lapic(v->vm, v->vcpuid)) & VLAPIC_BASE_ENABLE);
 	soft_return(v, lent);
 	topo.x2apic = state == X2APIC_ENABLED;
 	x86_cpuid(cpu, &topo, leaf, subleaf, out);

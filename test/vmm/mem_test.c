@@ -262,6 +262,7 @@ static void map_mmio_says_enomem(void **state)
 static void chip_pages(void **state)
 {
 	struct vm *vm = *state;
+	uint64_t value;
 
 	assert_true(vm_gpa_is_chip(vm, PC_LAPIC_BASE));
 	assert_true(vm_gpa_is_chip(vm, PC_LAPIC_BASE + 0xfff));
@@ -270,6 +271,14 @@ static void chip_pages(void **state)
 	assert_true(vm_gpa_is_chip(vm, PC_HPET_BASE + 0x3ff));
 	assert_false(vm_gpa_is_chip(vm, PC_HPET_BASE + 0x400));
 	assert_false(vm_gpa_is_chip(vm, 0));
+	assert_false(vm_gpa_is_chip(vm, 0xfed40000));
+	assert_int_equal(vm_wrmsr(vm, 2, 0x1b, 0xfed40800), 0); /* the APIC of vcpu 2 moves */
+	assert_true(vm_gpa_is_chip(vm, 0xfed40000));
+	assert_true(vm_gpa_is_chip(vm, PC_LAPIC_BASE));
+	vm_chip_read(vm, 2, 0xfed40030, &value, 4);
+	assert_int_equal(value & 0xff, 0x10);
+	vm_chip_read(vm, 0, 0xfed40030, &value, 4);
+	assert_int_equal((uint32_t)value, UINT32_MAX);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup_fake, teardown_vm)
