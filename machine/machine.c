@@ -311,6 +311,10 @@ static int write_firmware(struct machine *m, struct machine_error *error)
 	for (unsigned i = 0; i < m->ndevices; i++)
 		units[facts.nunits++] = m->devices[i].unit;
 	bda_write(&m->ram, &facts);
+	if (!code && m->entry.wants_bios) {
+		ivt_write(&m->ram);
+		code = bios_set_up_chips(m->vm);
+	}
 	if (!code && m->settings.mptable)
 		code = mptable_write(&m->ram, &facts);
 	if (!code && m->settings.acpi) {

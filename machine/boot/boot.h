@@ -46,6 +46,7 @@ struct boot_entry {
 	enum boot_mode mode;
 	uint64_t rip, rsp, rax, rbx, rsi, cr3;
 	uint64_t gdt; /* its gpa; BOOT_GDT_SIZE bytes */
+	bool wants_bios; /* real mode's interrupts are to work as a BIOS leaves them */
 };
 
 enum { BOOT_CS = 0x10, BOOT_DS = 0x18, BOOT_TR = 0x20, BOOT_GDT_SIZE = 0x30 };

@@ -58,6 +58,7 @@ int boot_raw(struct boot *boot)
 		memcpy(ram_at(boot->request->ram, BOOT_SECTOR, image->size), image->bytes,
 			image->size);
 		boot->entry.mode = BOOT_REAL;
+		boot->entry.wants_bios = true;
 		boot->entry.rip = BOOT_SECTOR;
 		boot->entry.rsp = BOOT_SECTOR;
 		return 0;

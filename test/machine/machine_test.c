@@ -126,6 +126,17 @@ static void keyboard_controller_resets(void **state)
 	assert_ends(*state, VM_SUSPEND_RESET);
 }
 
+/*
+ * As a BIOS would have left it: sti; hlt; hlt; int 70h; cli; cmp dword [46ch], 0; je reset; in al,
+ * 21h; cmp al, 0fah; je poweroff; reset
+ */
+static void real_mode_has_a_timer(void **state)
+{
+	SECTOR(*state, "\xfb\xf4\xf4\xcd\x70\xfa\x66\x83\x3e\x6c\x04\x00\x74\x06"
+		       "\xe4\x21\x3c\xfa\x74\x06" RESET POWEROFF);
+	assert_ends(*state, VM_SUSPEND_POWEROFF);
+}
+
 static void cf9_resets(void **state)
 {
 	SECTOR(*state, "\xba\xf9\x0c\xb0\x02\xee\xb0\x06\xee\xeb\xfe");
@@ -556,6 +567,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(acpi_powers_off),
 		T(keyboard_controller_resets),
+		T(real_mode_has_a_timer),
 		T(cf9_resets),
 		T(halt_with_interrupts_off),
 		T(triple_fault),
