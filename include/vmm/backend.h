@@ -34,6 +34,12 @@ struct vm_ram {
 	void *hva;
 };
 bool vm_ram_at(struct vm *vm, unsigned i, struct vm_ram *ram);
+/*
+ * Read-only for the guest: its stores are lost, without a fault.  A list of page-aligned ranges,
+ * all of them in RAM as vm_gpa_ram knows it; it changes only with ops->mem_changed.
+ */
+bool vm_gpa_is_rom(const struct vm *vm, vm_paddr_t gpa);
+bool vm_rom_at(const struct vm *vm, unsigned index, vm_paddr_t *gpa, size_t *len);
 /* True for the LAPIC, I/O APIC and HPET pages, which the core serves itself. */
 bool vm_gpa_is_chip(struct vm *vm, vm_paddr_t gpa);
 /*
