@@ -29,8 +29,9 @@ static const char usage[] =
 	"  -c N           virtual cpus (1); also cpus=N,sockets=N,cores=N,threads=N\n"
 	"  -m size        memory (256M); K, M, G, T\n"
 	"  -l comN,dev    serial line 1 to 4 on stdio, pty, file=PATH or /dev/... (com1,stdio)\n"
-	"  --kernel file  Linux bzImage, or an ELF kernel (vmlinux, PVH)\n"
-	"  --initrd file  initial RAM disk\n"
+	"  -l pc-testdev  devices for kernels that test hypervisors\n"
+	"  --kernel file  Linux bzImage, multiboot, or an ELF kernel (vmlinux, PVH)\n"
+	"  --initrd file  initial RAM disk; multiboot modules: file[ args][,file...]\n"
 	"  --append text  kernel command line\n"
 	"  --backend name auto, soft, ...; --preflight lists which work here\n"
 	"  --stats        print the vcpus' counters at the end\n"
@@ -153,7 +154,8 @@ static int run(const struct config *config)
 	struct watch watch = {0};
 	struct machine_error error;
 	char *counters = NULL;
-	bool stats;
+	bool stats, has_status;
+	int status;
 
 	if (config_bool(config, "stats", false, &stats, &error))
 		return fail(&error);
@@ -170,6 +172,7 @@ static int run(const struct config *config)
 	event_source_remove(signals);
 	if (stats)
 		counters = stats_text(machine_vm(watch.machine));
+	has_status = machine_exit_status(watch.machine, &status);
 	machine_destroy(watch.machine);
 	/* Now that the terminal is itself again. */
 	if (counters)
@@ -179,7 +182,7 @@ static int run(const struct config *config)
 		return fail(&error);
 	if (watch.signal)
 		die_of(watch.signal);
-	return statuses[how];
+	return has_status ? status : statuses[how];
 }
 
 static int act(
@@ -192,7 +195,7 @@ static int act(
 		fputs(usage, stdout);
 		return 0;
 	case OPTIONS_LPC_HELP:
-		puts("com1\ncom2\ncom3\ncom4");
+		puts("com1\ncom2\ncom3\ncom4\npc-testdev");
 		return 0;
 	case OPTIONS_VERSION:
 		puts("hyve " HYVE_VERSION);

@@ -49,6 +49,8 @@ static const char *const known_keys[] = {
 	"kernel.cmdline",
 	"image.path",
 	"lpc.com[1-4].path",
+	"lpc.fwcfg",
+	"lpc.pc-testdev",
 	"pci.0.0.0.device",
 	"pci.0.0.0.pcireg.vendor",
 	"pci.0.0.0.pcireg.device",

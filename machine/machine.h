@@ -73,6 +73,11 @@ int machine_create(const struct config *config, struct machine **machine,
 /* Runs until the guest ends. 0: *how says why; else an errno and a line in *error. Once. */
 int machine_run(struct machine *machine, enum vm_suspend_how *how,
 	struct machine_error *error) VMM_MUST_CHECK;
+/*
+ * After machine_run: did the guest end it by the debug exit port (lpc.pc-testdev), and with which
+ * exit status?
+ */
+bool machine_exit_status(struct machine *machine, int *status);
 /* Frees all; terminals are restored. NULL is allowed. Not while machine_run runs. */
 void machine_destroy(struct machine *machine);
 

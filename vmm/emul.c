@@ -142,7 +142,11 @@ static enum x86_result emul_wrmsr(struct x86_cpu *cpu, uint32_t msr, uint64_t va
 static void emul_cpuid(struct x86_cpu *cpu, uint32_t leaf, uint32_t subleaf, uint32_t out[4])
 {
 	struct emul *e = cpu->owner;
-	const struct x86_topology topology = {.apic_id = (uint32_t)e->vcpuid, .ncpus = VM_MAXCPU};
+	const struct x86_topology topology = {
+		.apic_id = (uint32_t)e->vcpuid,
+		.cores = e->vm->topology.cores,
+		.threads = e->vm->topology.threads,
+	};
 
 	x86_cpuid(cpu, &topology, leaf, subleaf, out);
 }

@@ -561,10 +561,27 @@ void soft_code_broadcast(struct soft_vcpu *v, uint64_t gpa, uint64_t len)
 	}
 }
 
+/* Until another vcpu has no write tags any more.  It may be waiting for ours. */
+static void await_writer(struct soft_vcpu *v, struct soft_vcpu *writer)
+{
+	atomic_fetch_or(&writer->flush_request, SOFT_REQ_WRITE);
+	atomic_store(&writer->run, 0);
+	while (atomic_load(&writer->in_guest) &&
+		(atomic_load(&writer->flush_request) & SOFT_REQ_WRITE)) {
+		if (atomic_load(&v->flush_request) & SOFT_REQ_WRITE) {
+			atomic_fetch_and(&v->flush_request, ~SOFT_REQ_WRITE);
+			soft_tlb_drop_writes(v, SOFT_ALL_PAGES);
+		}
+		sched_yield();
+	}
+}
+
 /*
  * A page begins to hold code: nobody may have a write tag for it any more.  The mark is set first;
  * a fill on another vcpu sets its writer bit first and looks at the mark afterwards, so one of us
- * sees the other.
+ * sees the other.  A writer's bit stays until it has been waited for, because whoever begins to
+ * translate the page meanwhile has to wait, too; it is stale from then on, as nobody gets a write
+ * tag where there is a mark.
  */
 void soft_page_has_code(struct soft_vcpu *v, uint64_t gpa)
 {
@@ -573,26 +590,15 @@ void soft_page_has_code(struct soft_vcpu *v, uint64_t gpa)
 
 	if (atomic_fetch_or(&v->soft->page_code[page], (uint16_t)self) & self)
 		return;
-	writers = atomic_exchange(&v->soft->page_writers[page], 0);
+	writers = atomic_load(&v->soft->page_writers[page]);
+	if (!writers)
+		return;
 	if (writers & self)
 		soft_tlb_drop_writes(v, gpa);
-	writers &= ~self;
-	for (int i = 0; writers && i < VM_MAXCPU; i++) {
-		struct soft_vcpu *o = v->soft->vcpu[i];
-
-		if (!(writers & 1u << i))
-			continue;
-		atomic_fetch_or(&o->flush_request, SOFT_REQ_WRITE);
-		atomic_store(&o->run, 0);
-		while (atomic_load(&o->in_guest) &&
-			(atomic_load(&o->flush_request) & SOFT_REQ_WRITE)) {
-			if (atomic_load(&v->flush_request) & SOFT_REQ_WRITE) {
-				atomic_fetch_and(&v->flush_request, ~SOFT_REQ_WRITE);
-				soft_tlb_drop_writes(v, SOFT_ALL_PAGES);
-			}
-			sched_yield();
-		}
-	}
+	for (int i = 0; i < VM_MAXCPU; i++)
+		if (writers & ~self & 1u << i)
+			await_writer(v, v->soft->vcpu[i]);
+	atomic_fetch_and(&v->soft->page_writers[page], (uint16_t)~writers);
 }
 
 static void serve_written(struct soft_vcpu *v)
@@ -631,6 +637,7 @@ void soft_serve_requests(struct soft_vcpu *v)
 	if (req & SOFT_REQ_MAP) {
 		soft_tlb_flush(v, X86_FLUSH_ALL, 0);
 		soft_mirror_drop_all(v);
+		soft_split_drop(v);
 	}
 	if (req & SOFT_REQ_WRITE)
 		soft_tlb_drop_writes(v, SOFT_ALL_PAGES);

@@ -381,6 +381,10 @@ struct soft_vcpu {
 	} memo_used[SOFT_CLASSES];
 	struct soft_windows windows[SOFT_CLASSES][2]; /* for reading, for writing */
 	struct soft_mirror mirror[SOFT_MIRRORS];
+	struct {	       /* two host pages of guest RAM side by side: split.c */
+		uint8_t *host; /* NULL: none yet */
+		uint8_t *low, *high;
+	} split;
 	unsigned mirror_next, mirror_pages;
 	struct soft_string_place string_place[2][SOFT_STRING_PLACES]; /* for reading, for writing */
 	bool memos_beside; /* there may be some that know a part of a page with code */
@@ -495,7 +499,7 @@ struct soft_vm {
 	bool lockstep;			  /* check.h */
 	uint64_t torture;		  /* seed of torture.c, 0: off */
 	unsigned max_insns;		  /* of a block; 0: as many as fit */
-	uint64_t tsc_hz;
+	uint64_t tsc_hz, tsc_offset; /* the latter at power-on, of all vcpus */
 	struct soft_vcpu *vcpu[VM_MAXCPU];
 	_Atomic uint16_t *page_code;	/* by guest page number: vcpus with code of that page */
 	_Atomic uint16_t *page_writers; /* vcpus that may hold a write tag for it */
@@ -650,6 +654,12 @@ void soft_window_drop(struct soft_vcpu *v, unsigned class, uint64_t gla);
 /* Between blocks: makes the mirror that is wanted; or unmaps all of them. */
 void soft_mirror_build(struct soft_vcpu *v);
 void soft_mirror_drop_all(struct soft_vcpu *v);
+
+/* ---- split.c ---- */
+/* x86_ops.join */
+void *soft_join(struct x86_cpu *cpu, void *low, void *high);
+/* The map of guest memory has changed, or the vcpu goes. */
+void soft_split_drop(struct soft_vcpu *v);
 
 /* ---- bank.c ---- */
 void soft_bank_init(struct soft_vcpu *v);

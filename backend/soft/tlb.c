@@ -556,6 +556,7 @@ static bool op_poll(struct x86_cpu *cpu)
 const struct x86_ops soft_x86_ops = {
 	.ram = op_ram,
 	.map = op_map,
+	.join = soft_join,
 	.mmio_read = soft_mmio_read,
 	.mmio_write = soft_mmio_write,
 	.flush = op_flush,

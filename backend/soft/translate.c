@@ -180,6 +180,8 @@ static void gen_op(struct gen *g, soft_op_fn fn, const struct x86_insn *in, bool
 		g->failed = true;
 		return;
 	}
+	if (g->parked)
+		gen_flags_now(g);
 	emit_mov_imm(&g->e, HOST_S0, (uint64_t)(uintptr_t)op);
 	emit_jmp(&g->e, g->v->cache.call_op);
 	if (!last && gen_resumable(g, g->i + 1))
@@ -236,6 +238,8 @@ static void gen_insn(struct gen *g)
 
 	g->s0_before = g->s0;
 	g->s0 = 0;
+	gen_begin_flags(g);
+	g->site[g->i].flags_parked = g->parked;
 	if (last && x86_insn_allowed(&g->v->cpu, in) != X86_DONE) {
 		gen_op(g, soft_op_execute, in, true);
 		return;
@@ -314,7 +318,7 @@ static void stub_edge(struct gen *g, const struct gen_stub *s)
 static void stub_op(struct gen *g, const struct gen_stub *s)
 {
 	if (s->flags_parked)
-		gen_unpark_flags(g);
+		gen_flags_now(g);
 	emit_mov_imm(&g->e, HOST_S0, (uint64_t)(uintptr_t)s->op);
 	emit_jmp(&g->e, g->v->cache.call_op);
 }
@@ -402,16 +406,17 @@ static void gen_body(struct gen *g)
 		return;
 	}
 	g->i = g->n - 1;
-	gen_goto(g, gen_next_rip(g), false);
+	gen_goto(g, gen_next_rip(g), g->parked && g->live[g->n]);
 }
 
 /* The entry with parked flags; five bytes at least, for a jump when the block dies. */
 static void gen_entry(struct gen *g)
 {
 	if (g->live[0])
-		gen_unpark_flags(g);
+		gen_flags_now(g);
 	else
 		emit_nop5(&g->e);
+	g->parked = false;
 	g->host = emit_here(&g->e);
 }
 

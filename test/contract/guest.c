@@ -97,6 +97,13 @@ static void note_vector(struct contract *c, int vcpuid)
 		memcpy(&guest->error_code, c->ram + rsp + 8, sizeof(guest->error_code));
 }
 
+/* Vectors below 32 can be interrupts, too, where the guest waits for those. */
+static bool is_exception(int vector, uint64_t rip)
+{
+	return vector < 32 && vector != 2 && rip != ROUTINES + OPEN * 8 &&
+	       rip != ROUTINES + WAIT * 8;
+}
+
 /* -1, the vector of an exception, or GUEST_EXIT. */
 static int call(struct contract *c, int vcpuid, uint64_t rip)
 {
@@ -118,7 +125,7 @@ static int call(struct contract *c, int vcpuid, uint64_t rip)
 		if (exit->u.inout.port != VECTOR_PORT)
 			return GUEST_EXIT;
 		note_vector(c, vcpuid);
-		if (c->guest[vcpuid].vector < 32 && c->guest[vcpuid].vector != 2)
+		if (is_exception(c->guest[vcpuid].vector, rip))
 			return c->guest[vcpuid].vector;
 	}
 }

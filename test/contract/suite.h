@@ -65,6 +65,8 @@ bool contract_probe(bool (*fn)(const struct vmm_ops *ops), const struct vmm_ops 
 /* Ends the behaviour. Any thread. */
 _Noreturn void fail_at(const char *file, int line, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
+/* Ends it as well, but it is tried again: the host was too slow for what it asks. */
+_Noreturn void try_again(void);
 void check_equal(const char *file, int line, const char *text, uint64_t a, uint64_t b);
 void check_string(const char *file, int line, const char *text, const char *a, const char *b);
 void check_memory(

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # Copyright (c) 2026, the hyve authors
 CONTRACT_OBJ := $(addprefix $(BUILD)/test/,contract/suite.o contract/skips.o contract/contract.o \
-	contract/guest.o backend/soft/hooks.o)
+	contract/guest.o contract/script.o backend/soft/hooks.o)
 CONTRACT := $(patsubst test/contract/%.c,%,$(sort $(wildcard test/contract/c[0-9]*_test.c)))
 $(addprefix $(BUILD)/test/contract/,$(CONTRACT)): $(CONTRACT_OBJ)
 
