@@ -178,9 +178,11 @@ void soft_memo_beside(
 	struct soft_memo *m = &v->memo[class][n];
 	unsigned lo = (unsigned)(gla & 0xfff) / 64, hi = lo + 1, size = 4096u - m->room;
 
-	if ((int32_t)m->misses > 0 || lines >> lo & 1)
+	if ((int32_t)m->misses > 0)
 		return;
-	m->misses = soft_tortured(v) ? 1 : MISSES_BESIDE;
+	m->misses = soft_tortured(v) ? 1 : lines ? MISSES_BESIDE : MISSES_OFF;
+	if (!lines || lines >> lo & 1)
+		return;
 	while (lo && !(lines >> (lo - 1) & 1))
 		lo--;
 	while (hi < 64 && !(lines >> hi & 1))

@@ -635,7 +635,8 @@ bool soft_memo_widen(
 
 /*
  * Memo n for writing has missed often, in a page of which only `lines` hold code, of this vcpu
- * alone: lets it cover those around gla that do not, until code is added to any page.
+ * alone: lets it cover those around gla that do not, until code is added to any page.  Not if none
+ * do: such pages are data before long.
  */
 void soft_memo_beside(struct soft_vcpu *v, unsigned class, uint64_t gla, unsigned n, uint64_t lines,
 	uint64_t add);

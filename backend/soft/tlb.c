@@ -681,7 +681,7 @@ static bool fill_once(
 		soft_page_idle(v, gpa);
 	v->stat_code_stores++;
 	v->fill_add = e->add;
-	if (lines && !(lines & soft_lines(gpa, size)))
+	if (!(lines & soft_lines(gpa, size)))
 		soft_memo_beside(v, class, gla, (unsigned)what >> 16, lines, e->add);
 	return true;
 }
