@@ -69,7 +69,7 @@ enum soft_class { SOFT_USER, SOFT_SUPER, SOFT_SUPER_AC, SOFT_CLASSES };
 #define SOFT_ITLB_ENTRIES   1024u
 #define SOFT_LOG_MAX	    2048u
 #define SOFT_JC_LOG	    16384u
-#define SOFT_KNOWN		8u
+#define SOFT_KNOWN	    8u
 #define SOFT_PENDING_WRITES 8
 #define SOFT_PAGE_FILTER    8192u /* bits: one half for each half of the address space */
 

@@ -597,8 +597,8 @@ static bool goes_on(const struct x86_insn *insn)
 }
 
 /*
- * The instruction at rip, of the site that returns to `ret`.  A driver's loop comes by often, and decoding costs as
- * much as a chip's register.  Other code may stand there now: the bytes tell.
+ * The instruction at rip, of the site that returns to `ret`.  A driver's loop comes by often, and
+ * decoding costs as much as a chip's register.  Other code may stand there now: the bytes tell.
  */
 static enum x86_result fetch_site(
 	struct soft_vcpu *v, const uint8_t *ret, const struct x86_insn **insn)
