@@ -37,6 +37,14 @@ bool vm_chip_load(struct vm *vm, int vcpu, vm_paddr_t gpa, void *buf, unsigned l
 bool vm_chip_store(struct vm *vm, int vcpu, vm_paddr_t gpa, const void *buf, unsigned len);
 /* The same for a port of 1, 2 or 4 bytes: 0, or ENOENT if no chip has it. */
 int vm_ioport(struct vm *vm, int vcpu, bool in, int port, int bytes, uint32_t *val);
+/*
+ * The same three for the user's devices (vm_set_devices). They run C code of any kind: no register
+ * of the host's may hold anything of the guest's.
+ */
+bool vm_has_devices(struct vm *vm);
+bool vm_device_load(struct vm *vm, int vcpu, vm_paddr_t gpa, void *buf, unsigned len);
+bool vm_device_store(struct vm *vm, int vcpu, vm_paddr_t gpa, const void *buf, unsigned len);
+int vm_device_port(struct vm *vm, int vcpu, bool in, int port, int bytes, uint32_t *val);
 /* What the backend's vminit returned; another one after vm_reinit. */
 void *vm_vmi(struct vm *vm);
 struct vmm_clock *vm_clock(struct vm *vm);
