@@ -53,6 +53,7 @@ static void check(const struct boot_entry *entry, const struct world *world)
 		return;
 	FUZZ_CHECK(entry->rsp < RAM_SIZE && entry->rsi < RAM_SIZE && entry->rbx < RAM_SIZE);
 	FUZZ_CHECK(entry->cr3 == 0 || ram_at(&world->ram, entry->cr3, 0x1000));
+	FUZZ_CHECK(entry->rax == 0 || entry->rip <= UINT32_MAX);
 	FUZZ_CHECK(entry->gdt == 0 || ram_at(&world->ram, entry->gdt, BOOT_GDT_SIZE));
 }
 
@@ -141,6 +142,19 @@ static void put(uint8_t *p, uint64_t value, unsigned bytes)
 		*p++ = (uint8_t)value;
 }
 
+/* A multiboot header in an ELF file, or with addresses of its own. */
+static size_t seed_multiboot(uint8_t *to, bool addresses)
+{
+	enum { AT = 0x100, SIZE = 0x400 };
+	uint32_t flags = addresses ? 0x10003 : 3;
+	const uint32_t header[] = {0x1badb002, flags, 0u - 0x1badb002 - flags, 0x200000 + AT,
+		0x200000, 0x200000 + SIZE, 0x201000, 0x200010};
+
+	seed_elf32(to);
+	memcpy(to + AT, header, addresses ? sizeof(header) : 12);
+	return SIZE;
+}
+
 /* boot.rst: one setup sector, then the payload; `packer` past the last one: none. */
 static size_t seed_bzimage(uint8_t *to, size_t room, unsigned version, unsigned packer)
 {
@@ -176,13 +190,15 @@ static size_t seed_boot_sector(uint8_t *to)
 size_t fuzz_seed(unsigned n, uint8_t *to, size_t room)
 {
 	memset(to, 0, room);
-	*to++ = n < 3 + FUZZ_PACKERS + 2 ? WITH_INITRD | WITH_RSDP : RAW_IMAGE;
+	*to++ = n < 5 + FUZZ_PACKERS + 2 ? WITH_INITRD | WITH_RSDP : RAW_IMAGE;
 	room--;
 	if (n < 2)
 		return 1 + seed_elf64(to, n == 0);
 	if (n == 2)
 		return 1 + seed_elf32(to);
-	n -= 3;
+	if (n < 5)
+		return 1 + seed_multiboot(to, n == 3);
+	n -= 5;
 	if (n <= FUZZ_PACKERS)
 		return 1 + seed_bzimage(to, room, 0x20f, n);
 	n -= FUZZ_PACKERS + 1;

@@ -17,7 +17,6 @@
 
 #include "backend/backend.h"
 #include "host/host.h"
-#include "machine/firmware/firmware.h"
 
 /* ---- how it ends ---- */
 
@@ -109,6 +108,9 @@ static int create_vm(struct machine *m, struct machine_error *error)
 	if (code)
 		return code;
 	code = vmmdev_create(ops, s->name, &m->vm);
+	if (!code)
+		code = vmmdev_set_topology(m->vm, (uint16_t)s->sockets, (uint16_t)s->cores,
+			(uint16_t)s->threads, 0);
 	for (unsigned i = 0; i < s->ncpus && !code; i++)
 		code = vmmdev_set_x2apic_state(
 			m->vm, (int)i, s->x2apic ? X2APIC_ENABLED : X2APIC_DISABLED);
@@ -237,6 +239,16 @@ static int create_device(struct machine *m, struct machine_device *d, struct mac
 	return code;
 }
 
+static void gather_facts(struct machine *m)
+{
+	m->guest.facts = (struct guest_facts){
+		.ncpus = m->settings.ncpus,
+		.memory = m->settings.memory,
+		.e820 = m->e820,
+		.e820_size = e820_fill(&m->ram, m->e820) * sizeof(m->e820[0]),
+	};
+}
+
 static int create_devices(struct machine *m, struct machine_error *error)
 {
 	int code = 0;
@@ -363,6 +375,7 @@ static int assemble(struct machine *m, struct machine_error *error)
 	if (code)
 		return code;
 	plan_devices(m);
+	gather_facts(m);
 	code = write_firmware(m, error);
 	return code ? code : create_devices(m, error);
 }
@@ -374,6 +387,7 @@ int machine_create(const struct config *config, struct machine **out, struct mac
 	if (!m)
 		return machine_error(error, ENOMEM, "%s", strerror(ENOMEM));
 	m->guest.ops = &machine_guest_ops;
+	m->status = -1;
 	m->config = config;
 	pthread_mutex_init(&m->lock, NULL);
 	pthread_cond_init(&m->changed, NULL);
@@ -432,6 +446,12 @@ void machine_destroy(struct machine *m)
 	free(m);
 }
 
+bool machine_exit_status(struct machine *m, int *status)
+{
+	*status = m->status;
+	return m->status >= 0;
+}
+
 struct vm *machine_vm(struct machine *m)
 {
 	return m->vm;
@@ -442,14 +462,14 @@ struct event_loop *machine_loop(struct machine *m)
 	return m->guest.loop;
 }
 
-bool machine_backend(unsigned index, const char **name, int *error, char *why, size_t why_size)
+bool machine_backend(unsigned index, struct machine_backend *b)
 {
 	const struct vmm_ops *ops = backend_at(index);
 
 	if (!ops)
 		return false;
-	*name = ops->name;
-	why[0] = '\0';
-	*error = ops->probe(why, why_size);
+	*b = (struct machine_backend){.name = ops->name};
+	b->works = ops->probe(b->why, sizeof(b->why)) == 0;
+	b->automatic = b->works && backend_judge(index, b->why, sizeof(b->why)) == 0;
 	return true;
 }

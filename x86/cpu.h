@@ -178,7 +178,7 @@ enum x86_flush {
 };
 
 /*
- * What the owner of a struct x86_cpu provides.  `cpu->owner` is his.  All pointers must be set.
+ * What the owner of a struct x86_cpu provides.  `cpu->owner` is his.  All pointers but `join` must be set.
  * Functions that return enum x86_result use DONE, FAULT (filled by the callee) and EXIT.
  */
 struct x86_ops {
@@ -194,6 +194,12 @@ struct x86_ops {
 	 */
 	void *(*map)(struct x86_cpu *cpu, uint64_t gla, unsigned len, unsigned acc,
 		enum x86_result *res);
+	/*
+	 * One host address under which the last bytes of a page, at `low`, and the first bytes of another,
+	 * at `high`, both as `map` gave them, follow each other, until the next call; for LOCK across two
+	 * pages. NULL: cannot be had. The member may be NULL; the instruction is then not atomic.
+	 */
+	void *(*join)(struct x86_cpu *cpu, void *low, void *high);
 	/* Data access outside RAM.  EXIT asks for the MMIO exit (fills cpu->exit by itself). */
 	enum x86_result (*mmio_read)(struct x86_cpu *cpu, uint64_t gla, uint64_t gpa, void *buf,
 		unsigned len);
@@ -374,7 +380,7 @@ void x86_set_rflags(struct x86_cpu *cpu, uint64_t value, uint64_t mask);
 /* ---- CPUID policy (cpuid.c) ---- */
 struct x86_topology {
 	uint32_t apic_id;
-	uint32_t ncpus;
+	uint16_t cores, threads; /* of a package, of a core; at least 1 */
 	bool x2apic;
 };
 /* Fills cpu->features and maxphyaddr with what the host has and the table covers. Host CPUID is read once. */

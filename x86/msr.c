@@ -76,6 +76,8 @@ static const struct msr msrs[] = {
 	{0xc0000101, .kind = CANONICAL, IN_CPU(seg[X86_GS].base)},
 	{0xc0000102, .kind = CANONICAL, IN_CPU(kernel_gs_base)},
 	{0xc0000103, .kind = WORD, IN_CPU(tsc_aux)},
+	/* Event selectors and counters, which this processor generation always has: none counts. */
+	{0xc0010000, .last = 0xc0010007, .kind = FIXED, .vendor = AMD},
 	{0xc0010010, .kind = FIXED, .vendor = AMD},		       /* SYSCFG */
 	{0xc0010015, .kind = FIXED, .vendor = AMD, .value = 1u << 24}, /* HWCR: TSC at P0 rate */
 	{0xc001001f, .kind = FIXED, .vendor = AMD},		       /* NB_CFG */

@@ -84,10 +84,11 @@ void soft_cpuid(struct x86_cpu *cpu, uint32_t leaf, uint32_t subleaf, uint32_t o
 	struct soft_vcpu *v = cpu->owner;
 	enum x2apic_state state = X2APIC_DISABLED;
 	struct x86_topology topo = {.apic_id = (uint32_t)v->vcpuid};
+	uint16_t sockets, maxcpus;
 	bool lent = soft_lend(v);
 
 	vm_get_x2apic_state(v->vm, v->vcpuid, &state);
-	topo.ncpus = (uint32_t)__builtin_popcount(vm_active_mask(v->vm));
+	vm_get_topology(v->vm, &sockets, &topo.cores, &topo.threads, &maxcpus);
 	soft_return(v, lent);
 	topo.x2apic = state == X2APIC_ENABLED;
 	x86_cpuid(cpu, &topo, leaf, subleaf, out);
@@ -142,6 +143,7 @@ static void vcpu_free(struct soft_vcpu *v)
 	if (!v)
 		return;
 	soft_mirror_drop_all(v);
+	soft_split_drop(v);
 	soft_cache_destroy(&v->cache);
 	x86_exec_destroy(v->cpu.exec);
 	free(v->gen);
@@ -175,6 +177,7 @@ static struct soft_vcpu *vcpu_new(struct soft_vm *s, int id)
 	v->host_invpcid = x86_has_feature(&v->cpu, X86_F_INVPCID);
 	offer_invpcid(v, false);
 	x86_reset(&v->cpu);
+	v->cpu.tsc_offset = s->tsc_offset; /* one counter for all vcpus */
 	soft_tlb_init(v);
 	soft_bank_init(v);
 	v->branch_rip = SOFT_NO_BRANCH;
@@ -207,6 +210,7 @@ static void *soft_vminit(struct vm *vm, struct pmap *pmap)
 		return NULL;
 	s->vm = vm;
 	s->tsc_hz = soft_tsc_measure();
+	s->tsc_offset = -soft_host_tsc();
 	s->pages = MAX_PAGES;
 	s->cache_size = CODE_CACHE_SIZE;
 	s->trace_last = UINT64_MAX;

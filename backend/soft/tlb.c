@@ -556,6 +556,7 @@ static bool op_poll(struct x86_cpu *cpu)
 const struct x86_ops soft_x86_ops = {
 	.ram = op_ram,
 	.map = op_map,
+	.join = soft_join,
 	.mmio_read = soft_mmio_read,
 	.mmio_write = soft_mmio_write,
 	.flush = op_flush,
@@ -640,8 +641,9 @@ static struct soft_tlb_entry *code_entry(struct soft_tlb *t, uint64_t gla)
 /* A store to a page with code may go on by itself this time, unless it changes the block that it is
  * in. */
 static bool fill_once(
-	struct soft_vcpu *v, uint64_t gla, unsigned size, unsigned class, const uint8_t *ret)
+	struct soft_vcpu *v, uint64_t gla, uint64_t what, unsigned class, const uint8_t *ret)
 {
+	unsigned size = (unsigned)(what >> 32) & SOFT_FILL_SIZE;
 	const struct soft_tlb_entry *e = code_entry(v->tlb[class], gla);
 	const uint16_t self = (uint16_t)(1u << v->vcpuid);
 	uint64_t gpa, lines;
@@ -661,6 +663,8 @@ static bool fill_once(
 		soft_page_idle(v, gpa);
 	v->stat_code_stores++;
 	v->fill_add = e->add;
+	if (!(lines & soft_lines(gpa, size)))
+		soft_memo_beside(v, class, gla, (unsigned)what >> 16, lines, e->add);
 	return true;
 }
 
@@ -733,7 +737,7 @@ static const void *fill(
 	/* A misaligned operand faults before its page does.  A group's size is not its leader's. */
 	if (site & SOFT_FILL_ALIGNED && (merged || gla & (size - 1)))
 		good = false;
-	if (good && write && !merged && fill_once(v, gla, size, class, ret))
+	if (good && write && !merged && fill_once(v, gla, what, class, ret))
 		return ret + SOFT_LOOK_UP_BYTES;
 	if (soft_tortured(v))
 		soft_torture_fill(v);
@@ -741,7 +745,7 @@ static const void *fill(
 		res = fill_page(v, gla, acc, class, site & SOFT_FILL_EARLY);
 	if (res == X86_DONE)
 		return ret;
-	if (res == X86_EXIT && good && write && !merged && fill_once(v, gla, size, class, ret))
+	if (res == X86_EXIT && good && write && !merged && fill_once(v, gla, what, class, ret))
 		return ret + SOFT_LOOK_UP_BYTES;
 	if (merged)
 		return one_by_one(v, site, ret);

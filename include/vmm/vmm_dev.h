@@ -53,6 +53,17 @@ void vm_vcpu_yield(struct vm *vm, int vcpu);
  * Should the VM suspend itself when all active vcpus halt with interrupts off? Default true. Any.
  */
 void vm_set_halt_detection(struct vm *vm, bool on);
+/*
+ * How CPUID arranges the vcpus: so many `threads` to a core, `cores` to a socket; vcpu ids count
+ * threads first, then cores.  A fresh VM has 1, 1, 1: each vcpu is a socket.  `maxcpus` is ignored.
+ * Kept by vm_reinit.  EINVAL: one of them is 0, or their product beyond VM_MAXCPU; EBUSY: a vcpu
+ * ran.  Quiesced.
+ */
+int vm_set_topology(struct vm *vm, uint16_t sockets, uint16_t cores, uint16_t threads,
+	uint16_t maxcpus) VMM_MUST_CHECK;
+/* The same back; *maxcpus is VM_MAXCPU. None may be NULL. Any, but while it is being set. */
+void vm_get_topology(
+	struct vm *vm, uint16_t *sockets, uint16_t *cores, uint16_t *threads, uint16_t *maxcpus);
 /* Tells the backend that memory was written other than by the guest or through vm_gpa_hold. Any. */
 void vm_mem_written(struct vm *vm, vm_paddr_t gpa, size_t len);
 /* The backend that runs this VM. Any. */
@@ -182,6 +193,8 @@ int vmmdev_emulate_inout_str(struct vm *vm, int vcpu, struct vm_exit *exit, vm_i
 
 /* On all vcpus at once. */
 int vmmdev_reinit(struct vm *vm) VMM_MUST_CHECK;
+int vmmdev_set_topology(struct vm *vm, uint16_t sockets, uint16_t cores, uint16_t threads,
+	uint16_t maxcpus) VMM_MUST_CHECK;
 int vmmdev_map_memory(struct vm *vm, vm_paddr_t gpa, size_t len) VMM_MUST_CHECK;
 int vmmdev_map_mmio(struct vm *vm, vm_paddr_t gpa, size_t len, vm_paddr_t hpa) VMM_MUST_CHECK;
 int vmmdev_unmap_mmio(struct vm *vm, vm_paddr_t gpa, size_t len) VMM_MUST_CHECK;

@@ -92,6 +92,8 @@ static void flags(void **state)
 		{"-o x86.x2apic=true vm", "x86.x2apic", "true"},
 		{"-x -o x86.x2apic=no vm", "x86.x2apic", "no"},
 		{"-AI vm", "acpi_tables", "true"},
+		{"-l pc-testdev vm", "lpc.pc-testdev", "true"},
+		{"-o lpc.fwcfg=qemu vm", "lpc.fwcfg", "qemu"},
 	};
 
 	(void)state;

@@ -312,7 +312,7 @@ static void elf_damaged(void **state)
 		if (elf_parse(copy, whole, &elf) == 0) {
 			(void)elf_pvh_entry(copy, &elf);
 			if (i % 100 == 0)
-				(void)elf_load(&f->ram, copy, &elf, &end);
+				(void)elf_load(&f->ram, copy, &elf, BOOT_KERNEL_MIN, &end);
 		}
 	}
 	free(copy);

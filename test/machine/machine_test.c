@@ -204,6 +204,57 @@ static void unknown_msr_is_zero_when_told_so(void **state)
 	assert_ends(*state, VM_SUSPEND_POWEROFF);
 }
 
+/* mov al, 26h; out 0f4h, al; jmp $ */
+#define DEBUG_EXIT "\xb0\x26\xe6\xf4\xeb\xfe"
+
+static void the_debug_exit_port_gives_a_status(void **state)
+{
+	struct fixture *f = *state;
+	enum vm_suspend_how how;
+	struct machine *m;
+	int status;
+
+	SECTOR(f, DEBUG_EXIT);
+	set(f, "lpc.pc-testdev", "true");
+	assert_int_equal(machine_create(f->config, &m, &f->error), 0);
+	assert_int_equal(machine_run(m, &how, &f->error), 0);
+	assert_int_equal(how, VM_SUSPEND_POWEROFF);
+	assert_true(machine_exit_status(m, &status));
+	assert_int_equal(status, 77);
+	machine_destroy(m);
+	SECTOR(f, POWEROFF);
+	assert_int_equal(machine_create(f->config, &m, &f->error), 0);
+	assert_int_equal(machine_run(m, &how, &f->error), 0);
+	assert_false(machine_exit_status(m, &status));
+	machine_destroy(m);
+}
+
+/*
+ * Code of another page, called, unmapped, and called again: mov word [8000h], 0c340h (inc ax; ret); xor eax, eax; call 8000h; mov ebx, eax; mov
+ * eax, 8000h; out 0e4h, eax; xor ax, ax; call 8000h; add ax, bx; cmp ax, 2; je poweroff; reset
+ */
+static void unmapped_pages_keep_their_content(void **state)
+{
+	struct fixture *f = *state;
+
+	SECTOR(f, "\xc7\x06\x00\x80\x40\xc3\x31\xc0\xe8\xf5\x03\x89\xc3\x66\xb8\x00\x80\x00\x00"
+		  "\x66\xe7\xe4\x31\xc0\xe8\xe5\x03\x01\xd8\x3d\x02\x00\x74\x06" RESET POWEROFF);
+	set(f, "lpc.pc-testdev", "true");
+	assert_ends(f, VM_SUSPEND_POWEROFF);
+}
+
+/* mov ax, 5; mov dx, 510h; out dx, ax; inc dx; in al, dx; cmp al, 2; je poweroff; reset */
+static void fwcfg_counts_the_cpus(void **state)
+{
+	struct fixture *f = *state;
+
+	SECTOR(f, "\xb8\x05\x00\xba\x10\x05\xef\x42\xec\x3c\x02\x74\x06" RESET POWEROFF);
+	set(f, "cpus", "2");
+	assert_ends(f, VM_SUSPEND_POWEROFF);
+	set(f, "cpus", "1");
+	assert_ends(f, VM_SUSPEND_RESET);
+}
+
 static void unclaimed_ports_are_ignored(void **state)
 {
 	SECTOR(*state,
@@ -414,7 +465,7 @@ static void failure_leaves_nothing(void **state)
 		{"pci.0.0.0.pcireg.vendor", "x"},
 		{"kernel.path", "/nonexistent"},
 		{"kernel.cmdline", "x"},
-		{"threads", "3"},
+		{"threads", "17"},
 		{"acpi_tables", "maybe"},
 	};
 	struct fixture *f = *state;
@@ -452,15 +503,14 @@ static void failure_leaves_nothing(void **state)
 
 static void backends_are_listed(void **state)
 {
-	const char *name;
-	char why[200];
-	int error;
+	struct machine_backend b;
 	unsigned n = 0, soft = 0;
 
 	(void)state;
-	for (; machine_backend(n, &name, &error, why, sizeof(why)); n++) {
-		assert_true(error == 0 || strlen(why) > 5);
-		soft += strcmp(name, "soft") == 0 && error == 0;
+	for (; machine_backend(n, &b); n++) {
+		assert_true(b.automatic || strlen(b.why) > 5);
+		assert_true(b.works || !b.automatic);
+		soft += strcmp(b.name, "soft") == 0 && b.automatic;
 	}
 	assert_true(n >= 3);
 	assert_int_equal(soft, 1);
@@ -480,6 +530,9 @@ int main(void)
 		T(string_input_of_nothing_is_ones),
 		T(unknown_msr_is_gp),
 		T(unknown_msr_is_zero_when_told_so),
+		T(the_debug_exit_port_gives_a_status),
+		T(unmapped_pages_keep_their_content),
+		T(fwcfg_counts_the_cpus),
 		T(unclaimed_ports_are_ignored),
 		T(strict_io_stops),
 		T(rom_starts_at_its_end),
