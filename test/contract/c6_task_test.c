@@ -164,7 +164,40 @@ static void c6_2_task_switch_exit_interrupt(void **state)
 	assert_int_equal(get32(c, OLD + EIP), CODE);
 }
 
-/* ---- What it does ---- */
+static void c6_2_task_switch_exit_iret(void **state)
+{
+	struct contract *c = *state;
+	struct vm_exit *exit;
+
+	TASKS(c, CALL);
+	PLACE(c, TASK, "\xcf");
+	assert_int_equal(vm_emulate_task_switch(c->vm, 0, switch_exit(c)), 0);
+	exit = switch_exit(c);
+	assert_int_equal(exit->u.task_switch.reason, TSR_IRET);
+	assert_int_equal(exit->u.task_switch.tsssel, 0x20);
+	assert_int_equal(exit->inst_length, 1);
+	assert_int_equal(vm_emulate_task_switch(c->vm, 0, exit), 0);
+	assert_int_equal(exit->rip, CODE + 7);
+}
+
+/* ---- What it does, whoever does it ---- */
+
+/* Runs to an OUT to DONE_PORT by way of any switches. */
+static uint32_t through(struct contract *c)
+{
+	struct vm_exit *exit = &c->run[0].vm_exit;
+
+	for (;;) {
+		step_over(c, 0);
+		assert_int_equal(vm_run(c->vm, &c->run[0]), 0);
+		if (exit->exitcode != VM_EXITCODE_TASK_SWITCH)
+			break;
+		assert_int_equal(vm_emulate_task_switch(c->vm, 0, exit), 0);
+	}
+	assert_int_equal(exit->exitcode, VM_EXITCODE_INOUT);
+	assert_int_equal(exit->u.inout.port, DONE_PORT);
+	return exit->u.inout.eax;
+}
 
 static void c12_8_the_old_task_is_saved(void **state)
 {
@@ -173,7 +206,7 @@ static void c12_8_the_old_task_is_saved(void **state)
 	TASKS(c, "\xb8\x11\x00\x00\x00" JMP);
 	set_reg(c, 0, VM_REG_GUEST_RBX, 0x2222);
 	set_reg(c, 0, VM_REG_GUEST_RFLAGS, 0xed7);
-	assert_int_equal(vm_emulate_task_switch(c->vm, 0, switch_exit(c)), 0);
+	through(c);
 	assert_int_equal(get32(c, OLD + EAX), 0x11);
 	assert_int_equal(get32(c, OLD + EAX + 12), 0x2222);
 	assert_int_equal(get32(c, OLD + EIP), CODE + 12);
@@ -193,8 +226,7 @@ static void c12_8_the_new_task_is_loaded(void **state)
 		put32(c, NEW + EAX + 4 * i, 0x100 + i);
 	put32(c, NEW + EFLAGS, 0x8d7);
 	put32(c, NEW + LDTR, 0x50);
-	assert_int_equal(vm_emulate_task_switch(c->vm, 0, switch_exit(c)), 0);
-	assert_int_equal(run_to_out(c, 0), 0x100);
+	assert_int_equal(through(c), 0x100);
 	assert_int_equal(get_reg(c, 0, VM_REG_GUEST_RCX), 0x101);
 	assert_int_equal(get_reg(c, 0, VM_REG_GUEST_RSP), 0x104);
 	assert_int_equal(get_reg(c, 0, VM_REG_GUEST_RDI), 0x107);
@@ -213,10 +245,9 @@ static void c12_8_jmp_hands_the_busy_bit_on(void **state)
 	struct contract *c = *state;
 
 	TASKS(c, JMP);
-	assert_int_equal(vm_emulate_task_switch(c->vm, 0, switch_exit(c)), 0);
+	through(c);
 	assert_int_equal(access_of(c, 0x20), FREE32);
 	assert_int_equal(access_of(c, 0x28), BUSY32);
-	run_to_out(c, 0);
 	assert_int_equal(get_reg(c, 0, VM_REG_GUEST_RFLAGS) & NT, 0);
 	assert_int_equal(get32(c, NEW + LINK) & 0xffff, 0);
 }
@@ -226,10 +257,9 @@ static void c12_8_call_nests(void **state)
 	struct contract *c = *state;
 
 	TASKS(c, CALL);
-	assert_int_equal(vm_emulate_task_switch(c->vm, 0, switch_exit(c)), 0);
+	through(c);
 	assert_int_equal(access_of(c, 0x20), BUSY32);
 	assert_int_equal(access_of(c, 0x28), BUSY32);
-	run_to_out(c, 0);
 	assert_int_equal(get_reg(c, 0, VM_REG_GUEST_RFLAGS) & NT, NT);
 	assert_int_equal(get32(c, NEW + LINK) & 0xffff, 0x20);
 }
@@ -237,21 +267,13 @@ static void c12_8_call_nests(void **state)
 static void c12_8_iret_returns(void **state)
 {
 	struct contract *c = *state;
-	struct vm_exit *exit;
 
 	TASKS(c, CALL "\xb8\x77\x00\x00\x00\xe7\xe9"); /* ...; mov eax, 0x77; out 0xe9, eax */
 	PLACE(c, TASK, "\xcf");
-	assert_int_equal(vm_emulate_task_switch(c->vm, 0, switch_exit(c)), 0);
-	exit = switch_exit(c);
-	assert_int_equal(exit->u.task_switch.reason, TSR_IRET);
-	assert_int_equal(exit->u.task_switch.tsssel, 0x20);
-	assert_int_equal(exit->inst_length, 1);
-	assert_int_equal(vm_emulate_task_switch(c->vm, 0, exit), 0);
-	assert_int_equal(exit->rip, CODE + 7);
+	assert_int_equal(through(c), 0x77);
 	assert_int_equal(access_of(c, 0x20), BUSY32);
 	assert_int_equal(access_of(c, 0x28), FREE32);
 	assert_int_equal(get32(c, NEW + EFLAGS) & NT, 0);
-	assert_int_equal(run_to_out(c, 0), 0x77);
 	assert_int_equal(get_reg(c, 0, VM_REG_GUEST_TR), 0x20);
 }
 
@@ -261,8 +283,7 @@ static void c12_8_an_error_code_is_pushed_on_the_new_stack(void **state)
 
 	TASKS(c, "\xb8\x34\x12\x00\x00\x8e\xd8");
 	task_gate(c, 13, 0x28);
-	assert_int_equal(vm_emulate_task_switch(c->vm, 0, switch_exit(c)), 0);
-	run_to_out(c, 0);
+	through(c);
 	assert_int_equal(get_reg(c, 0, VM_REG_GUEST_RSP), 0x7000 - 4);
 	assert_int_equal(get32(c, 0x7000 - 4), 0x1234);
 }
@@ -274,7 +295,7 @@ static void c12_8_delivery_through_a_gate_is_complete(void **state)
 
 	TASKS(c, "\x0f\x0b");
 	task_gate(c, 6, 0x28);
-	assert_int_equal(vm_emulate_task_switch(c->vm, 0, switch_exit(c)), 0);
+	through(c);
 	assert_int_equal(vm_get_intinfo(c->vm, 0, &info1, &info2), 0);
 	assert_int_equal(info1 | info2, 0);
 }
@@ -295,13 +316,15 @@ static const struct fault_row faults[] = {
 	{"c12_8_absent_tss_is_np", 103, 0x09, 0, 0, 11, 0x28, false},
 	{"c12_8_small_tss_is_ts", 102, FREE32, 0, 0, 10, 0x28, false},
 	{"c12_8_busy_tss_is_gp", 103, BUSY32, 0, 0, 13, 0x28, false},
-	{"c12_8_code_that_is_data_is_ts", 103, FREE32, SELECTORS + 4, 0x10, 10, 0x10, true},
-	{"c12_8_null_code_is_ts", 103, FREE32, SELECTORS + 4, 0, 10, 0, true},
-	{"c12_8_stack_that_is_code_is_ts", 103, FREE32, SELECTORS + 8, 0x18, 10, 0x18, true},
-	{"c12_8_null_stack_is_ts", 103, FREE32, SELECTORS + 8, 0, 10, 0, true},
-	{"c12_8_data_beyond_the_table_is_ts", 103, FREE32, SELECTORS + 12, 0x1230, 10, 0x1230,
+	{"c12_8_new_task_with_code_that_is_data_is_ts", 103, FREE32, SELECTORS + 4, 0x10, 10, 0x10,
 		true},
-	{"c12_8_ldt_that_is_data_is_ts", 103, FREE32, LDTR, 0x10, 10, 0x10, true},
+	{"c12_8_new_task_with_null_code_is_ts", 103, FREE32, SELECTORS + 4, 0, 10, 0, true},
+	{"c12_8_new_task_with_stack_that_is_code_is_ts", 103, FREE32, SELECTORS + 8, 0x18, 10, 0x18,
+		true},
+	{"c12_8_new_task_with_null_stack_is_ts", 103, FREE32, SELECTORS + 8, 0, 10, 0, true},
+	{"c12_8_new_task_with_data_beyond_the_table_is_ts", 103, FREE32, SELECTORS + 12, 0x1230, 10,
+		0x1230, true},
+	{"c12_8_new_task_with_ldt_that_is_data_is_ts", 103, FREE32, LDTR, 0x10, 10, 0x10, true},
 };
 
 static void fault(void **state)
@@ -340,6 +363,7 @@ int main(void)
 	static const struct behaviour tests[] = {
 		CONTRACT_ROWS(reason, reasons),
 		CONTRACT(c6_2_task_switch_exit_interrupt),
+		CONTRACT(c6_2_task_switch_exit_iret),
 		CONTRACT(c12_8_the_old_task_is_saved),
 		CONTRACT(c12_8_the_new_task_is_loaded),
 		CONTRACT(c12_8_jmp_hands_the_busy_bit_on),
