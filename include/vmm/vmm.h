@@ -294,7 +294,7 @@ boolean_t vm_mem_allocated(struct vm *vm, vm_paddr_t gpa);
 /*
  * `reg` is an enum vm_reg_name.  EINVAL: vcpu out of range, reg past the end or not a register
  * here. Setting RIP does not move the next vm_run, which is told its own; other changes count at
- * next entry.
+ * next entry.  Bits that a processor has wired, like CR0.ET, are kept as it has them.
  */
 int vm_get_register(struct vm *vm, int vcpu, int reg, uint64_t *retval);
 int vm_set_register(struct vm *vm, int vcpu, int reg, uint64_t val);
