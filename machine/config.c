@@ -40,6 +40,7 @@ static const char *const known_keys[] = {
 	"backend",
 	"bootrom",
 	"soft.*",
+	"kvm.*",
 	"stats",
 	"config.dump",
 	"rtc.use_localtime",

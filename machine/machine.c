@@ -108,6 +108,11 @@ static int create_vm(struct machine *m, struct machine_error *error)
 	if (code)
 		return code;
 	code = vmmdev_create(ops, s->name, &m->vm);
+	if (!code)
+		code = vmmdev_set_topology(m->vm, (uint16_t)s->sockets, (uint16_t)s->cores,
+			(uint16_t)s->threads, 0);
+	if (!code)
+		code = exit_serve_inside(m);
 	for (unsigned i = 0; i < s->ncpus && !code; i++)
 		code = vmmdev_set_x2apic_state(
 			m->vm, (int)i, s->x2apic ? X2APIC_ENABLED : X2APIC_DISABLED);
@@ -461,14 +466,14 @@ struct event_loop *machine_loop(struct machine *m)
 	return m->guest.loop;
 }
 
-bool machine_backend(unsigned index, const char **name, int *error, char *why, size_t why_size)
+bool machine_backend(unsigned index, struct machine_backend *b)
 {
 	const struct vmm_ops *ops = backend_at(index);
 
 	if (!ops)
 		return false;
-	*name = ops->name;
-	why[0] = '\0';
-	*error = ops->probe(why, why_size);
+	*b = (struct machine_backend){.name = ops->name};
+	b->works = ops->probe(b->why, sizeof(b->why)) == 0;
+	b->automatic = b->works && backend_judge(index, b->why, sizeof(b->why)) == 0;
 	return true;
 }

@@ -29,24 +29,30 @@ static int read_memory(const struct config *config, struct settings *s, struct m
 static int read_topology(
 	const struct config *config, struct settings *s, struct machine_error *error)
 {
-	unsigned sockets, cores, threads;
 	int code = config_number(config, "cpus", 1, 1, VM_MAXCPU, &s->ncpus, error);
 
 	if (!code)
-		code = config_number(config, "sockets", 0, 1, VM_MAXCPU, &sockets, error);
+		code = config_number(config, "sockets", 0, 1, VM_MAXCPU, &s->sockets, error);
 	if (!code)
-		code = config_number(config, "cores", 1, 1, VM_MAXCPU, &cores, error);
+		code = config_number(config, "cores", 1, 1, VM_MAXCPU, &s->cores, error);
 	if (!code)
-		code = config_number(config, "threads", 1, 1, VM_MAXCPU, &threads, error);
+		code = config_number(config, "threads", 1, 1, VM_MAXCPU, &s->threads, error);
 	if (code)
 		return code;
+	if (!config_get(config, "cpus") && s->sockets)
+		s->ncpus = s->sockets;
+	if (!config_get(config, "cpus"))
+		s->ncpus *= s->cores * s->threads;
+	if (s->ncpus > VM_MAXCPU)
+		return machine_error(error, EINVAL, "-c: %u cpus are more than %u", s->ncpus,
+			(unsigned)VM_MAXCPU);
 	/* Not given: as many sockets as it takes. */
-	if (sockets == 0)
-		sockets = s->ncpus / (cores * threads);
-	if (sockets * cores * threads != s->ncpus)
+	if (s->sockets == 0)
+		s->sockets = s->ncpus / (s->cores * s->threads);
+	if (s->sockets * s->cores * s->threads != s->ncpus)
 		return machine_error(error, EINVAL,
-			"-c: %u sockets of %u cores of %u threads are not %u cpus", sockets, cores,
-			threads, s->ncpus);
+			"-c: %u sockets of %u cores of %u threads are not %u cpus", s->sockets,
+			s->cores, s->threads, s->ncpus);
 	return 0;
 }
 

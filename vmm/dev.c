@@ -298,6 +298,17 @@ int vmmdev_reinit(struct vm *vm)
 	ON_ALL(vm, reinit_alone(vm));
 }
 
+int vmmdev_set_devices(struct vm *vm, const struct vm_devices *devices)
+{
+	ON_ALL(vm, vm_set_devices(vm, devices));
+}
+
+int vmmdev_set_topology(
+	struct vm *vm, uint16_t sockets, uint16_t cores, uint16_t threads, uint16_t maxcpus)
+{
+	ON_ALL(vm, vm_set_topology(vm, sockets, cores, threads, maxcpus));
+}
+
 int vmmdev_map_memory(struct vm *vm, vm_paddr_t gpa, size_t len)
 {
 	ON_ALL(vm, vm_malloc(vm, gpa, len));

@@ -143,7 +143,11 @@ static enum x86_result emul_wrmsr(struct x86_cpu *cpu, uint32_t msr, uint64_t va
 static void emul_cpuid(struct x86_cpu *cpu, uint32_t leaf, uint32_t subleaf, uint32_t out[4])
 {
 	struct emul *e = cpu->owner;
-	const struct x86_topology topology = {.apic_id = (uint32_t)e->vcpuid, .ncpus = VM_MAXCPU};
+	const struct x86_topology topology = {
+		.apic_id = (uint32_t)e->vcpuid,
+		.cores = e->vm->topology.cores,
+		.threads = e->vm->topology.threads,
+	};
 
 	x86_cpuid(cpu, &topology, leaf, subleaf, out);
 }
@@ -483,6 +487,52 @@ int vm_emulate_instruction(struct vm *vm, int vcpuid, struct vm_exit *exit, mem_
 	error = emulate_fetched(&e, exit);
 	put_error = emul_end(&e);
 	return error != 0 ? error : put_error;
+}
+
+/* ---- For a backend inside vmrun ---- */
+
+int vm_execute_instruction(struct vm *vm, int vcpuid, struct vm_exit *exit)
+{
+	struct emul e;
+	int error, put_error;
+
+	if (!emul_begin(&e, vm, vcpuid, exit->rip))
+		return ENOMEM;
+	error = emulate_fetched(&e, exit);
+	if (e.retu)
+		vcpu_spinup_later(vm, vcpuid);
+	put_error = emul_end(&e);
+	return error != 0 ? error : put_error;
+}
+
+static struct x86_event event_of(uint64_t info, uint64_t rip)
+{
+	return (struct x86_event){
+		.vector = VM_INTINFO_VECTOR(info),
+		.type = (uint8_t)((info & VM_INTINFO_TYPE) >> 8),
+		.has_error = (info & VM_INTINFO_DEL_ERRCODE) != 0,
+		.error = (uint32_t)(info >> 32),
+		.next_rip = rip,
+	};
+}
+
+int vm_execute_event(struct vm *vm, int vcpuid, uint64_t rip, uint64_t info)
+{
+	const struct x86_event event = event_of(info, rip);
+	enum x86_result res;
+	struct emul e;
+	int error;
+
+	if (!emul_begin(&e, vm, vcpuid, rip))
+		return ENOMEM;
+	e.cpu->shadow = 0;
+	res = x86_deliver(e.cpu, &event);
+	if (res == X86_FAULT)
+		queue_fault(&e);
+	error = emul_end(&e);
+	if (error == 0 && res != X86_DONE)
+		error = vm_exit_intinfo(vm, vcpuid, info);
+	return error == 0 && res == X86_EXIT ? ENOTSUP : error;
 }
 
 int vm_emulate_task_switch(struct vm *vm, int vcpuid, struct vm_exit *exit)

@@ -230,6 +230,15 @@ void *vm_gpa_ram(struct vm *vm, vm_paddr_t gpa, size_t *contiguous)
 	return seg->hva + (gpa - seg->gpa);
 }
 
+bool vm_ram_at(struct vm *vm, unsigned i, struct vm_ram *ram)
+{
+	if (i >= atomic_load_explicit(&vm->nsegs, memory_order_acquire))
+		return false;
+	*ram = (struct vm_ram){
+		.gpa = vm->segs[i].gpa, .len = vm->segs[i].len, .hva = vm->segs[i].hva};
+	return true;
+}
+
 /* ---- Hold ---- */
 
 /* A hold for writing has to tell the backend afterwards; one for reading needs nothing. */

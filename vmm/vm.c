@@ -129,6 +129,7 @@ static void vm_construct(struct vm *vm, const struct vmm_ops *ops, const char *n
 	vm->ops = ops;
 	strcpy(vm->name, name);
 	vm->halt_detection = true;
+	vm->topology.sockets = vm->topology.cores = vm->topology.threads = 1;
 	vm->maxphyaddr = guest_physical_bits();
 	vm->dev.refs = 1;
 	pthread_mutex_init(&vm->dev.lock, NULL);

@@ -41,7 +41,7 @@ static bool swap(void *host, unsigned size, uint64_t old, uint64_t new)
 	}
 }
 
-/* In one page of RAM: atomic, locked or not. */
+/* In RAM: atomic, locked or not. */
 static void update_ram(const struct x86_insn *insn, void *host, uint64_t bit, uint64_t *old)
 {
 	do {
@@ -57,16 +57,16 @@ static enum x86_result update(
 	enum x86_result res;
 	uint64_t value;
 
-	if (gla % X86_PAGE_SIZE + size <= X86_PAGE_SIZE) {
-		void *host = cpu->ops->map(cpu, gla, size, acc, &res);
+	void *host = gla % X86_PAGE_SIZE + size <= X86_PAGE_SIZE
+			     ? cpu->ops->map(cpu, gla, size, acc, &res)
+			     : x86_map_split(cpu, gla, size, acc, &res);
 
-		if (host != NULL) {
-			update_ram(insn, host, bit, old);
-			return X86_DONE;
-		}
-		if (res == X86_FAULT)
-			return res;
+	if (host != NULL) {
+		update_ram(insn, host, bit, old);
+		return X86_DONE;
 	}
+	if (res == X86_FAULT)
+		return res;
 	*old = 0;
 	res = x86_data_probe(cpu, gla, size, acc);
 	if (res == X86_DONE)

@@ -181,7 +181,7 @@ enum x86_flush {
 };
 
 /*
- * What the owner of a struct x86_cpu provides.  `cpu->owner` is his.  All pointers must be set.
+ * What the owner of a struct x86_cpu provides.  `cpu->owner` is his.  All pointers but `join` must be set.
  * Functions that return enum x86_result use DONE, FAULT (filled by the callee) and EXIT.
  */
 struct x86_ops {
@@ -197,6 +197,12 @@ struct x86_ops {
 	 */
 	void *(*map)(struct x86_cpu *cpu, uint64_t gla, unsigned len, unsigned acc,
 		enum x86_result *res);
+	/*
+	 * One host address under which the last bytes of a page, at `low`, and the first bytes of another,
+	 * at `high`, both as `map` gave them, follow each other, until the next call; for LOCK across two
+	 * pages. NULL: cannot be had. The member may be NULL; the instruction is then not atomic.
+	 */
+	void *(*join)(struct x86_cpu *cpu, void *low, void *high);
 	/* Data access outside RAM.  EXIT asks for the MMIO exit (fills cpu->exit by itself). */
 	enum x86_result (*mmio_read)(struct x86_cpu *cpu, uint64_t gla, uint64_t gpa, void *buf,
 		unsigned len);
@@ -375,6 +381,11 @@ enum x86_result x86_string(struct x86_cpu *cpu, const struct x86_insn *insn);
 enum x86_result x86_execute(struct x86_cpu *cpu, const struct x86_insn *insn);
 /* Fetches at rip with EXEC permission and decodes: DONE, or FAULT (#PF, #GP, #UD), EXIT (fetch from MMIO). */
 enum x86_result x86_fetch(struct x86_cpu *cpu, struct x86_insn *insn);
+/*
+ * Whether x86_fetch() would give `insn`, which it has given before: the bytes are compared, which
+ * takes less time than decoding them.  False also where that cannot be told at once.
+ */
+bool x86_fetch_same(struct x86_cpu *cpu, const struct x86_insn *insn);
 
 /* MOV to CRn semantics, also for API users: FAULT #GP(0) on reserved or illegal bits. (control.c) */
 enum x86_result x86_set_cr0(struct x86_cpu *cpu, uint64_t value);
@@ -392,7 +403,7 @@ void x86_set_rflags(struct x86_cpu *cpu, uint64_t value, uint64_t mask);
 /* ---- CPUID policy (cpuid.c) ---- */
 struct x86_topology {
 	uint32_t apic_id;
-	uint32_t ncpus;
+	uint16_t cores, threads; /* of a package, of a core; at least 1 */
 	bool x2apic;
 	bool apic_off; /* by its base register: CPUID then shows none (SDM vol. 3, 10.4.3) */
 };

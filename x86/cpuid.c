@@ -96,7 +96,10 @@ static const uint32_t host_leaves[] = {
 	0x80000006,
 };
 
-/* Deterministic cache parameters, for leaves 4 and 8000001D: nothing is shared. */
+/*
+ * Deterministic cache parameters, for leaves 4 and 8000001D.  The threads of a core share levels 1
+ * and 2, a package shares level 3: fill_cache().
+ */
 static const struct {
 	uint8_t type, level; /* type: 1 data, 2 instruction, 3 unified */
 	uint16_t ways, sets;
@@ -278,11 +281,11 @@ static void add_xsave(struct x86_cpu *cpu, unsigned *count)
 		add_leaf(cpu, count, 0xd, 9, pkru);
 }
 
-/* One thread per package: two levels, both of one (SDM vol. 2, CPUID leaf 0BH). */
+/* Two levels, filled when they are read (SDM vol. 2, CPUID leaf 0BH). */
 static void add_topology(struct x86_cpu *cpu, unsigned *count)
 {
-	static const uint32_t thread[4] = {[EBX] = 1, [ECX] = 1 << 8};
-	static const uint32_t core[4] = {[EBX] = 1, [ECX] = 2 << 8 | 1};
+	static const uint32_t thread[4] = {[ECX] = 1 << 8};
+	static const uint32_t core[4] = {[ECX] = 2 << 8 | 1};
 
 	add_leaf(cpu, count, 0xb, 0, thread);
 	add_leaf(cpu, count, 0xb, 1, core);
@@ -313,7 +316,7 @@ static void add_leaves(struct x86_cpu *cpu, struct host *host)
 	}
 	x86_bytes_zero(reg, sizeof(reg));
 	reg[EAX] = cpu->signature;
-	reg[EBX] = 1u << 16 | 8u << 8; /* one logical processor; CLFLUSH of 64 bytes */
+	reg[EBX] = 8u << 8; /* CLFLUSH of 64 bytes */
 	add_leaf(cpu, &count, 1, ANY_SUBLEAF, reg);
 	reg[EBX] = 0;
 	if (!is_amd)
@@ -427,13 +430,82 @@ static uint32_t compacted_size(uint64_t xcr0)
 	       (xcr0 & X86_XCR0_PKRU ? XSAVE_PKRU_SIZE : 0);
 }
 
-/* What depends on the processor's number or its present state. */
+/* ---- What depends on the processor's number or its present state ---- */
+
+/* Bits of the APIC id that tell so many apart. */
+static uint32_t id_bits(uint32_t n)
+{
+	uint32_t bits = 0;
+
+	while (1u << bits < n)
+		bits++;
+	return bits;
+}
+
+static uint32_t logical_processors(const struct x86_topology *topo)
+{
+	return (uint32_t)topo->cores * topo->threads;
+}
+
+/* Leaf 1: of the package; HTT says that there may be more than one. */
+static void fill_package(const struct x86_topology *topo, uint32_t out[4])
+{
+	out[EBX] |= topo->apic_id << 24 | logical_processors(topo) << 16;
+	if (logical_processors(topo) > 1)
+		out[EDX] |= 1u << 28;
+}
+
+/* Leaf 0BH: the threads of a core, then all of the package; past them nothing but the id. */
+static void fill_level(const struct x86_topology *topo, uint32_t subleaf, uint32_t out[4])
+{
+	uint32_t n = subleaf == 0 ? topo->threads : logical_processors(topo);
+
+	out[EDX] = topo->apic_id;
+	if (subleaf > 1) {
+		out[ECX] = subleaf & 0xff;
+		return;
+	}
+	out[EAX] = id_bits(n);
+	out[EBX] = n;
+}
+
+/* Leaves 4 and 8000001DH: how many ids share the cache; only the former has the cores, too. */
+static void fill_cache(const struct x86_topology *topo, bool is_amd, uint32_t out[4])
+{
+	uint32_t level = out[EAX] >> 5 & 7;
+	uint32_t sharing = level < 3 ? topo->threads : logical_processors(topo);
+
+	if ((out[EAX] & 31) == 0)
+		return;
+	out[EAX] |= ((1u << id_bits(sharing)) - 1) << 14;
+	if (!is_amd)
+		out[EAX] |= ((1u << id_bits(topo->cores)) - 1) << 26;
+}
+
+/* AMD's leaf 80000008H: threads of the package, and the bits of the id that they have. */
+static void fill_amd_count(const struct x86_topology *topo, uint32_t out[4])
+{
+	uint32_t n = logical_processors(topo);
+
+	out[ECX] = id_bits(n) << 12 | (n - 1);
+}
+
+/* AMD's leaf 8000001EH: core and node, which is the package. */
+static void fill_amd_ids(const struct x86_topology *topo, uint32_t out[4])
+{
+	out[EAX] = topo->apic_id;
+	out[EBX] = (topo->threads - 1u) << 8 | topo->apic_id >> id_bits(topo->threads);
+	out[ECX] = topo->apic_id >> id_bits(logical_processors(topo));
+}
+
 static void fill_dynamic(const struct x86_cpu *cpu, const struct x86_topology *topo, uint32_t leaf,
 	uint32_t subleaf, uint32_t out[4])
 {
+	bool is_amd = cpu->vendor == X86_VENDOR_AMD;
+
 	switch (leaf) {
 	case 1:
-		out[EBX] |= topo->apic_id << 24;
+		fill_package(topo, out);
 		if (topo->x2apic)
 			out[ECX] |= 1u << 21;
 		if (topo->apic_off)
@@ -441,18 +513,16 @@ static void fill_dynamic(const struct x86_cpu *cpu, const struct x86_topology *t
 		if (cpu->cr4 & X86_CR4_OSXSAVE)
 			out[ECX] |= 1u << 27;
 		break;
+	case 4:
+	case 0x8000001d:
+		fill_cache(topo, is_amd, out);
+		break;
 	case 7:
 		if (subleaf == 0 && cpu->cr4 & X86_CR4_PKE)
 			out[ECX] |= 1u << 4; /* OSPKE */
 		break;
-	case 0x80000001: /* AMD's copy */
-		if (topo->apic_off)
-			out[EDX] &= ~(1u << 9);
-		break;
 	case 0xb:
-		if (out[EBX] == 0)
-			out[ECX] = subleaf & 0xff;
-		out[EDX] = topo->apic_id;
+		fill_level(topo, subleaf, out);
 		break;
 	case 0xd:
 		if (subleaf == 0 && out[EAX] != 0)
@@ -460,8 +530,19 @@ static void fill_dynamic(const struct x86_cpu *cpu, const struct x86_topology *t
 		else if (subleaf == 1 && out[EAX] != 0)
 			out[EBX] = compacted_size(cpu->xcr0);
 		break;
+	case 0x80000001: /* CmpLegacy: the logical processors of leaf 1 are cores, mostly */
+		if (topo->apic_off) /* AMD's copy of leaf 1 */
+			out[EDX] &= ~(1u << 9);
+		if (is_amd && logical_processors(topo) > 1)
+			out[ECX] |= 1u << 1;
+		break;
+	case 0x80000008:
+		if (is_amd)
+			fill_amd_count(topo, out);
+		break;
 	case 0x8000001e:
-		out[EAX] = topo->apic_id;
+		if (is_amd)
+			fill_amd_ids(topo, out);
 		break;
 	}
 }

@@ -52,4 +52,12 @@ enum x86_result x86_data_write(
 /* Would a data access of [gla, gla+len) be permitted?  DONE for devices too; touches no memory. */
 enum x86_result x86_data_probe(struct x86_cpu *cpu, uint64_t gla, unsigned len, unsigned acc);
 
+/*
+ * Host address of [gla, gla+len), which lies in two pages, as if they were neighbours: what is done
+ * there by one instruction of the host is as atomic as that is.  NULL: a fault, or *res is not
+ * FAULT and it cannot be had.
+ */
+void *x86_map_split(
+	struct x86_cpu *cpu, uint64_t gla, unsigned len, unsigned acc, enum x86_result *res);
+
 #endif

@@ -57,7 +57,7 @@ enum x86_result x86_sys_rdtscp(struct x86_cpu *cpu, const struct x86_insn *insn)
 {
 	if (is_tsc_hidden(cpu))
 		return x86_raise_error(cpu, X86_GP, 0);
-	set_edx_eax(cpu, x86_rdtsc() + cpu->tsc_offset);
+	set_edx_eax(cpu, x86_rdtsc_ordered() + cpu->tsc_offset);
 	cpu->gpr[X86_RCX] = (uint32_t)cpu->tsc_aux;
 	return x86_done(cpu, insn);
 }

@@ -102,6 +102,21 @@ static enum x86_result write_piece(
 	return res;
 }
 
+void *x86_map_split(
+	struct x86_cpu *cpu, uint64_t gla, unsigned len, unsigned acc, enum x86_result *res)
+{
+	unsigned first = X86_PAGE_SIZE - (unsigned)(gla % X86_PAGE_SIZE);
+	void *low, *high;
+
+	*res = X86_DONE;
+	if (cpu->ops->join == NULL)
+		return NULL;
+	low = cpu->ops->map(cpu, gla, first, acc, res);
+	high = low != NULL ? cpu->ops->map(cpu, wrap(cpu, gla + first), len - first, acc, res)
+			   : NULL;
+	return high != NULL ? cpu->ops->join(cpu, low, high) : NULL;
+}
+
 enum x86_result x86_read(struct x86_cpu *cpu, uint64_t gla, void *buf, unsigned len, unsigned acc)
 {
 	struct piece piece[2];

@@ -6,8 +6,8 @@
  * The instruction is written again with the guest's registers in the host registers of the same
  * number, except RSP, which is the host's and gets a free one, and the base of the memory operand,
  * which is another free one pointing at the operand itself: in guest RAM where it lies in one page,
- * so that LOCK keeps its meaning; else in a bounce buffer, filled before and flushed after. Bounced
- * LOCKs are not atomic.
+ * or LOCK asks for it, so that LOCK keeps its meaning; else in a bounce buffer, filled before and
+ * flushed after.
  */
 #include "x86/data.h"
 #include "x86/exec.h"
@@ -212,24 +212,32 @@ static enum x86_result run_bounced(
 	return res;
 }
 
+/* With a memory operand XCHG needs no prefix for it. */
+static bool is_locked(const struct x86_insn *insn)
+{
+	return insn->lock || insn->row->mnem == X86_I_xchg;
+}
+
 static enum x86_result run_on_operand(
 	struct x86_cpu *cpu, const struct x86_insn *insn, struct native *n)
 {
 	unsigned size = insn->mem.size;
 	unsigned acc = insn->mem.access & X86_WR ? X86_ACC_WRITE : X86_ACC_READ;
+	void *host = NULL;
 	uint64_t gla;
 	enum x86_result res = operand_linear(cpu, insn, acc, &gla);
 
 	if (res != X86_DONE)
 		return res;
-	if (gla % X86_PAGE_SIZE + size <= X86_PAGE_SIZE) {
-		void *host = cpu->ops->map(cpu, gla, size, x86_acc(cpu, acc), &res);
-
-		if (host != NULL)
-			return native_run(cpu, insn, n, host);
-		if (res == X86_FAULT)
-			return res;
-	}
+	acc = x86_acc(cpu, acc);
+	if (gla % X86_PAGE_SIZE + size <= X86_PAGE_SIZE)
+		host = cpu->ops->map(cpu, gla, size, acc, &res);
+	else if (is_locked(insn))
+		host = x86_map_split(cpu, gla, size, acc, &res);
+	if (host != NULL)
+		return native_run(cpu, insn, n, host);
+	if (res == X86_FAULT)
+		return res;
 	return run_bounced(cpu, insn, n, gla);
 }
 

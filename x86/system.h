@@ -209,6 +209,13 @@ static inline uint64_t x86_rdtsc(void)
 	return (uint64_t)high << 32 | low;
 }
 
+/* The same behind all loads before it, as RDTSCP promises. */
+static inline uint64_t x86_rdtsc_ordered(void)
+{
+	__asm__ volatile("lfence" : : : "memory");
+	return x86_rdtsc();
+}
+
 /* PAE: the four page-directory-pointer entries at `cr3`, checked. #GP(0) on reserved bits. */
 enum x86_result x86_load_pdptes(struct x86_cpu *cpu, uint64_t cr3);
 

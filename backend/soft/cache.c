@@ -187,7 +187,7 @@ static struct soft_block *find(
 		struct soft_block *b = &c->blocks[i - 1];
 
 		if (b->rip == rip && b->gpa == gpa && b->mode == mode && b->dead == dead &&
-			(!b->gpa2 || b->gpa2 == gpa2))
+			(!b->page2 || b->page2 == gpa2 >> 12))
 			return b;
 	}
 	return NULL;
@@ -204,9 +204,9 @@ void soft_block_insert(struct soft_vcpu *v, struct soft_block *b)
 	struct soft_cache *c = &v->cache;
 	uint32_t number = (uint32_t)(b - c->blocks) + 1, h = hash_of(b->rip, b->gpa, b->mode);
 	unsigned len = b->sites[b->nsites].guest;
-	struct soft_block *root = find(c, b->rip, b->gpa, b->gpa2, b->mode, true);
+	struct soft_block *root = find(c, b->rip, b->gpa, (uint64_t)b->page2 << 12, b->mode, true);
 
-	if (root && root->gpa2 == b->gpa2) {
+	if (root && root->page2 == b->page2) {
 		b->root = (uint32_t)(root - c->blocks) + 1;
 		entry_leads_to(c, root, b);
 	}
@@ -216,13 +216,15 @@ void soft_block_insert(struct soft_vcpu *v, struct soft_block *b)
 	c->page_head[b->gpa >> 12] = number;
 	b->ahead = b->lines;
 	b->lines |= soft_lines(b->gpa, len);
-	if (b->gpa2 && b->gpa >> 12 == b->gpa2 >> 12)
+	if (b->page2 && b->gpa >> 12 == b->page2)
 		b->lines |= 1; /* one page in two places: its first line holds the rest */
+	if (b->lines & ~c->page_lines[b->gpa >> 12] || b->page2)
+		soft_memo_code_added(v);
 	c->page_lines[b->gpa >> 12] |= b->lines;
-	if (b->gpa2) {
-		b->next_page2 = c->page_head[b->gpa2 >> 12];
-		c->page_head[b->gpa2 >> 12] = number;
-		c->page_lines[b->gpa2 >> 12] |= 1; /* 14 bytes at most */
+	if (b->page2) {
+		b->next_page2 = c->page_head[b->page2];
+		c->page_head[b->page2] = number;
+		c->page_lines[b->page2] |= 1; /* 14 bytes at most */
 	}
 }
 
@@ -266,8 +268,8 @@ void soft_block_retire(struct soft_vcpu *v, struct soft_block *b)
 {
 	kill(&v->cache, b);
 	unlist(&v->cache, b, b->gpa >> 12);
-	if (b->gpa2)
-		unlist(&v->cache, b, b->gpa2 >> 12);
+	if (b->page2)
+		unlist(&v->cache, b, b->page2);
 }
 
 static uint64_t lines_in(const struct soft_block *b, uint64_t page)
@@ -304,7 +306,7 @@ static bool is_hit(const struct soft_block *b, const struct range *r)
 		if (r->from < end && r->to > start && !is_fresh(b, r->from - start, r->to - start))
 			return true;
 	}
-	return b->gpa2 && b->gpa2 >> 12 == r->page && r->from + 4096 < end;
+	return b->page2 && b->page2 == r->page && r->from + 4096 < end;
 }
 
 static unsigned patch_slot(uint64_t gpa)
@@ -408,7 +410,7 @@ void soft_cache_trim(struct soft_vcpu *v)
 		const struct soft_block *b = &c->blocks[p->first + p->nblocks - 1];
 
 		/* One of two pages may be in the other one's list still. */
-		if (!b->dead || !b->root || b->gpa2 || b->recorded)
+		if (!b->dead || !b->root || b->page2 || b->recorded)
 			return;
 		p->nblocks--;
 		p->used = b->host_mem;
@@ -460,7 +462,7 @@ static void leave_page(struct soft_vcpu *v, uint64_t page, const struct soft_pie
 
 		if (b->dead || *link - 1 - p->first < p->nblocks) {
 			b->unlisted |= b->gpa >> 12 == page;
-			b->unlisted2 |= b->gpa2 >> 12 == page;
+			b->unlisted2 |= b->page2 == page;
 			*link = *next;
 		} else {
 			left |= lines_in(b, page);
@@ -484,8 +486,8 @@ void soft_blocks_remove(struct soft_vcpu *v, const struct soft_piece *p)
 		jc_leave(v, b, p);
 		if (!b->unlisted)
 			leave_page(v, b->gpa >> 12, p);
-		if (b->gpa2 && !b->unlisted2)
-			leave_page(v, b->gpa2 >> 12, p);
+		if (b->page2 && !b->unlisted2)
+			leave_page(v, b->page2, p);
 	}
 }
 
@@ -498,8 +500,8 @@ void soft_blocks_forget(struct soft_vcpu *v)
 			const struct soft_block *b = &c->blocks[c->piece[k].first + i];
 
 			page_forget(v, b->gpa >> 12);
-			if (b->gpa2)
-				page_forget(v, b->gpa2 >> 12);
+			if (b->page2)
+				page_forget(v, b->page2);
 		}
 	__builtin_memset(c->hash, 0, HASH_SIZE * sizeof(*c->hash));
 }
@@ -560,10 +562,27 @@ void soft_code_broadcast(struct soft_vcpu *v, uint64_t gpa, uint64_t len)
 	}
 }
 
+/* Until another vcpu has no write tags any more.  It may be waiting for ours. */
+static void await_writer(struct soft_vcpu *v, struct soft_vcpu *writer)
+{
+	atomic_fetch_or(&writer->flush_request, SOFT_REQ_WRITE);
+	atomic_store(&writer->run, 0);
+	while (atomic_load(&writer->in_guest) &&
+		(atomic_load(&writer->flush_request) & SOFT_REQ_WRITE)) {
+		if (atomic_load(&v->flush_request) & SOFT_REQ_WRITE) {
+			atomic_fetch_and(&v->flush_request, ~SOFT_REQ_WRITE);
+			soft_tlb_drop_writes(v, SOFT_ALL_PAGES);
+		}
+		sched_yield();
+	}
+}
+
 /*
  * A page begins to hold code: nobody may have a write tag for it any more.  The mark is set first;
  * a fill on another vcpu sets its writer bit first and looks at the mark afterwards, so one of us
- * sees the other.
+ * sees the other.  A writer's bit stays until it has been waited for, because whoever begins to
+ * translate the page meanwhile has to wait, too; it is stale from then on, as nobody gets a write
+ * tag where there is a mark.
  */
 void soft_page_has_code(struct soft_vcpu *v, uint64_t gpa)
 {
@@ -572,26 +591,15 @@ void soft_page_has_code(struct soft_vcpu *v, uint64_t gpa)
 
 	if (atomic_fetch_or(&v->soft->page_code[page], (uint16_t)self) & self)
 		return;
-	writers = atomic_exchange(&v->soft->page_writers[page], 0);
+	writers = atomic_load(&v->soft->page_writers[page]);
+	if (!writers)
+		return;
 	if (writers & self)
 		soft_tlb_drop_writes(v, gpa);
-	writers &= ~self;
-	for (int i = 0; writers && i < VM_MAXCPU; i++) {
-		struct soft_vcpu *o = v->soft->vcpu[i];
-
-		if (!(writers & 1u << i))
-			continue;
-		atomic_fetch_or(&o->flush_request, SOFT_REQ_WRITE);
-		atomic_store(&o->run, 0);
-		while (atomic_load(&o->in_guest) &&
-			(atomic_load(&o->flush_request) & SOFT_REQ_WRITE)) {
-			if (atomic_load(&v->flush_request) & SOFT_REQ_WRITE) {
-				atomic_fetch_and(&v->flush_request, ~SOFT_REQ_WRITE);
-				soft_tlb_drop_writes(v, SOFT_ALL_PAGES);
-			}
-			sched_yield();
-		}
-	}
+	for (int i = 0; i < VM_MAXCPU; i++)
+		if (writers & ~self & 1u << i)
+			await_writer(v, v->soft->vcpu[i]);
+	atomic_fetch_and(&v->soft->page_writers[page], (uint16_t)~writers);
 }
 
 static void serve_written(struct soft_vcpu *v)
@@ -630,6 +638,7 @@ void soft_serve_requests(struct soft_vcpu *v)
 	if (req & SOFT_REQ_MAP) {
 		soft_tlb_flush(v, X86_FLUSH_ALL, 0);
 		soft_mirror_drop_all(v);
+		soft_split_drop(v);
 	}
 	if (req & SOFT_REQ_WRITE)
 		soft_tlb_drop_writes(v, SOFT_ALL_PAGES);

@@ -155,7 +155,7 @@ static void note_target(struct soft_vcpu *v, const struct soft_block *b, bool gl
 {
 	unsigned class = SOFT_MODE_CLASS(b->mode);
 
-	for (unsigned i = 0; i < (b->gpa2 ? 2u : 1u); i++) {
+	for (unsigned i = 0; i < (b->page2 ? 2u : 1u); i++) {
 		unsigned slot = soft_filter_bit((b->rip >> 12) + i, b->rip);
 
 		v->jc_pages[class][slot / 64] |= 1ull << slot % 64;
@@ -169,7 +169,7 @@ static void note_target(struct soft_vcpu *v, const struct soft_block *b, bool gl
 static bool is_global(
 	struct soft_vcpu *v, const struct soft_block *b, const struct soft_itlb_entry *page)
 {
-	if (page->gpa & SOFT_TLB_GLOBAL && b->gpa2)
+	if (page->gpa & SOFT_TLB_GLOBAL && b->page2)
 		page = soft_fetch_page(v, SOFT_MODE_CLASS(b->mode), (b->rip & ~0xfffull) + 4096);
 	return page && page->gpa & SOFT_TLB_GLOBAL;
 }
@@ -205,7 +205,7 @@ static struct soft_block *find_block(struct soft_vcpu *v, uint32_t mode)
 static void link_block(
 	struct soft_vcpu *v, const struct soft_block *b, uint32_t site, uint32_t evictions)
 {
-	if (b->gpa2 || v->cache.evictions != evictions || soft_unlinked(v))
+	if (b->page2 || v->cache.evictions != evictions || soft_unlinked(v))
 		return;
 	soft_link(&v->cache, site >> 1, soft_entry(&v->cache, b, site & 1));
 	v->stat_links++;

@@ -201,6 +201,7 @@ void soft_reference_run(struct soft_vcpu *v, unsigned limit)
 	ops.ram = ref_ram;
 	ops.map = ref_map;
 	ops.flush = ref_flush;
+	ops.join = NULL;
 	ops.poll = ref_poll;
 	c->nstores = c->nmarks = c->used = 0;
 	c->unrepeatable = c->too_big = false;

@@ -84,10 +84,11 @@ void soft_cpuid(struct x86_cpu *cpu, uint32_t leaf, uint32_t subleaf, uint32_t o
 	struct soft_vcpu *v = cpu->owner;
 	enum x2apic_state state = X2APIC_DISABLED;
 	struct x86_topology topo = {.apic_id = (uint32_t)v->vcpuid};
+	uint16_t sockets, maxcpus;
 	bool lent = soft_lend(v);
 
 	vm_get_x2apic_state(v->vm, v->vcpuid, &state);
-	topo.ncpus = (uint32_t)__builtin_popcount(vm_active_mask(v->vm));
+	vm_get_topology(v->vm, &sockets, &topo.cores, &topo.threads, &maxcpus);
 	topo.apic_off = !(vlapic_get_apicbase(vm_lapic(v->vm, v->vcpuid)) & VLAPIC_BASE_ENABLE);
 	soft_return(v, lent);
 	topo.x2apic = state == X2APIC_ENABLED;
@@ -143,6 +144,7 @@ static void vcpu_free(struct soft_vcpu *v)
 	if (!v)
 		return;
 	soft_mirror_drop_all(v);
+	soft_split_drop(v);
 	soft_cache_destroy(&v->cache);
 	x86_exec_destroy(v->cpu.exec);
 	free(v->gen);
@@ -176,6 +178,7 @@ static struct soft_vcpu *vcpu_new(struct soft_vm *s, int id)
 	v->host_invpcid = x86_has_feature(&v->cpu, X86_F_INVPCID);
 	offer_invpcid(v, false);
 	x86_reset(&v->cpu);
+	v->cpu.tsc_offset = s->tsc_offset; /* one counter for all vcpus */
 	soft_tlb_init(v);
 	soft_bank_init(v);
 	v->branch_rip = SOFT_NO_BRANCH;
@@ -208,6 +211,7 @@ static void *soft_vminit(struct vm *vm, struct pmap *pmap)
 		return NULL;
 	s->vm = vm;
 	s->tsc_hz = soft_tsc_measure();
+	s->tsc_offset = -soft_host_tsc();
 	s->pages = MAX_PAGES;
 	s->cache_size = CODE_CACHE_SIZE;
 	s->trace_last = UINT64_MAX;
@@ -447,6 +451,21 @@ static void reload_pdptes(struct soft_vcpu *v)
 		__builtin_memcpy(v->cpu.pdpte, table, sizeof(v->cpu.pdpte));
 }
 
+/* Bits that are wired (SDM vol. 3, 2.5, 17.2.4, 26.3.2.1): a guest sees them whatever was set. */
+static uint64_t with_wired_bits(int num, uint64_t value)
+{
+	switch (num) {
+	case VM_REG_GUEST_RFLAGS:
+		return (value & 0x3f7fd5) | 2;
+	case VM_REG_GUEST_CR0:
+		return value | X86_CR0_ET;
+	case VM_REG_GUEST_DR7:
+		return (value & 0xffff2fff) | 0x400;
+	default:
+		return value;
+	}
+}
+
 static int soft_setreg(void *vmi, int vcpu, int num, uint64_t value)
 {
 	struct soft_vcpu *v = ((struct soft_vm *)vmi)->vcpu[vcpu];
@@ -459,7 +478,7 @@ static int soft_setreg(void *vmi, int vcpu, int num, uint64_t value)
 		seg->sel = (uint16_t)value;
 		return 0;
 	}
-	*reg = num == VM_REG_GUEST_RFLAGS ? (value & 0x3f7fd5) | 2 : value;
+	*reg = with_wired_bits(num, value);
 	switch (num) {
 	case VM_REG_GUEST_CR0:
 	case VM_REG_GUEST_CR3:

@@ -69,6 +69,7 @@ enum soft_class { SOFT_USER, SOFT_SUPER, SOFT_SUPER_AC, SOFT_CLASSES };
 #define SOFT_ITLB_ENTRIES   1024u
 #define SOFT_LOG_MAX	    2048u
 #define SOFT_JC_LOG	    16384u
+#define SOFT_KNOWN	    8u
 #define SOFT_PENDING_WRITES 8
 #define SOFT_PAGE_FILTER    8192u /* bits: one half for each half of the address space */
 
@@ -95,7 +96,7 @@ struct soft_tlb_entry {
  * canonical either.
  */
 struct soft_memo {
-	uint64_t tag;	 /* linear address of the first page */
+	uint64_t tag;	 /* linear address of the first byte */
 	uint64_t add;	 /* host address - linear address */
 	uint64_t limit;	 /* highest offset from tag that an access may have */
 	uint32_t misses; /* until C is to look for a window */
@@ -224,22 +225,22 @@ struct soft_op {
 
 /* One instruction inside a block: how to get from a host address back to the guest's. */
 struct soft_site {
-	uint16_t host;	  /* offset of its code in the block */
-	int16_t guest;	  /* offset of the instruction from the block's rip */
-	uint8_t borrowed; /* host register + 1 whose guest value is in soft_vcpu.borrow, or 0 */
-	uint8_t fresh;	  /* its last bytes, an immediate, are read anew each time: so many */
-	bool flags_parked : 1; /* status flags are in soft_vcpu.flags16 while memory is checked */
-	bool resumable : 1;    /* C may return to here */
+	uint16_t host; /* offset of its code in the block */
+	int16_t guest; /* offset of the instruction from the block's rip */
+	uint16_t borrowed : 5; /* host register + 1 whose guest value is in soft_vcpu.borrow, or 0 */
+	uint16_t fresh : 4;    /* its last bytes, an immediate, are read anew each time: so many */
+	uint16_t flags_parked : 1; /* status flags are in soft_vcpu.flags16 while memory is checked */
+	uint16_t resumable : 1;	   /* C may return to here */
 };
+_Static_assert(sizeof(struct soft_site) == 6, "one for each instruction");
 
 struct soft_block {
 	uint64_t rip;
 	uint64_t gpa;  /* of the first byte */
-	uint64_t gpa2; /* page of the last byte if it lies in another page, else 0 */
+	uint32_t page2; /* number of the page of the last byte if that is another page, else 0 */
 	uint32_t mode;
 	uint32_t host;	   /* offset of the code in the cache; entry with flags in the host's */
 	uint32_t host_mem; /* entry with flags in flags16 */
-	uint32_t host_end;
 	uint32_t meta;	     /* where its metadata begins */
 	uint32_t edges;	     /* of its piece before it had any */
 	uint32_t next_hash;  /* index + 1 */
@@ -248,6 +249,7 @@ struct soft_block {
 	uint32_t root;	     /* index + 1 of the block whose entry leads here; 0: its own */
 	uint64_t lines;	     /* 64-byte lines of its first page that it was made from */
 	uint64_t ahead;	     /* those of them that were looked at besides its own instructions */
+	uint16_t size;	     /* of the code from host_mem on */
 	uint16_t nsites;     /* sites[nsites] is the end of the block */
 	bool dead;
 	bool region;		  /* sites[] follow a path: region.c */
@@ -257,6 +259,12 @@ struct soft_block {
 	bool unlisted, unlisted2; /* being evicted, and off the list of its first, second page */
 	struct soft_site *sites;
 };
+_Static_assert(sizeof(struct soft_block) == 96, "one for five to ten instructions");
+
+static inline uint32_t soft_block_end(const struct soft_block *b)
+{
+	return b->host_mem + b->size;
+}
 
 /* Stores from gpa on that killed code again and again: gen_fresh.c. */
 struct soft_patch {
@@ -375,8 +383,13 @@ struct soft_vcpu {
 	} memo_used[SOFT_CLASSES];
 	struct soft_windows windows[SOFT_CLASSES][2]; /* for reading, for writing */
 	struct soft_mirror mirror[SOFT_MIRRORS];
+	struct {	       /* two host pages of guest RAM side by side: split.c */
+		uint8_t *host; /* NULL: none yet */
+		uint8_t *low, *high;
+	} split;
 	unsigned mirror_next, mirror_pages;
 	struct soft_string_place string_place[2][SOFT_STRING_PLACES]; /* for reading, for writing */
+	bool memos_beside; /* there may be some that know a part of a page with code */
 	struct soft_window mirror_wanted; /* by the next look at requests; hi 0: none */
 	uint8_t mirror_class;
 	uint32_t nomerge; /* 1: the next block without groups */
@@ -432,6 +445,11 @@ struct soft_vcpu {
 		uint8_t class;
 		bool write;
 	} device;
+	/* Instructions that C executed at slow accesses, by where translated code called for it. */
+	struct soft_known {
+		const uint8_t *ret; /* NULL: none */
+		struct x86_insn insn;
+	} known[SOFT_KNOWN];
 	uint64_t device_page; /* last byte of the page that vm_gpa_ram() did not know last; 0: none
 			       */
 	int cap[VM_CAP_MAX];
@@ -489,7 +507,7 @@ struct soft_vm {
 	bool lockstep;			  /* check.h */
 	uint64_t torture;		  /* seed of torture.c, 0: off */
 	unsigned max_insns;		  /* of a block; 0: as many as fit */
-	uint64_t tsc_hz;
+	uint64_t tsc_hz, tsc_offset; /* the latter at power-on, of all vcpus */
 	struct soft_vcpu *vcpu[VM_MAXCPU];
 	_Atomic uint16_t *page_code;	/* by guest page number: vcpus with code of that page */
 	_Atomic uint16_t *page_writers; /* vcpus that may hold a write tag for it */
@@ -631,6 +649,15 @@ void soft_memo_drop(struct soft_vcpu *v, unsigned class, uint64_t gla);
 bool soft_memo_widen(
 	struct soft_vcpu *v, unsigned class, uint64_t gla, unsigned size, unsigned n, bool write);
 
+/*
+ * Memo n for writing has missed often, in a page of which only `lines` hold code, of this vcpu
+ * alone: lets it cover those around gla that do not, until code is added to any page.  Not if none
+ * do: such pages are data before long.
+ */
+void soft_memo_beside(struct soft_vcpu *v, unsigned class, uint64_t gla, unsigned n, uint64_t lines,
+	uint64_t add);
+void soft_memo_code_added(struct soft_vcpu *v);
+
 /* ---- window.c ---- */
 /* The widest one around gla, at least its page; false: the TLB has not even that. */
 bool soft_window_find(
@@ -650,6 +677,12 @@ void soft_window_drop(struct soft_vcpu *v, unsigned class, uint64_t gla);
 /* Between blocks: makes the mirror that is wanted; or unmaps all of them. */
 void soft_mirror_build(struct soft_vcpu *v);
 void soft_mirror_drop_all(struct soft_vcpu *v);
+
+/* ---- split.c ---- */
+/* x86_ops.join */
+void *soft_join(struct x86_cpu *cpu, void *low, void *high);
+/* The map of guest memory has changed, or the vcpu goes. */
+void soft_split_drop(struct soft_vcpu *v);
 
 /* ---- bank.c ---- */
 void soft_bank_init(struct soft_vcpu *v);
@@ -716,7 +749,7 @@ bool soft_has_room(struct soft_cache *c, uint32_t code);
 /* On to the next piece: what was in it is gone. */
 void soft_make_room(struct soft_vcpu *v);
 /* Metadata that is evicted with the blocks of this piece; NULL: it has no more. */
-void *soft_meta_alloc(struct soft_cache *c, uint32_t size);
+void *soft_meta_alloc(struct soft_cache *c, uint32_t size, uint32_t align);
 struct soft_block *soft_block_at(struct soft_cache *c, const void *host);
 /* These two between blocks alone. */
 void soft_piece_evict(struct soft_vcpu *v, unsigned piece);
@@ -778,7 +811,7 @@ static inline bool soft_in_body(
 {
 	uint64_t off = (uint64_t)((const uint8_t *)code - v->cache.rx);
 
-	return off - (b->host + b->sites[0].host) < b->host_end - (b->host + b->sites[0].host);
+	return off - (b->host + b->sites[0].host) < soft_block_end(b) - (b->host + b->sites[0].host);
 }
 /* A region's accesses do not fit its groups: after some of these it goes. */
 void soft_region_misfit(struct soft_vcpu *v, struct soft_block *b);

@@ -562,6 +562,7 @@ static bool op_poll(struct x86_cpu *cpu)
 const struct x86_ops soft_x86_ops = {
 	.ram = op_ram,
 	.map = op_map,
+	.join = soft_join,
 	.mmio_read = soft_mmio_read,
 	.mmio_write = soft_mmio_write,
 	.flush = op_flush,
@@ -601,20 +602,38 @@ static bool goes_on(const struct x86_insn *insn)
 	return insn->row->class != X86_BRANCH && insn->row->mnem != X86_I_popf;
 }
 
+/*
+ * The instruction at rip, of the site that returns to `ret`.  A driver's loop comes by often, and
+ * decoding costs as much as a chip's register.  Other code may stand there now: the bytes tell.
+ */
+static enum x86_result fetch_site(
+	struct soft_vcpu *v, const uint8_t *ret, const struct x86_insn **insn)
+{
+	struct soft_known *k = &v->known[((uintptr_t)ret >> 3) % SOFT_KNOWN];
+	enum x86_result res = X86_DONE;
+
+	*insn = &k->insn;
+	if (k->ret == ret && x86_fetch_same(&v->cpu, &k->insn))
+		return X86_DONE;
+	res = x86_fetch(&v->cpu, &k->insn);
+	k->ret = res == X86_DONE ? ret : NULL;
+	return res;
+}
+
 /* The whole instruction in C: page crossing, MMIO, stores next to code. */
 static const void *execute_site(struct soft_vcpu *v, uint64_t site, const uint8_t *ret)
 {
 	struct soft_block *b;
 	unsigned i = site_of(v, site, ret, &b);
-	struct x86_insn insn;
-	enum x86_result res = x86_fetch(&v->cpu, &insn);
+	const struct x86_insn *insn;
+	enum x86_result res = fetch_site(v, ret, &insn);
 	uint64_t next = b->rip + b->sites[i + 1].guest;
 	const void *resume = NULL;
 
 	v->stat_executed++;
 	if (res == X86_DONE)
-		res = x86_execute(&v->cpu, &insn);
-	if (res == X86_DONE && v->cpu.rip == next && b->sites[i + 1].resumable && goes_on(&insn) &&
+		res = x86_execute(&v->cpu, insn);
+	if (res == X86_DONE && v->cpu.rip == next && b->sites[i + 1].resumable && goes_on(insn) &&
 		atomic_load(&v->run))
 		resume = v->cache.rx + b->host + b->sites[i + 1].host;
 	return soft_finish(v, res, resume);
@@ -646,8 +665,9 @@ static struct soft_tlb_entry *code_entry(struct soft_tlb *t, uint64_t gla)
 /* A store to a page with code may go on by itself this time, unless it changes the block that it is
  * in. */
 static bool fill_once(
-	struct soft_vcpu *v, uint64_t gla, unsigned size, unsigned class, const uint8_t *ret)
+	struct soft_vcpu *v, uint64_t gla, uint64_t what, unsigned class, const uint8_t *ret)
 {
+	unsigned size = (unsigned)(what >> 32) & SOFT_FILL_SIZE;
 	const struct soft_tlb_entry *e = code_entry(v->tlb[class], gla);
 	const uint16_t self = (uint16_t)(1u << v->vcpuid);
 	uint64_t gpa, lines;
@@ -667,6 +687,8 @@ static bool fill_once(
 		soft_page_idle(v, gpa);
 	v->stat_code_stores++;
 	v->fill_add = e->add;
+	if (!(lines & soft_lines(gpa, size)))
+		soft_memo_beside(v, class, gla, (unsigned)what >> 16, lines, e->add);
 	return true;
 }
 
@@ -739,7 +761,7 @@ static const void *fill(
 	/* A misaligned operand faults before its page does.  A group's size is not its leader's. */
 	if (site & SOFT_FILL_ALIGNED && (merged || gla & (size - 1)))
 		good = false;
-	if (good && write && !merged && fill_once(v, gla, size, class, ret))
+	if (good && write && !merged && fill_once(v, gla, what, class, ret))
 		return ret + SOFT_LOOK_UP_BYTES;
 	if (soft_tortured(v))
 		soft_torture_fill(v);
@@ -747,7 +769,7 @@ static const void *fill(
 		res = fill_page(v, gla, acc, class, site & SOFT_FILL_EARLY);
 	if (res == X86_DONE)
 		return ret;
-	if (res == X86_EXIT && good && write && !merged && fill_once(v, gla, size, class, ret))
+	if (res == X86_EXIT && good && write && !merged && fill_once(v, gla, what, class, ret))
 		return ret + SOFT_LOOK_UP_BYTES;
 	if (merged)
 		return one_by_one(v, site, ret);

@@ -53,6 +53,17 @@ void vm_vcpu_yield(struct vm *vm, int vcpu);
  * Should the VM suspend itself when all active vcpus halt with interrupts off? Default true. Any.
  */
 void vm_set_halt_detection(struct vm *vm, bool on);
+/*
+ * How CPUID arranges the vcpus: so many `threads` to a core, `cores` to a socket; vcpu ids count
+ * threads first, then cores.  A fresh VM has 1, 1, 1: each vcpu is a socket.  `maxcpus` is ignored.
+ * Kept by vm_reinit.  EINVAL: one of them is 0, or their product beyond VM_MAXCPU; EBUSY: a vcpu
+ * ran.  Quiesced.
+ */
+int vm_set_topology(struct vm *vm, uint16_t sockets, uint16_t cores, uint16_t threads,
+	uint16_t maxcpus) VMM_MUST_CHECK;
+/* The same back; *maxcpus is VM_MAXCPU. None may be NULL. Any, but while it is being set. */
+void vm_get_topology(
+	struct vm *vm, uint16_t *sockets, uint16_t *cores, uint16_t *threads, uint16_t *maxcpus);
 /* Tells the backend that memory was written other than by the guest or through vm_gpa_hold. Any. */
 void vm_mem_written(struct vm *vm, vm_paddr_t gpa, size_t len);
 /* The backend that runs this VM. Any. */
@@ -101,8 +112,9 @@ int vie_alignment_check(int cpl, int size, uint64_t cr0, uint64_t rflags, uint64
 /* ---- Completion of exits (owner; callbacks run on the calling thread) ---- */
 
 /*
- * Device memory: `size` is 1, 2, 4 or 8 bytes. 0, or an errno: reads are all ones, writes lost
- * then.
+ * Device memory: `size` is 1, 2, 4 or 8 bytes and gpa a multiple of it: what a guest accesses
+ * otherwise comes in parts, from the lowest address up.  0, or an errno: reads are all ones, writes
+ * lost then.
  */
 typedef int (*mem_region_read_t)(
 	struct vm *vm, int vcpu, uint64_t gpa, uint64_t *value, int size, void *arg);
@@ -111,6 +123,25 @@ typedef int (*mem_region_write_t)(
 /* A port: `bytes` is 1, 2 or 4; *eax is what OUT writes or IN gets. Errno: IN is all ones. */
 typedef int (*vm_inout_func_t)(
 	struct vm *vm, int vcpu, bool in, uint16_t port, int bytes, uint32_t *eax, void *arg);
+
+/*
+ * Devices that vm_run asks itself, on its own thread, before it makes an exit of an access to a
+ * port or to memory outside RAM.  A function returns ENOENT, with nothing done, where there is
+ * none: the exit follows then.  Anything else is as above; who has answered a read answers the
+ * write, too.
+ *
+ * The functions may call what is marked Any or Any+locks, and of vmmdev_* what claims no vcpu; the
+ * vcpu's registers are not to be had.  String I/O, and what a backend cannot serve in the middle of
+ * guest code, are exits all the same: so whoever has devices here also finishes exits with them.
+ */
+struct vm_devices {
+	vm_inout_func_t port;	/* NULL: no ports */
+	mem_region_read_t read; /* with `write`, or neither: no memory */
+	mem_region_write_t write;
+	void *arg;
+};
+/* Copied; NULL: none. Kept by vm_reinit. EINVAL: one of read and write is missing. Frozen. */
+int vm_set_devices(struct vm *vm, const struct vm_devices *devices) VMM_MUST_CHECK;
 
 /*
  * Finishes an INST_EMUL exit: executes the instruction at exit->rip, RAM and the core's chips
@@ -192,6 +223,9 @@ int vmmdev_emulate_inout_str_mem(struct vm *vm, int vcpu, struct vm_exit *exit,
 
 /* On all vcpus at once. */
 int vmmdev_reinit(struct vm *vm) VMM_MUST_CHECK;
+int vmmdev_set_devices(struct vm *vm, const struct vm_devices *devices) VMM_MUST_CHECK;
+int vmmdev_set_topology(struct vm *vm, uint16_t sockets, uint16_t cores, uint16_t threads,
+	uint16_t maxcpus) VMM_MUST_CHECK;
 int vmmdev_map_memory(struct vm *vm, vm_paddr_t gpa, size_t len) VMM_MUST_CHECK;
 /*
  * Memory [gpa, gpa+len) is read-only for the guest from now on: its stores are lost.  What is there

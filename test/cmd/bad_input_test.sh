@@ -45,7 +45,7 @@ printf 'cpus=1\nmemory.size=zero\n' >"$dir/config"
 printf 'cpus\n' >"$dir/noconfig"
 printf '\177ELF\002\001\001' >"$dir/cut"
 
-echo "1..37"
+echo "1..39"
 bad "no kernel file" "$dir/none" --kernel "$dir/none" vm
 bad "a folder for a kernel" "$dir" --kernel "$dir" vm
 bad "a text for a kernel" "$dir/text" --kernel "$dir/text" vm
@@ -60,6 +60,8 @@ bad "negative memory" "-m" -m -5 --kernel "$hello" vm
 bad "more memory than there is" "-m" -m 1000T --kernel "$hello" vm
 bad "no cpus" "-c" -c 0 --kernel "$hello" vm
 bad "too many cpus" "-c" -c 17 --kernel "$hello" vm
+bad "cpus that are no such cores" "3 cores" -c cpus=4,cores=3 --kernel "$hello" vm
+bad "too many threads" "18 cpus" -c sockets=3,cores=3,threads=2 --kernel "$hello" vm
 bad "cpus that are no number" "-c" -c many --kernel "$hello" vm
 bad "an unknown option" "-j" -j --kernel "$hello" vm
 bad "an unknown long option" "--kernal" --kernal "$hello" vm

@@ -508,7 +508,7 @@ static void failure_leaves_nothing(void **state)
 		{"pci.0.0.0.pcireg.vendor", "x"},
 		{"kernel.path", "/nonexistent"},
 		{"kernel.cmdline", "x"},
-		{"threads", "3"},
+		{"threads", "17"},
 		{"acpi_tables", "maybe"},
 	};
 	struct fixture *f = *state;
@@ -546,15 +546,14 @@ static void failure_leaves_nothing(void **state)
 
 static void backends_are_listed(void **state)
 {
-	const char *name;
-	char why[200];
-	int error;
+	struct machine_backend b;
 	unsigned n = 0, soft = 0;
 
 	(void)state;
-	for (; machine_backend(n, &name, &error, why, sizeof(why)); n++) {
-		assert_true(error == 0 || strlen(why) > 5);
-		soft += strcmp(name, "soft") == 0 && error == 0;
+	for (; machine_backend(n, &b); n++) {
+		assert_true(b.automatic || strlen(b.why) > 5);
+		assert_true(b.works || !b.automatic);
+		soft += strcmp(b.name, "soft") == 0 && b.automatic;
 	}
 	assert_true(n >= 3);
 	assert_int_equal(soft, 1);

@@ -80,6 +80,26 @@ static void capabilities(void **state)
 	assert_int_equal(value, 1);
 }
 
+static void topology(void **state)
+{
+	struct vm *vm = *state;
+	uint16_t sockets, cores, threads, most;
+
+	vm_get_topology(vm, &sockets, &cores, &threads, &most);
+	assert_int_equal(sockets * 100 + cores * 10 + threads, 111);
+	assert_int_equal(most, VM_MAXCPU);
+	assert_int_equal(vm_set_topology(vm, 0, 1, 1, 0), EINVAL);
+	assert_int_equal(vm_set_topology(vm, 1, 0, 1, 0), EINVAL);
+	assert_int_equal(vm_set_topology(vm, 1, 1, 0, 0), EINVAL);
+	assert_int_equal(vm_set_topology(vm, 4, 4, 2, 0), EINVAL);
+	assert_int_equal(vm_set_topology(vm, 0x1000, 0x1000, 0x100, 0), EINVAL);
+	assert_int_equal(vm_set_topology(vm, 2, 4, 2, 0), 0);
+	vm_get_topology(vm, &sockets, &cores, &threads, &most);
+	assert_int_equal(sockets * 100 + cores * 10 + threads, 242);
+	vm->vcpu[5].has_run = true;
+	assert_int_equal(vm_set_topology(vm, 1, 1, 1, 0), EBUSY);
+}
+
 static void x2apic_state(void **state)
 {
 	struct vm *vm = *state;
@@ -273,6 +293,7 @@ int main(void)
 		TEST(descriptor_ranges),
 		TEST(segment_names),
 		TEST(capabilities),
+		TEST(topology),
 		TEST(x2apic_state),
 		TEST(paging_snapshot),
 		TEST(reset_values),

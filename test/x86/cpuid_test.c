@@ -7,7 +7,7 @@
 
 enum { EAX, EBX, ECX, EDX };
 
-static const struct x86_topology fourth = {.apic_id = 3, .ncpus = 4, .x2apic = true};
+static const struct x86_topology fourth = {.apic_id = 3, .cores = 1, .threads = 1, .x2apic = true};
 
 static uint32_t get(struct guest *g, uint32_t leaf, uint32_t subleaf, unsigned reg)
 {
@@ -47,7 +47,7 @@ static void test_names(void **state)
 /* The APIC's bit goes with the APIC, in AMD's copy too. */
 static void test_apic_off(void **state)
 {
-	static const struct x86_topology off = {.ncpus = 1, .apic_off = true};
+	static const struct x86_topology off = {.cores = 1, .threads = 1, .apic_off = true};
 	struct guest *g = system_guest(GUEST_LONG64, 0);
 	uint32_t out[4];
 
@@ -177,12 +177,105 @@ static void test_topology(void **state)
 
 	(void)state;
 	assert_int_equal(get(g, 1, 0, EBX) >> 24, 3);
+	assert_int_equal(get(g, 1, 0, EBX) >> 16 & 0xff, 1);
+	assert_int_equal(get(g, 1, 0, EDX) >> 28 & 1, 0);
 	assert_int_equal(get(g, 0xb, 0, EDX), 3);
 	assert_int_equal(get(g, 0xb, 0, EAX), 0);
+	assert_int_equal(get(g, 0xb, 0, EBX), 1);
 	assert_int_equal(get(g, 0xb, 0, ECX), 0x100);
 	assert_int_equal(get(g, 0xb, 1, ECX), 0x201);
 	assert_int_equal(get(g, 0xb, 5, ECX), 5);
 	assert_int_equal(get(g, 0xb, 5, EBX), 0);
+	guest_destroy(g);
+}
+
+/* The eleventh of the vcpus when they are 2 sockets of 3 cores of 2 threads. */
+static const struct x86_topology eleventh = {.apic_id = 10, .cores = 3, .threads = 2};
+
+static uint32_t get_eleventh(struct guest *g, uint32_t leaf, uint32_t subleaf, unsigned reg)
+{
+	uint32_t out[4];
+
+	x86_cpuid(&g->cpu, &eleventh, leaf, subleaf, out);
+	return out[reg];
+}
+
+static void test_many(void **state)
+{
+	struct guest *g = system_guest(GUEST_LONG64, 0);
+
+	(void)state;
+	assert_int_equal(get_eleventh(g, 1, 0, EBX) >> 16, 10 << 8 | 6);
+	assert_int_equal(get_eleventh(g, 1, 0, EDX) >> 28 & 1, 1);
+	assert_int_equal(get_eleventh(g, 0xb, 0, EAX), 1); /* one bit for the thread */
+	assert_int_equal(get_eleventh(g, 0xb, 0, EBX), 2);
+	assert_int_equal(get_eleventh(g, 0xb, 0, ECX), 0x100);
+	assert_int_equal(get_eleventh(g, 0xb, 1, EAX), 3); /* three for core and thread */
+	assert_int_equal(get_eleventh(g, 0xb, 1, EBX), 6);
+	assert_int_equal(get_eleventh(g, 0xb, 1, ECX), 0x201);
+	for (unsigned i = 0; i < 4; i++)
+		assert_int_equal(get_eleventh(g, 0xb, i, EDX), 10);
+	assert_int_equal(get_eleventh(g, 0xb, 2, EAX), 0);
+	assert_int_equal(get_eleventh(g, 0xb, 2, EBX), 0);
+	assert_int_equal(get_eleventh(g, 0xb, 2, ECX), 2);
+	guest_destroy(g);
+}
+
+/* Turns the model into the other vendor's, as far as the topology goes. */
+static void pose_as(struct guest *g, uint8_t vendor)
+{
+	uint32_t from = vendor == X86_VENDOR_AMD ? 4 : 0x8000001d;
+
+	for (unsigned i = 0; i < X86_CPUID_LEAVES; i++)
+		if (g->cpu.cpuid[i].leaf == from)
+			g->cpu.cpuid[i].leaf = vendor == X86_VENDOR_AMD ? 0x8000001d : 4;
+	g->cpu.vendor = vendor;
+}
+
+static void test_many_intel(void **state)
+{
+	struct guest *g = system_guest(GUEST_LONG64, 0);
+
+	(void)state;
+	pose_as(g, X86_VENDOR_INTEL);
+	for (unsigned i = 0; i < 4; i++) {
+		assert_int_equal(get_eleventh(g, 4, i, EAX) >> 26, 3); /* ids of cores, less 1 */
+		assert_int_equal(get_eleventh(g, 4, i, EAX) >> 14 & 0xfff, i < 3 ? 1 : 7);
+	}
+	assert_int_equal(get_eleventh(g, 4, 4, EAX), 0);
+	assert_int_equal(get_eleventh(g, 0x80000008, 0, ECX), 0);
+	guest_destroy(g);
+}
+
+static void test_many_amd(void **state)
+{
+	struct guest *g = system_guest(GUEST_LONG64, 0);
+
+	(void)state;
+	pose_as(g, X86_VENDOR_AMD);
+	for (unsigned i = 0; i < 4; i++) {
+		assert_int_equal(get_eleventh(g, 0x8000001d, i, EAX) >> 26, 0);
+		assert_int_equal(get_eleventh(g, 0x8000001d, i, EAX) >> 14, i < 3 ? 1 : 7);
+	}
+	assert_int_equal(get_eleventh(g, 0x8000001d, 4, EAX), 0);
+	assert_int_equal(get_eleventh(g, 0x80000008, 0, ECX), 3 << 12 | 5);
+	assert_int_equal(get_eleventh(g, 0x80000001, 0, ECX) >> 1 & 1, 1);
+	guest_destroy(g);
+}
+
+/* 8000001E is in the model of AMD's hosts only. */
+static void test_amd_ids(void **state)
+{
+	struct guest *g = system_guest(GUEST_LONG64, 0);
+	bool is_amd = g->cpu.vendor == X86_VENDOR_AMD;
+
+	(void)state;
+	if (is_amd) {
+		assert_int_equal(get_eleventh(g, 0x8000001e, 0, EAX), 10);
+		assert_int_equal(get_eleventh(g, 0x8000001e, 0, EBX), 1 << 8 | 5);
+		assert_int_equal(get_eleventh(g, 0x8000001e, 0, ECX), 1);
+		assert_int_equal(get(g, 0x8000001e, 0, EBX), 3);
+	}
 	guest_destroy(g);
 }
 
@@ -209,7 +302,7 @@ static void test_caches(void **state)
 static void test_dynamic(void **state)
 {
 	struct guest *g = system_guest(GUEST_LONG64, 0);
-	const struct x86_topology xapic = {.ncpus = 1};
+	const struct x86_topology xapic = {.cores = 1, .threads = 1};
 	uint32_t out[4];
 
 	(void)state;
@@ -256,6 +349,10 @@ int main(void)
 		cmocka_unit_test(test_native_features),
 		cmocka_unit_test(test_limits),
 		cmocka_unit_test(test_topology),
+		cmocka_unit_test(test_many),
+		cmocka_unit_test(test_many_intel),
+		cmocka_unit_test(test_many_amd),
+		cmocka_unit_test(test_amd_ids),
 		cmocka_unit_test(test_caches),
 		cmocka_unit_test(test_dynamic),
 		cmocka_unit_test(test_instruction),

@@ -93,7 +93,7 @@ static void cr8_write(struct x86_cpu *cpu, uint64_t value)
 
 static void cpuid(struct x86_cpu *cpu, uint32_t leaf, uint32_t subleaf, uint32_t out[4])
 {
-	const struct x86_topology one = {.ncpus = 1};
+	const struct x86_topology one = {.cores = 1, .threads = 1};
 
 	x86_cpuid(cpu, &one, leaf, subleaf, out);
 }

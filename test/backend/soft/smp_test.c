@@ -4,162 +4,11 @@
  * Several vcpus in one VM: locked instructions, code that another vcpu rewrites, page tables changed under
  * running code, and everybody wanting something of vcpus that are inside the guest.
  */
-#include <pthread.h>
-#include <setjmp.h>
 #include <stdatomic.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include <cmocka.h>
 
-#include <vmm/vmm.h>
-#include <vmm/vmm_dev.h>
-
-#include "backend/backend.h"
-#include "test/backend/soft/hooks.h"
-
-#define RAM_SIZE (16u << 20)
-#define CODE	 0x100000u
-#define DATA	 0x200000u
-#define STACKS	 0x300000u
-#define TABLE	 0x5000u     /* page table of WINDOW */
-#define WINDOW	 0x40000000u /* 4 KiB pages, 8 for each vcpu */
-#define PORT	 0xe8
-#define VCPUS	 4
-
-/* EDI is the vcpu's number; every snippet ends with OUT and its result in EAX. */
-#define SNIPPET(name, code)                                                                        \
-	extern const uint8_t name[], name##_end[];                                                 \
-	__asm__(".pushsection .rodata\n" #name ":\n" code "\nout %eax, $0xe8\n" #name              \
-		"_end:\n.popsection\n")
-
-struct smp {
-	struct vm *vm;
-	uint8_t *ram;
-};
-
-struct runner {
-	struct smp *smp;
-	int vcpu;
-	pthread_t thread;
-	struct vm_exit exit;
-	int error;
-};
-
-static void put64(struct smp *s, uint32_t gpa, uint64_t value)
-{
-	memcpy(s->ram + gpa, &value, 8);
-}
-
-static uint64_t get64(const struct smp *s, uint32_t gpa)
-{
-	uint64_t value;
-
-	memcpy(&value, s->ram + gpa, 8);
-	return value;
-}
-
-static void build_tables(struct smp *s)
-{
-	put64(s, 0x1000, 0x2003);
-	put64(s, 0x2000, 0x3003);
-	put64(s, 0x2008, 0x4003);
-	for (unsigned i = 0; i < RAM_SIZE >> 21; i++)
-		put64(s, 0x3000 + 8 * i, (uint64_t)i << 21 | 0x83);
-	put64(s, 0x4000, TABLE | 3);
-}
-
-static void set_segment(struct smp *s, int vcpu, int reg, uint32_t access)
-{
-	struct seg_desc d = { .base = 0, .limit = 0xffffffff, .access = access };
-
-	assert_int_equal(vmmdev_set_seg_desc(s->vm, vcpu, reg, &d), 0);
-}
-
-static void prepare_vcpu(struct smp *s, int vcpu)
-{
-	const struct {
-		int reg;
-		uint64_t value;
-	} regs[] = {
-		{ VM_REG_GUEST_CR3, 0x1000 }, { VM_REG_GUEST_CR4, 0x620 }, { VM_REG_GUEST_EFER, 0x500 },
-		{ VM_REG_GUEST_CR0, 0x80010033 }, { VM_REG_GUEST_RFLAGS, 2 },
-		{ VM_REG_GUEST_RSP, STACKS + 0x1000 * ((unsigned)vcpu + 1) },
-		{ VM_REG_GUEST_RDI, (unsigned)vcpu },
-	};
-
-	for (size_t i = 0; i < sizeof(regs) / sizeof(regs[0]); i++)
-		assert_int_equal(vmmdev_set_register(s->vm, vcpu, regs[i].reg, regs[i].value), 0);
-	set_segment(s, vcpu, VM_REG_GUEST_CS, 0xa09b);
-	for (int reg = VM_REG_GUEST_SS; reg <= VM_REG_GUEST_GS; reg++)
-		set_segment(s, vcpu, reg, 0xc093);
-	set_segment(s, vcpu, VM_REG_GUEST_ES, 0xc093);
-}
-
-static int set_up(void **state)
-{
-	struct smp *s = calloc(1, sizeof(*s));
-
-	assert_non_null(s);
-	assert_int_equal(vmmdev_create(&vmm_ops_soft, "smp", &s->vm), 0);
-	soft_hooks(s->vm);
-	assert_int_equal(vmmdev_map_memory(s->vm, 0, RAM_SIZE), 0);
-	s->ram = vmmdev_map_gpa(s->vm, 0, RAM_SIZE);
-	assert_non_null(s->ram);
-	build_tables(s);
-	for (int i = 0; i < VCPUS; i++) {
-		assert_int_equal(vmmdev_activate_cpu(s->vm, i), 0);
-		prepare_vcpu(s, i);
-	}
-	*state = s;
-	return 0;
-}
-
-static int tear_down(void **state)
-{
-	struct smp *s = *state;
-
-	vmmdev_destroy(s->vm);
-	free(s);
-	return 0;
-}
-
-static void *runner_main(void *arg)
-{
-	struct runner *r = arg;
-	struct vm_run run = { .cpuid = r->vcpu, .rip = CODE };
-
-	do {
-		r->error = vmmdev_run(r->smp->vm, &run);
-		run.rip = run.vm_exit.rip + (uint64_t)run.vm_exit.inst_length;
-	} while (r->error == 0 && run.vm_exit.exitcode == VM_EXITCODE_BOGUS);
-	r->exit = run.vm_exit;
-	return NULL;
-}
-
-static void start(struct smp *s, struct runner *r, const uint8_t *code, const uint8_t *end)
-{
-	memcpy(s->ram + CODE, code, (size_t)(end - code));
-	for (int i = 0; i < VCPUS; i++) {
-		r[i] = (struct runner){ .smp = s, .vcpu = i };
-		assert_int_equal(pthread_create(&r[i].thread, NULL, runner_main, &r[i]), 0);
-	}
-}
-
-/* All of them, to their OUT. */
-static void finish(struct runner *r)
-{
-	for (int i = 0; i < VCPUS; i++)
-		pthread_join(r[i].thread, NULL);
-	for (int i = 0; i < VCPUS; i++) {
-		assert_int_equal(r[i].error, 0);
-		assert_int_equal(r[i].exit.exitcode, VM_EXITCODE_INOUT);
-		assert_int_equal(r[i].exit.u.inout.port, PORT);
-	}
-}
+#include "test/backend/soft/smp.h"
 
 #define COUNT 100000
 
@@ -361,12 +210,107 @@ static void test_patched(void **state)
 	finish(r);
 }
 
+/*
+ * Vcpu 0 keeps storing new immediates into a page that nobody has executed, thousands between two looks at requests;
+ * it says which one each time.  Vcpus 1 and 2 begin to call that code at the same moment: both have to wait until
+ * vcpu 0 has given up its write tag.  EAX: how often the code was older than what had been said.  Then the next page.
+ */
+SNIPPET(beginning,
+	"xor %eax, %eax\n cmp $2, %edi\n ja 9f\n mov $0x200000, %r8d\n mov $0x400000, %ebp\n mov $1, %r10d\n"
+	"xor %esi, %esi\n test %edi, %edi\n jnz 6f\n mov $1, %r9d\n"
+	"1: movb $0xb8, (%rbp)\n mov %r9d, 1(%rbp)\n movb $0xc3, 5(%rbp)\n mov %r9, (%r8)\n mov %r10d, 8(%r8)\n"
+	"2: .rept 4000\n inc %r9d\n mov %r9d, 1(%rbp)\n mov %r9d, (%r8)\n .endr\n"
+	"cmp %r10d, 16(%r8)\n jne 2b\n cmp %r10d, 24(%r8)\n jne 2b\n"
+	"add $0x1000, %ebp\n inc %r10d\n cmp $500, %r10d\n jne 1b\n xor %eax, %eax\n jmp 9f\n"
+	"6: pause\n cmp %r10d, 8(%r8)\n jne 6b\n mov $20, %r12d\n"
+	"7: mov (%r8), %r11d\n xor %eax, %eax\n cpuid\n call *%rbp\n cmp %r11d, %eax\n adc $0, %esi\n"
+	"dec %r12d\n jnz 7b\n mov %r10, 8(%r8, %rdi, 8)\n"
+	"add $0x1000, %ebp\n inc %r10d\n cmp $500, %r10d\n jne 6b\n mov %esi, %eax\n 9:\n");
+
+static void test_beginning(void **state)
+{
+	struct smp *s = *state;
+	struct runner r[VCPUS];
+
+	start(s, r, beginning, beginning_end);
+	finish(r);
+	for (int i = 0; i < VCPUS; i++)
+		assert_int_equal(r[i].exit.u.inout.eax, 0);
+}
+
+/*
+ * Under a lock, each vcpu reads the time-stamp counter and compares it with what the last one read.  EAX: how often
+ * it had gone back.  In RBX the highest that it has seen.
+ */
+SNIPPET(clocks,
+	"mov $0x200000, %r8d\n mov $50000, %r9d\n xor %esi, %esi\n"
+	"1: mov $1, %eax\n xchg %eax, (%r8)\n test %eax, %eax\n jz 2f\n pause\n jmp 1b\n"
+	"2: mov 64(%r8), %rbx\n test $1, %r9d\n jz 3f\n rdtscp\n jmp 4f\n 3: lfence\n rdtsc\n"
+	"4: shl $32, %rdx\n or %rdx, %rax\n mov %rax, 64(%r8)\n movl $0, (%r8)\n"
+	"cmp %rbx, %rax\n adc $0, %esi\n dec %r9d\n jnz 1b\n mov %esi, %eax\n");
+
+static void test_clocks(void **state)
+{
+	struct smp *s = *state;
+	struct runner r[VCPUS];
+
+	start(s, r, clocks, clocks_end);
+	finish(r);
+	for (int i = 0; i < VCPUS; i++)
+		assert_int_equal(r[i].exit.u.inout.eax, 0);
+}
+
+/*
+ * Operands that lie in two pages which are not neighbours in memory: a 64-bit counter whose halves others count in
+ * by themselves, with the host's own LOCK; a spin lock; a bit string.  All vcpus: RBX + FFCh is the counter.
+ */
+SNIPPET(splitting,
+	"mov $0x40028000, %ebx\n mov $100000, %ecx\n mov %edi, %edx\n and $3, %edx\n"
+	"1: cmp $2, %edx\n je 3f\n ja 4f\n"
+	"lock incq 0xffc(%rbx)\n mov $1, %eax\n lock xadd %rax, 0xffc(%rbx)\n jmp 5f\n"
+	"3: lock incl 0xffc(%rbx)\n lock incl 0x1000(%rbx)\n jmp 5f\n"
+	"4: lock incl 0x1000(%rbx)\n lock decl 0xffc(%rbx)\n"
+	"5: mov $1, %eax\n xchg %ax, 0x1fff(%rbx)\n test $1, %al\n jz 6f\n pause\n jmp 5b\n"
+	"6: incq 0x1100(%rbx)\n movw $0, 0x1fff(%rbx)\n"
+	"mov %rdi, %r8\n lea 10(%rdi), %r9\n lock btcq %r9, 0x2ffb(%rbx)\n lea 50(%rdi), %r9\n lock btcq %r9, 0x2ffb(%rbx)\n"
+	"mov 0x3010(%rbx), %rax\n"
+	"7: lea 1(%rax), %r10\n mov 0x3ffd(%rbx), %rax\n lea 3(%rax), %r10\n lock cmpxchg %r10, 0x3ffd(%rbx)\n jne 7b\n"
+	"dec %ecx\n jnz 1b\n xor %eax, %eax\n");
+
+static uint64_t get_split(const struct smp *s, uint32_t low, uint32_t high, unsigned in_low)
+{
+	uint64_t value = 0;
+
+	memcpy(&value, s->ram + low + 0x1000 - in_low, in_low);
+	memcpy((uint8_t *)&value + in_low, s->ram + high, 8 - in_low);
+	return value;
+}
+
+static void test_splitting(void **state)
+{
+	static const uint32_t page[] = { DATA + 0x7000, DATA + 0x2000, DATA + 0x9000, DATA + 0x5000, DATA + 0x1000 };
+	struct smp *s = *state;
+	struct runner r[VCPUS];
+
+	for (unsigned i = 0; i < 5; i++)
+		put64(s, TABLE + 8 * (0x28 + i), page[i] | 3);
+	start(s, r, splitting, splitting_end);
+	finish(r);
+	/* Vcpus 0 and 1 add 2 to the whole, 2 and 3 one to each half, or take one from the lower. */
+	assert_int_equal(get_split(s, page[0], page[1], 4), 4ull * COUNT + (2ull * COUNT << 32));
+	assert_int_equal(get64(s, page[1] + 0x100), VCPUS * COUNT);
+	assert_int_equal(get_split(s, page[2], page[3], 5), 0);
+	assert_int_equal(get_split(s, page[3], page[4], 3), VCPUS * COUNT * 3);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(test_##name, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
 		TEST(counters),	  TEST(rewriting), TEST(replacing), TEST(remapping),
 		TEST(rendezvous), TEST(registers), TEST(patched),
+		TEST(beginning),  TEST(clocks),
+		TEST(splitting),
 	};
 
 	return cmocka_run_group_tests_name("smp", tests, NULL, NULL);

@@ -7,12 +7,13 @@
 seeds=${SOFT_TORTURE:-1 20261122}
 # shellcheck disable=SC2086
 set -- $seeds
-echo "1..$(($# * 5 + 13))"
+echo "1..$(($# * 6 + 15))"
 
 all() {
 	way "images $1" guest/guest_test
 	way "snippets $1" backend/soft/soft_test
 	way "vcpus $1" backend/soft/smp_test
+	LITMUS_N=${LITMUS_N:-3000} way "memory order $1" backend/soft/litmus_test
 	SEQUENCE_N=${SEQUENCE_N:-5000} way "sequences $1" backend/soft/sequence_test
 	SOUP_N=${SOUP_N:-1500} way "soup $1" backend/soft/soup_test
 }
