@@ -4,6 +4,7 @@
 #   make              the library, the commands and the examples, into $(BUILD)
 #   make run          boots Debian's cloud kernel on this terminal (installs what is missing)
 #   make test         everything that must pass; make check: the part of it that takes under a minute
+#   make lab          the KVM backend on a true KVM, inside an emulated machine
 #   make bench        hyve beside QEMU, as a table; make fuzz: libFuzzer for FUZZ_S seconds a target
 #   make install      PREFIX=dir DESTDIR=dir
 #   make clean
@@ -32,7 +33,7 @@ GENERAL := -mgeneral-regs-only $(if $(findstring clang,$(CC)),,-minline-all-stri
 # Nor may what the compiler calls by itself there: see x86/plain_mem.c.
 plain_mem = objcopy $(foreach f,memcpy memmove memset memcmp,--redefine-sym $(1)$(f)=x86_plain_$(f)) $(2)
 
-LIB_ROOMS := x86 vmm vmm/chip backend backend/soft backend/intel backend/amd
+LIB_ROOMS := x86 vmm vmm/chip backend backend/soft backend/kvm backend/intel backend/amd
 CMD_ROOMS := host device device/pci device/uart machine machine/firmware machine/boot
 # What the software CPU's traces get their text from.
 DISASM := $(shell echo '\#include <Zydis/Zydis.h>' | $(CC) -E -x c - >/dev/null 2>&1 && echo zydis || echo none)
@@ -121,7 +122,7 @@ TSAN_TESTS := $(wildcard test/vmm/*_test.c) $(patsubst %,test/%_test.c,vmm/chip/
 # The longest first, so that two at a time end together.
 LONG_TESTS := $(filter test/differential/% test/x86/decode_test.c test/backend/soft/%,$(TEST_SRC))
 QUICK_TESTS := $(filter-out test/differential/%,$(TEST_SRC))
-QUICK_SH := $(filter-out test/backend/% test/boot/% test/real/% test/tools/%,$(TEST_SH))
+QUICK_SH := $(filter-out test/backend/% test/boot/% test/lab/% test/real/% test/tools/%,$(TEST_SH))
 # test/run's LABEL=COMMAND of programs and scripts: (prefix, sources, build folder).
 programs = $(foreach t,$(2:test/%_test.c=%),'$(1)$(t)=$(3)/test/$(t)_test')
 scripts = $(foreach t,$(2:test/%_test.sh=%),'$(t)=BUILD=$(BUILD) sh test/$(t)_test.sh')
@@ -133,13 +134,13 @@ run:
 	@tools/run $(BUILD)
 
 kernels:
-	@-tools/get-kernel cloud-amd64 build/kernel >/dev/null
+	@-tools/get-kernel --modules cloud-amd64 build/kernel >/dev/null
 	@-tools/get-kernel amd64 build/kernel >/dev/null
 
 test:
 	@tools/setup build run test
-	@-tools/setup real
-	+@$(SUBMAKE) all tests kernels $(BUILD)/initramfs.gz
+	@-tools/setup real lab
+	+@$(SUBMAKE) all tests kernels lab-programs
 	+@$(SUBMAKE) sanitized BUILD=$(SAN_BUILD) SAN=address,undefined
 	+@$(SUBMAKE) threaded BUILD=$(TSAN_BUILD) SAN=thread
 	+@$(SUBMAKE) all tests CC=clang BUILD=$(BUILD)-clang

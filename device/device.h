@@ -68,6 +68,8 @@ extern const struct device_model device_pci_root;
 extern const struct device_model device_acpi_pm;
 extern const struct device_model device_reset;
 extern const struct device_model device_post;
+extern const struct device_model device_fwcfg;
+extern const struct device_model device_testdev;
 
 /* What a read that nobody answers gives. */
 static inline uint64_t device_all_ones(unsigned size)

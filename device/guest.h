@@ -47,6 +47,8 @@ struct guest_ops {
 	void (*irq)(struct guest *guest, unsigned irq, bool asserted);
 	void (*irq_level)(struct guest *guest, unsigned irq);
 	void (*end)(struct guest *guest, enum guest_end how);
+	void (*exit)(struct guest *guest, uint8_t status);
+	void (*unmap)(struct guest *guest, uint64_t gpa);
 	int (*claim)(struct guest *guest, const struct guest_range *range);
 	void (*unclaim)(struct guest *guest, const struct guest_range *range);
 	int (*timer_create)(
@@ -56,8 +58,17 @@ struct guest_ops {
 	void (*timer_destroy)(struct guest_timer *timer);
 };
 
+/* The machine in figures; constant while models exist. */
+struct guest_facts {
+	unsigned ncpus;
+	uint64_t memory;  /* bytes */
+	const void *e820; /* as INT 15h lays it out */
+	size_t e820_size;
+};
+
 struct guest {
 	const struct guest_ops *ops;
+	struct guest_facts facts;
 	struct event_loop *loop;
 	struct log *log;
 };
@@ -74,7 +85,8 @@ static inline int guest_write(struct guest *guest, uint64_t gpa, const void *buf
 }
 
 /*
- * Raises or lowers this model's share of an ISA line; only on a change, since asserts are counted.
+ * Raises or lowers this model's share of an ISA line, or from 16 on of a pin that the I/O APIC alone
+ * has; only on a change, since asserts are counted.
  * Any thread; the model's lock may be held.
  */
 static inline void guest_irq(struct guest *guest, unsigned irq, bool asserted)
@@ -92,6 +104,21 @@ static inline void guest_irq_level(struct guest *guest, unsigned irq)
 static inline void guest_end(struct guest *guest, enum guest_end how)
 {
 	guest->ops->end(guest, how);
+}
+
+/* As GUEST_POWEROFF, and the command that runs the machine exits with `status`. */
+static inline void guest_exit(struct guest *guest, uint8_t status)
+{
+	guest->ops->exit(guest, status);
+}
+
+/*
+ * Whoever runs the guest forgets what it has made of the page at gpa; its content stays.  No RAM
+ * there: nothing happens.  Any thread.
+ */
+static inline void guest_unmap(struct guest *guest, uint64_t gpa)
+{
+	guest->ops->unmap(guest, gpa);
 }
 
 /*

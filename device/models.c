@@ -8,6 +8,8 @@ const struct device_model *const device_models[] = {
 	&device_acpi_pm,
 	&device_reset,
 	&device_post,
+	&device_fwcfg,
+	&device_testdev,
 	&device_uart,
 };
 

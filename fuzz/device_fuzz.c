@@ -11,7 +11,7 @@
 #include "fuzz/fuzz.h"
 #include "machine/bus.h"
 
-enum { DEVICES = 16, TIMERS = 16, LINES = 16, RANGES = 64 };
+enum { DEVICES = 16, TIMERS = 16, LINES = 24, RANGES = 64 };
 
 struct guest_timer {
 	void (*fn)(void *arg);
@@ -53,14 +53,14 @@ static int no_write(struct guest *guest, uint64_t gpa, const void *buf, size_t l
 	return EFAULT;
 }
 
-/* COM1 and COM3 share a line, as do COM2 and COM4. */
+/* COM1 and COM3 share a line, as do COM2 and COM4; the test device raises any. */
 static void irq(struct guest *guest, unsigned line, bool asserted)
 {
 	FUZZ_CHECK(line < LINES);
 	int *asserts = &world_of(guest)->asserts[line];
 
 	*asserts += asserted ? 1 : -1;
-	FUZZ_CHECK(*asserts >= 0 && *asserts <= 2);
+	FUZZ_CHECK(*asserts >= 0 && *asserts <= 3);
 }
 
 static void irq_level(struct guest *guest, unsigned line)
@@ -73,6 +73,17 @@ static void end(struct guest *guest, enum guest_end how)
 {
 	(void)guest;
 	FUZZ_CHECK(how == GUEST_RESET || how == GUEST_POWEROFF);
+}
+
+static void exit_with(struct guest *guest, uint8_t status)
+{
+	(void)guest;
+	FUZZ_CHECK(status & 1);
+}
+
+static void unmap(struct guest *guest, uint64_t gpa)
+{
+	(void)guest, (void)gpa;
 }
 
 static int claim(struct guest *guest, const struct guest_range *range)
@@ -117,6 +128,8 @@ static const struct guest_ops ops = {
 	.irq = irq,
 	.irq_level = irq_level,
 	.end = end,
+	.exit = exit_with,
+	.unmap = unmap,
 	.claim = claim,
 	.unclaim = unclaim,
 	.timer_create = timer_create_fake,

@@ -16,12 +16,13 @@ enum {
 	WITH_RSDP = 2,
 	RAW_IMAGE = 4,
 	NO_ROM = 8,
+	ROM = 16, /* together with RAW_IMAGE */
 };
 
 struct world {
 	struct ram ram;
 	struct fuzz_file kernel, initrd;
-	uint8_t *rom;
+	uint8_t *rom, *low_rom;
 };
 
 static struct world *world_get(void)
@@ -42,9 +43,12 @@ static void *map_rom(void *arg, uint64_t gpa, size_t len)
 {
 	struct world *world = arg;
 
-	FUZZ_CHECK(gpa + len == PC_HIGHMEM_BASE && !world->rom);
-	world->rom = malloc(len);
-	return world->rom;
+	uint8_t **rom = gpa < PC_LOWMEM_LIMIT ? &world->low_rom : &world->rom;
+
+	FUZZ_CHECK(gpa + len == PC_HIGHMEM_BASE || (gpa + len == 1 << 20 && len <= 0x20000));
+	FUZZ_CHECK(!*rom && gpa % 4096 == 0);
+	*rom = malloc(len);
+	return *rom;
 }
 
 static void check(const struct boot_entry *entry, const struct world *world)
@@ -53,6 +57,7 @@ static void check(const struct boot_entry *entry, const struct world *world)
 		return;
 	FUZZ_CHECK(entry->rsp < RAM_SIZE && entry->rsi < RAM_SIZE && entry->rbx < RAM_SIZE);
 	FUZZ_CHECK(entry->cr3 == 0 || ram_at(&world->ram, entry->cr3, 0x1000));
+	FUZZ_CHECK(entry->rax == 0 || entry->rip <= UINT32_MAX);
 	FUZZ_CHECK(entry->gdt == 0 || ram_at(&world->ram, entry->gdt, BOOT_GDT_SIZE));
 }
 
@@ -68,6 +73,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	const struct boot_request request = {
 		.ram = &world->ram,
 		.kernel = *data & RAW_IMAGE ? NULL : world->kernel.path,
+		.rom = (*data & (RAW_IMAGE | ROM)) == (RAW_IMAGE | ROM) ? world->kernel.path : NULL,
 		.image = *data & RAW_IMAGE ? world->kernel.path : NULL,
 		.initrd = *data & WITH_INITRD ? world->initrd.path : NULL,
 		.cmdline = "console=ttyS0",
@@ -81,7 +87,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	else
 		FUZZ_CHECK(error.text[0] != '\0' && !strchr(error.text, '\n'));
 	free(world->rom);
-	world->rom = NULL;
+	free(world->low_rom);
+	world->rom = world->low_rom = NULL;
 	return 0;
 }
 
@@ -141,6 +148,19 @@ static void put(uint8_t *p, uint64_t value, unsigned bytes)
 		*p++ = (uint8_t)value;
 }
 
+/* A multiboot header in an ELF file, or with addresses of its own. */
+static size_t seed_multiboot(uint8_t *to, bool addresses)
+{
+	enum { AT = 0x100, SIZE = 0x400 };
+	uint32_t flags = addresses ? 0x10003 : 3;
+	const uint32_t header[] = {0x1badb002, flags, 0u - 0x1badb002 - flags, 0x200000 + AT,
+		0x200000, 0x200000 + SIZE, 0x201000, 0x200010};
+
+	seed_elf32(to);
+	memcpy(to + AT, header, addresses ? sizeof(header) : 12);
+	return SIZE;
+}
+
 /* boot.rst: one setup sector, then the payload; `packer` past the last one: none. */
 static size_t seed_bzimage(uint8_t *to, size_t room, unsigned version, unsigned packer)
 {
@@ -176,17 +196,22 @@ static size_t seed_boot_sector(uint8_t *to)
 size_t fuzz_seed(unsigned n, uint8_t *to, size_t room)
 {
 	memset(to, 0, room);
-	*to++ = n < 3 + FUZZ_PACKERS + 2 ? WITH_INITRD | WITH_RSDP : RAW_IMAGE;
+	*to++ = n < 5 + FUZZ_PACKERS + 2 ? WITH_INITRD | WITH_RSDP : RAW_IMAGE;
 	room--;
 	if (n < 2)
 		return 1 + seed_elf64(to, n == 0);
 	if (n == 2)
 		return 1 + seed_elf32(to);
-	n -= 3;
+	if (n < 5)
+		return 1 + seed_multiboot(to, n == 3);
+	n -= 5;
 	if (n <= FUZZ_PACKERS)
 		return 1 + seed_bzimage(to, room, 0x20f, n);
 	n -= FUZZ_PACKERS + 1;
 	if (n == 0)
 		return 1 + seed_bzimage(to, room, 0x206, FUZZ_PACKERS);
-	return n == 1 ? 1 + seed_boot_sector(to) : 0;
+	if (n == 1)
+		return 1 + seed_boot_sector(to);
+	to[-1] |= ROM; /* a ROM of zeroes */
+	return n == 2 ? 1 + 4096 : 0;
 }

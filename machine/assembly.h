@@ -20,12 +20,13 @@
 #include "device/device.h"
 #include "machine/boot/boot.h"
 #include "machine/bus.h"
+#include "machine/firmware/firmware.h"
 #include "machine/machine.h"
 #include "machine/ram.h"
 
 /* The configuration, checked and typed. Strings are borrowed from it. */
 struct settings {
-	const char *name, *backend, *kernel, *initrd, *cmdline, *image;
+	const char *name, *backend, *kernel, *initrd, *cmdline, *rom, *image;
 	unsigned ncpus, sockets, cores, threads;
 	uint64_t memory; /* bytes */
 	bool acpi, mptable, x2apic, strict_io, strict_msr, exit_on_pause, localtime, guest_in_core;
@@ -63,6 +64,7 @@ struct machine {
 	struct boot_entry entry;
 	struct machine_device devices[MACHINE_DEVICES_MAX];
 	unsigned ndevices;
+	struct e820_entry e820[E820_MAX]; /* for guest.facts */
 	struct machine_vcpu vcpus[VM_MAXCPU];
 
 	pthread_mutex_t
@@ -71,6 +73,7 @@ struct machine {
 	unsigned running; /* vcpu threads */
 	bool stopping;	  /* no new vcpu is started */
 	enum vm_suspend_how how;
+	int status;  /* with which the guest wants the command to exit; -1: no wish */
 	int failure; /* errno of the first thing that went wrong; 0: none */
 	struct machine_error why;
 };

@@ -88,6 +88,7 @@ static int load_flat(struct vm *vm, int vcpu, const struct boot_entry *e)
 		{VM_REG_GUEST_CR4, is_long ? CR4_PAE : 0},
 		{VM_REG_GUEST_EFER, is_long ? EFER_LME | EFER_LMA : 0},
 		{VM_REG_GUEST_CR0, CR0_PE | CR0_ET | CR0_NE | (is_long ? CR0_PG : 0)},
+		{VM_REG_GUEST_RAX, e->rax},
 		{VM_REG_GUEST_RBX, e->rbx},
 		{VM_REG_GUEST_RSI, e->rsi},
 		{VM_REG_GUEST_RDX, 0},

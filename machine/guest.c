@@ -49,9 +49,14 @@ static int ioapic_pin(unsigned irq)
 static void irq(struct guest *guest, unsigned line, bool asserted)
 {
 	struct machine *m = machine_of(guest);
-	int error = asserted ? vmmdev_isa_assert_irq(m->vm, (int)line, ioapic_pin(line))
-			     : vmmdev_isa_deassert_irq(m->vm, (int)line, ioapic_pin(line));
+	int error;
 
+	if (line >= PC_PCI_PIN_FIRST)
+		error = asserted ? vmmdev_ioapic_assert_irq(m->vm, (int)line)
+				 : vmmdev_ioapic_deassert_irq(m->vm, (int)line);
+	else
+		error = asserted ? vmmdev_isa_assert_irq(m->vm, (int)line, ioapic_pin(line))
+				 : vmmdev_isa_deassert_irq(m->vm, (int)line, ioapic_pin(line));
 	if (error)
 		log_debug(guest->log, "irq", "line %u: %s", line, strerror(error));
 }
@@ -72,6 +77,26 @@ static void end(struct guest *guest, enum guest_end how)
 	};
 
 	machine_stop(machine_of(guest), hows[how]);
+}
+
+static void exit_with(struct guest *guest, uint8_t status)
+{
+	struct machine *m = machine_of(guest);
+
+	pthread_mutex_lock(&m->lock);
+	if (m->status < 0)
+		m->status = status;
+	pthread_mutex_unlock(&m->lock);
+	machine_stop(m, VM_SUSPEND_POWEROFF);
+}
+
+static void unmap(struct guest *guest, uint64_t gpa)
+{
+	struct machine *m = machine_of(guest);
+	uint64_t page = gpa & ~0xfffull;
+
+	if (ram_at(&m->ram, page, 0x1000))
+		vm_mem_written(m->vm, page, 0x1000);
 }
 
 static int claim(struct guest *guest, const struct guest_range *range)
@@ -121,6 +146,8 @@ const struct guest_ops machine_guest_ops = {
 	.irq = irq,
 	.irq_level = irq_level,
 	.end = end,
+	.exit = exit_with,
+	.unmap = unmap,
 	.claim = claim,
 	.unclaim = unclaim,
 	.timer_create = timer_create_on_loop,

@@ -17,7 +17,6 @@
 
 #include "backend/backend.h"
 #include "host/host.h"
-#include "machine/firmware/firmware.h"
 
 /* ---- how it ends ---- */
 
@@ -240,6 +239,16 @@ static int create_device(struct machine *m, struct machine_device *d, struct mac
 	return code;
 }
 
+static void gather_facts(struct machine *m)
+{
+	m->guest.facts = (struct guest_facts){
+		.ncpus = m->settings.ncpus,
+		.memory = m->settings.memory,
+		.e820 = m->e820,
+		.e820_size = e820_fill(&m->ram, m->e820) * sizeof(m->e820[0]),
+	};
+}
+
 static int create_devices(struct machine *m, struct machine_error *error)
 {
 	int code = 0;
@@ -271,10 +280,7 @@ static void *map_rom(void *arg, uint64_t gpa, size_t len)
 {
 	struct machine *m = arg;
 
-	/* A VM has two pieces of memory; with RAM above 4 GiB both are taken. */
-	if (m->ram.high_size > 0 || vmmdev_map_memory(m->vm, gpa, len) != 0)
-		return NULL;
-	return vmmdev_map_gpa(m->vm, gpa, len);
+	return vmmdev_map_rom(m->vm, gpa, len) == 0 ? vmmdev_map_gpa(m->vm, gpa, len) : NULL;
 }
 
 static int load_kernel(struct machine *m, struct machine_error *error)
@@ -285,6 +291,7 @@ static int load_kernel(struct machine *m, struct machine_error *error)
 		.kernel = s->kernel,
 		.initrd = s->initrd,
 		.cmdline = s->cmdline,
+		.rom = s->rom,
 		.image = s->image,
 		.rsdp = s->acpi ? FW_ACPI_BASE : 0,
 		.map_rom = map_rom,
@@ -307,6 +314,10 @@ static int write_firmware(struct machine *m, struct machine_error *error)
 	for (unsigned i = 0; i < m->ndevices; i++)
 		units[facts.nunits++] = m->devices[i].unit;
 	bda_write(&m->ram, &facts);
+	if (!code && m->entry.wants_bios) {
+		ivt_write(&m->ram);
+		code = bios_set_up_chips(m->vm);
+	}
 	if (!code && m->settings.mptable)
 		code = mptable_write(&m->ram, &facts);
 	if (!code && m->settings.acpi) {
@@ -366,6 +377,7 @@ static int assemble(struct machine *m, struct machine_error *error)
 	if (code)
 		return code;
 	plan_devices(m);
+	gather_facts(m);
 	code = write_firmware(m, error);
 	return code ? code : create_devices(m, error);
 }
@@ -377,6 +389,7 @@ int machine_create(const struct config *config, struct machine **out, struct mac
 	if (!m)
 		return machine_error(error, ENOMEM, "%s", strerror(ENOMEM));
 	m->guest.ops = &machine_guest_ops;
+	m->status = -1;
 	m->config = config;
 	pthread_mutex_init(&m->lock, NULL);
 	pthread_cond_init(&m->changed, NULL);
@@ -435,6 +448,12 @@ void machine_destroy(struct machine *m)
 	free(m);
 }
 
+bool machine_exit_status(struct machine *m, int *status)
+{
+	*status = m->status;
+	return m->status >= 0;
+}
+
 struct vm *machine_vm(struct machine *m)
 {
 	return m->vm;
@@ -445,14 +464,14 @@ struct event_loop *machine_loop(struct machine *m)
 	return m->guest.loop;
 }
 
-bool machine_backend(unsigned index, const char **name, int *error, char *why, size_t why_size)
+bool machine_backend(unsigned index, struct machine_backend *b)
 {
 	const struct vmm_ops *ops = backend_at(index);
 
 	if (!ops)
 		return false;
-	*name = ops->name;
-	why[0] = '\0';
-	*error = ops->probe(why, why_size);
+	*b = (struct machine_backend){.name = ops->name};
+	b->works = ops->probe(b->why, sizeof(b->why)) == 0;
+	b->automatic = b->works && backend_judge(index, b->why, sizeof(b->why)) == 0;
 	return true;
 }

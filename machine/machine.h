@@ -73,6 +73,11 @@ int machine_create(const struct config *config, struct machine **machine,
 /* Runs until the guest ends. 0: *how says why; else an errno and a line in *error. Once. */
 int machine_run(struct machine *machine, enum vm_suspend_how *how,
 	struct machine_error *error) VMM_MUST_CHECK;
+/*
+ * After machine_run: did the guest end it by the debug exit port (lpc.pc-testdev), and with which
+ * exit status?
+ */
+bool machine_exit_status(struct machine *machine, int *status);
 /* Frees all; terminals are restored. NULL is allowed. Not while machine_run runs. */
 void machine_destroy(struct machine *machine);
 
@@ -85,7 +90,15 @@ struct vm *machine_vm(struct machine *machine);
 /* The event loop that devices share; for signals. */
 struct event_loop *machine_loop(struct machine *machine);
 
-/* The index-th backend: its name, and whether it works here; if not, why in one line. */
-bool machine_backend(unsigned index, const char **name, int *error, char *why, size_t why_size);
+/*
+ * The index-th backend: does it work here, and would "auto" take it if it is asked?  Who does not or would not
+ * has a line in `why`.  Guests may run for some milliseconds to find out.
+ */
+struct machine_backend {
+	const char *name;
+	bool works, automatic;
+	char why[200];
+};
+bool machine_backend(unsigned index, struct machine_backend *b);
 
 #endif

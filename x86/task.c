@@ -179,8 +179,9 @@ static void load_registers(struct task_switch *ts)
 		flags |= X86_RF_NT;
 	cpu->rip = field(ts, layout->saved);
 	cpu->rflags = flags | 2;
+	/* The upper halves that a 16-bit TSS does not have come out as ones, since the 80386. */
 	for (unsigned i = 0; i < 8; i++)
-		cpu->gpr[i] = field(ts, gprs + i * word);
+		cpu->gpr[i] = field(ts, gprs + i * word) | (word == 2 ? 0xffff0000u : 0);
 	load_selectors(ts, segs);
 	cpu->cr0 |= X86_CR0_TS;
 	cpu->dr[7] &= ~DR7_LOCAL;

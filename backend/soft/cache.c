@@ -114,7 +114,8 @@ static void page_forget(struct soft_vcpu *v, uint64_t page)
 {
 	v->cache.page_head[page] = 0;
 	v->cache.page_lines[page] = 0;
-	atomic_fetch_and(&v->soft->page_code[page], (uint16_t) ~(1u << v->vcpuid));
+	if (!soft_is_rom(v->soft, page << 12))
+		atomic_fetch_and(&v->soft->page_code[page], (uint16_t) ~(1u << v->vcpuid));
 }
 
 void soft_page_idle(struct soft_vcpu *v, uint64_t gpa)
@@ -186,7 +187,7 @@ static struct soft_block *find(
 		struct soft_block *b = &c->blocks[i - 1];
 
 		if (b->rip == rip && b->gpa == gpa && b->mode == mode && b->dead == dead &&
-			(!b->gpa2 || b->gpa2 == gpa2))
+			(!b->page2 || b->page2 == gpa2 >> 12))
 			return b;
 	}
 	return NULL;
@@ -203,9 +204,9 @@ void soft_block_insert(struct soft_vcpu *v, struct soft_block *b)
 	struct soft_cache *c = &v->cache;
 	uint32_t number = (uint32_t)(b - c->blocks) + 1, h = hash_of(b->rip, b->gpa, b->mode);
 	unsigned len = b->sites[b->nsites].guest;
-	struct soft_block *root = find(c, b->rip, b->gpa, b->gpa2, b->mode, true);
+	struct soft_block *root = find(c, b->rip, b->gpa, (uint64_t)b->page2 << 12, b->mode, true);
 
-	if (root && root->gpa2 == b->gpa2) {
+	if (root && root->page2 == b->page2) {
 		b->root = (uint32_t)(root - c->blocks) + 1;
 		entry_leads_to(c, root, b);
 	}
@@ -215,13 +216,15 @@ void soft_block_insert(struct soft_vcpu *v, struct soft_block *b)
 	c->page_head[b->gpa >> 12] = number;
 	b->ahead = b->lines;
 	b->lines |= soft_lines(b->gpa, len);
-	if (b->gpa2 && b->gpa >> 12 == b->gpa2 >> 12)
+	if (b->page2 && b->gpa >> 12 == b->page2)
 		b->lines |= 1; /* one page in two places: its first line holds the rest */
+	if (b->lines & ~c->page_lines[b->gpa >> 12] || b->page2)
+		soft_memo_code_added(v);
 	c->page_lines[b->gpa >> 12] |= b->lines;
-	if (b->gpa2) {
-		b->next_page2 = c->page_head[b->gpa2 >> 12];
-		c->page_head[b->gpa2 >> 12] = number;
-		c->page_lines[b->gpa2 >> 12] |= 1; /* 14 bytes at most */
+	if (b->page2) {
+		b->next_page2 = c->page_head[b->page2];
+		c->page_head[b->page2] = number;
+		c->page_lines[b->page2] |= 1; /* 14 bytes at most */
 	}
 }
 
@@ -265,8 +268,8 @@ void soft_block_retire(struct soft_vcpu *v, struct soft_block *b)
 {
 	kill(&v->cache, b);
 	unlist(&v->cache, b, b->gpa >> 12);
-	if (b->gpa2)
-		unlist(&v->cache, b, b->gpa2 >> 12);
+	if (b->page2)
+		unlist(&v->cache, b, b->page2);
 }
 
 static uint64_t lines_in(const struct soft_block *b, uint64_t page)
@@ -303,7 +306,7 @@ static bool is_hit(const struct soft_block *b, const struct range *r)
 		if (r->from < end && r->to > start && !is_fresh(b, r->from - start, r->to - start))
 			return true;
 	}
-	return b->gpa2 && b->gpa2 >> 12 == r->page && r->from + 4096 < end;
+	return b->page2 && b->page2 == r->page && r->from + 4096 < end;
 }
 
 static unsigned patch_slot(uint64_t gpa)
@@ -407,7 +410,7 @@ void soft_cache_trim(struct soft_vcpu *v)
 		const struct soft_block *b = &c->blocks[p->first + p->nblocks - 1];
 
 		/* One of two pages may be in the other one's list still. */
-		if (!b->dead || !b->root || b->gpa2 || b->recorded)
+		if (!b->dead || !b->root || b->page2 || b->recorded)
 			return;
 		p->nblocks--;
 		p->used = b->host_mem;
@@ -459,7 +462,7 @@ static void leave_page(struct soft_vcpu *v, uint64_t page, const struct soft_pie
 
 		if (b->dead || *link - 1 - p->first < p->nblocks) {
 			b->unlisted |= b->gpa >> 12 == page;
-			b->unlisted2 |= b->gpa2 >> 12 == page;
+			b->unlisted2 |= b->page2 == page;
 			*link = *next;
 		} else {
 			left |= lines_in(b, page);
@@ -483,8 +486,8 @@ void soft_blocks_remove(struct soft_vcpu *v, const struct soft_piece *p)
 		jc_leave(v, b, p);
 		if (!b->unlisted)
 			leave_page(v, b->gpa >> 12, p);
-		if (b->gpa2 && !b->unlisted2)
-			leave_page(v, b->gpa2 >> 12, p);
+		if (b->page2 && !b->unlisted2)
+			leave_page(v, b->page2, p);
 	}
 }
 
@@ -497,8 +500,8 @@ void soft_blocks_forget(struct soft_vcpu *v)
 			const struct soft_block *b = &c->blocks[c->piece[k].first + i];
 
 			page_forget(v, b->gpa >> 12);
-			if (b->gpa2)
-				page_forget(v, b->gpa2 >> 12);
+			if (b->page2)
+				page_forget(v, b->page2);
 		}
 	__builtin_memset(c->hash, 0, HASH_SIZE * sizeof(*c->hash));
 }

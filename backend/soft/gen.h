@@ -127,6 +127,7 @@ struct gen {
 					 */
 	/* memo + 1 whose `add` is in r12 behind this instruction, and before it; 0: none */
 	unsigned s0, s0_before;
+	bool parked;	 /* status flags are in flags16, if they are live */
 	unsigned nmemos; /* each must be another one: memo.c */
 	unsigned nchecks;
 	struct gen_check check[2 * GEN_MAX_PATH + GEN_MAX_HOISTED];
@@ -178,8 +179,14 @@ struct soft_op *gen_new_op(struct gen *g, soft_op_fn fn, const struct x86_insn *
 bool gen_system_inline(const struct gen *g, const struct x86_insn *in);
 
 /* gen_mem.c */
+/* Status flags -> flags16, if they are not there. Clobbers r13 and nothing else, the host's flags
+ * included. */
 void gen_park_flags(struct gen *g);
+/* And back, clobbering r13, if the instruction needs them there: otherwise they stay parked. */
 void gen_unpark_flags(struct gen *g);
+void gen_flags_now(struct gen *g);
+/* Before an instruction. */
+void gen_begin_flags(struct gen *g);
 /* Can the memory operand be translated inline in this mode? */
 bool gen_can_address(const struct gen *g, const struct x86_insn *in);
 /* Linear address of in->mem -> r12. Clobbers r13, keeps flags. */

@@ -289,7 +289,8 @@ static void gen_indirect(struct gen *g, const struct x86_insn *in, unsigned size
 
 static void gen_direct(struct gen *g, const struct x86_insn *in, unsigned size)
 {
-	bool call = in->row->mnem == X86_I_call, parked = call && gen_stack_checks(g);
+	bool call = in->row->mnem == X86_I_call;
+	bool parked = g->parked || (call && gen_stack_checks(g) && g->live[g->i]);
 
 	if (parked)
 		gen_park_flags(g);

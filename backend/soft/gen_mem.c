@@ -3,11 +3,34 @@
 /* Memory operands: the address, and the inline look-up in the translated-address cache. */
 #include "backend/soft/gen.h"
 
-/* Status flags -> flags16. Clobbers r13 and nothing else, the host's flags included. */
+/*
+ * The status flags are parked where a comparison would clobber them, and stay there until somebody
+ * reads them or writes some of them: the host's are nothing meanwhile, and a block may be left like
+ * that.  C may return to such a place: what it did changed no flags, or they would not be parked.
+ */
+static bool needs_flags(const struct x86_insn *in)
+{
+	switch (in->row->class) {
+	case X86_NATIVE:
+		return (in->row->fl_read | in->row->fl_write) & X86_FL_STATUS;
+	case X86_STACK:
+		return in->row->mnem != X86_I_push && in->row->mnem != X86_I_pop &&
+		       in->row->mnem != X86_I_leave;
+	case X86_BRANCH:
+		return in->row->mnem != X86_I_ret && in->row->mnem != X86_I_jmp &&
+		       in->row->mnem != X86_I_call;
+	default:
+		return true;
+	}
+}
+
 void gen_park_flags(struct gen *g)
 {
 	struct emit *e = &g->e;
 
+	if (g->parked)
+		return;
+	g->parked = true;
 	emit_mov(e, 8, HOST_S1, X86_RAX);
 	emit8(e, 0x9f); /* lahf */
 	emit8(e, 0x0f);
@@ -17,17 +40,34 @@ void gen_park_flags(struct gen *g)
 	emit_mov(e, 8, X86_RAX, HOST_S1);
 }
 
-/* And back. Clobbers r13. */
-void gen_unpark_flags(struct gen *g)
+void gen_flags_now(struct gen *g)
 {
 	struct emit *e = &g->e;
 
+	g->parked = false;
 	emit_mov(e, 8, HOST_S1, X86_RAX);
 	emit_load(e, 4, X86_RAX, HOST_STATE, STATE(flags16));
 	emit8(e, 0x04);
 	emit8(e, 0x7f); /* add al, 127 */
 	emit8(e, 0x9e); /* sahf */
 	emit_mov(e, 8, X86_RAX, HOST_S1);
+}
+
+void gen_unpark_flags(struct gen *g)
+{
+	if (g->path || needs_flags(&g->insn[g->i]))
+		gen_flags_now(g);
+}
+
+void gen_begin_flags(struct gen *g)
+{
+	const struct x86_insn *in = &g->insn[g->i];
+
+	if (!g->live[g->i])
+		g->parked = false;
+	else if (g->parked && needs_flags(in) &&
+		 !(in->row->class == X86_NATIVE && in->has_mem && in->mem.access))
+		gen_flags_now(g);
 }
 
 bool gen_can_address(const struct gen *g, const struct x86_insn *in)
@@ -176,7 +216,7 @@ static void leader(struct gen *g, struct gen_check *c, bool parked)
 
 	if (keep)
 		gen_park_flags(g);
-	g->site[g->i].flags_parked = keep || parked;
+	g->site[g->i].flags_parked = keep || parked || g->parked;
 	s = gen_stub(g, STUB_CHECK);
 	s->site = (uint16_t)g->i;
 	s->check = c;
@@ -256,6 +296,8 @@ static struct gen_ref refer(struct gen *g, const struct gen_address *a, unsigned
 		member(g, c);
 	else
 		leader(g, c, parked);
+	if (g->parked && !parked && g->live[g->i])
+		gen_unpark_flags(g);
 	return reference(g, c, plain);
 }
 

@@ -180,6 +180,7 @@ static bool gen_popf(struct gen *g, const struct x86_insn *in)
 	emit8(e, 0x7f); /* add al, 127 */
 	emit8(e, 0x9e); /* sahf */
 	emit_load(e, 8, X86_RAX, HOST_STATE, STATE(park));
+	g->parked = false;
 	gen_move_rsp(g, 8);
 	return true;
 }

@@ -11,13 +11,14 @@
  */
 #include "backend/soft/soft.h"
 
-#define HALF	   (SOFT_MEMOS / 2) /* the second one is for writing */
-#define GROUPS	   (SOFT_MEMOS / SOFT_MEMO_GROUP)
-#define CHUNKS	   (HALF / SOFT_MEMO_CHUNK)
-#define FIRST	   (SOFT_MEMOS_OF_ONE / SOFT_MEMO_CHUNK) /* chunks that each size has from the start */
-#define MISSES	   1024u				 /* before the first look */
-#define MISSES_ON  512u /* before the next one where that found a window */
-#define MISSES_OFF 512u /* ... and where not */
+#define HALF	      (SOFT_MEMOS / 2) /* the second one is for writing */
+#define GROUPS	      (SOFT_MEMOS / SOFT_MEMO_GROUP)
+#define CHUNKS	      (HALF / SOFT_MEMO_CHUNK)
+#define FIRST	      (SOFT_MEMOS_OF_ONE / SOFT_MEMO_CHUNK) /* chunks that each size has from the start */
+#define MISSES	      1024u				    /* before the first look */
+#define MISSES_ON     512u /* before the next one where that found a window */
+#define MISSES_OFF    512u /* ... and where not */
+#define MISSES_BESIDE 32u  /* before the next one in a page with code */
 
 /*
  * A block has two memos for each of its 64 instructions at most, and each must be another one: what
@@ -115,7 +116,7 @@ void soft_memo_clear(struct soft_vcpu *v, unsigned class, bool writes_only)
 
 static bool knows(const struct soft_memo *m, uint64_t page)
 {
-	return page - m->tag < m->limit + 4096;
+	return page - (m->tag & ~0xfffull) < m->limit + 4096;
 }
 
 void soft_memo_drop(struct soft_vcpu *v, unsigned class, uint64_t gla)
@@ -167,4 +168,38 @@ bool soft_memo_widen(
 	v->memo_used[class].byte[n / SOFT_MEMO_GROUP] = 1;
 	v->fill_add = w.add;
 	return true;
+}
+
+/* ---- stores beside code ---- */
+
+void soft_memo_beside(
+	struct soft_vcpu *v, unsigned class, uint64_t gla, unsigned n, uint64_t lines, uint64_t add)
+{
+	struct soft_memo *m = &v->memo[class][n];
+	unsigned lo = (unsigned)(gla & 0xfff) / 64, hi = lo + 1, size = 4096u - m->room;
+
+	if ((int32_t)m->misses > 0)
+		return;
+	m->misses = soft_tortured(v) ? 1 : lines ? MISSES_BESIDE : MISSES_OFF;
+	if (!lines || lines >> lo & 1)
+		return;
+	while (lo && !(lines >> (lo - 1) & 1))
+		lo--;
+	while (hi < 64 && !(lines >> hi & 1))
+		hi++;
+	if (64 * (hi - lo) < size)
+		return;
+	m->tag = (gla & ~0xfffull) + 64 * lo;
+	m->add = add;
+	m->limit = 64 * (hi - lo) - size;
+	v->memo_used[class].byte[n / SOFT_MEMO_GROUP] = 1;
+	v->memos_beside = true;
+	v->stat_beside++;
+}
+
+void soft_memo_code_added(struct soft_vcpu *v)
+{
+	for (unsigned class = 0; v->memos_beside && class < SOFT_CLASSES; class ++)
+		soft_memo_clear(v, class, true);
+	v->memos_beside = false;
 }

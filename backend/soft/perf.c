@@ -197,5 +197,5 @@ void soft_perf_block(struct soft_vcpu *v, const struct soft_block *b)
 	snprintf(name, sizeof(name), "guest_%#llx_%s%u", (unsigned long long)b->rip,
 		SOFT_MODE_CLASS(b->mode) == SOFT_USER ? "user" : "kernel",
 		16u << SOFT_MODE_SIZE(b->mode));
-	put(v->soft->perf, v->cache.rx + b->host_mem, b->host_end - b->host_mem, name);
+	put(v->soft->perf, v->cache.rx + b->host_mem, b->size, name);
 }

@@ -45,16 +45,15 @@ bool soft_has_room(struct soft_cache *c, uint32_t code)
 	return p->end - p->used >= code && p->nblocks < c->piece_blocks;
 }
 
-void *soft_meta_alloc(struct soft_cache *c, uint32_t size)
+void *soft_meta_alloc(struct soft_cache *c, uint32_t size, uint32_t align)
 {
 	struct soft_piece *p = soft_filling(c);
-	void *at = c->meta + p->meta_used;
+	uint32_t at = (p->meta_used + align - 1) & ~(align - 1);
 
-	size = (size + 15) & ~15u;
-	if (p->meta_end - p->meta_used < size)
+	if (at > p->meta_end || p->meta_end - at < size)
 		return NULL;
-	p->meta_used += size;
-	return at;
+	p->meta_used = at + size;
+	return c->meta + at;
 }
 
 /*
@@ -72,14 +71,14 @@ struct soft_block *soft_block_at(struct soft_cache *c, const void *host)
 		return NULL;
 	b = &c->blocks[c->piece[piece].first];
 	n = lo = hi = c->piece[piece].nblocks;
-	for (uint32_t step = 4; lo && b[lo - 1].host_end > off; step *= 4) {
+	for (uint32_t step = 4; lo && soft_block_end(&b[lo - 1]) > off; step *= 4) {
 		hi = lo;
 		lo -= step < lo ? step : lo;
 	}
 	while (lo < hi) {
 		uint32_t mid = (lo + hi) / 2;
 
-		if (b[mid].host_end <= off)
+		if (soft_block_end(&b[mid]) <= off)
 			lo = mid + 1;
 		else
 			hi = mid;

@@ -95,7 +95,7 @@ struct soft_tlb_entry {
  * canonical either.
  */
 struct soft_memo {
-	uint64_t tag;	 /* linear address of the first page */
+	uint64_t tag;	 /* linear address of the first byte */
 	uint64_t add;	 /* host address - linear address */
 	uint64_t limit;	 /* highest offset from tag that an access may have */
 	uint32_t misses; /* until C is to look for a window */
@@ -127,6 +127,14 @@ struct soft_windows {
 	struct soft_window window[SOFT_WINDOWS];
 	unsigned n, next;
 };
+
+/* Where a long string instruction began, and pages that it and others like it looked up. */
+struct soft_string_place {
+	uint64_t gla;
+	uint32_t pages; /* that no window has paid for yet */
+	uint32_t owed;	/* since the last look for one */
+};
+#define SOFT_STRING_PLACES 8u
 
 /* Guest RAM mapped once more, in the order of its linear addresses. */
 struct soft_mirror {
@@ -216,22 +224,22 @@ struct soft_op {
 
 /* One instruction inside a block: how to get from a host address back to the guest's. */
 struct soft_site {
-	uint16_t host;	  /* offset of its code in the block */
-	int16_t guest;	  /* offset of the instruction from the block's rip */
-	uint8_t borrowed; /* host register + 1 whose guest value is in soft_vcpu.borrow, or 0 */
-	uint8_t fresh;	  /* its last bytes, an immediate, are read anew each time: so many */
-	bool flags_parked : 1; /* status flags are in soft_vcpu.flags16 while memory is checked */
-	bool resumable : 1;    /* C may return to here */
+	uint16_t host; /* offset of its code in the block */
+	int16_t guest; /* offset of the instruction from the block's rip */
+	uint16_t borrowed : 5; /* host register + 1 whose guest value is in soft_vcpu.borrow, or 0 */
+	uint16_t fresh : 4;    /* its last bytes, an immediate, are read anew each time: so many */
+	uint16_t flags_parked : 1; /* status flags are in soft_vcpu.flags16 while memory is checked */
+	uint16_t resumable : 1;	   /* C may return to here */
 };
+_Static_assert(sizeof(struct soft_site) == 6, "one for each instruction");
 
 struct soft_block {
 	uint64_t rip;
 	uint64_t gpa;  /* of the first byte */
-	uint64_t gpa2; /* page of the last byte if it lies in another page, else 0 */
+	uint32_t page2; /* number of the page of the last byte if that is another page, else 0 */
 	uint32_t mode;
 	uint32_t host;	   /* offset of the code in the cache; entry with flags in the host's */
 	uint32_t host_mem; /* entry with flags in flags16 */
-	uint32_t host_end;
 	uint32_t meta;	     /* where its metadata begins */
 	uint32_t edges;	     /* of its piece before it had any */
 	uint32_t next_hash;  /* index + 1 */
@@ -240,6 +248,7 @@ struct soft_block {
 	uint32_t root;	     /* index + 1 of the block whose entry leads here; 0: its own */
 	uint64_t lines;	     /* 64-byte lines of its first page that it was made from */
 	uint64_t ahead;	     /* those of them that were looked at besides its own instructions */
+	uint16_t size;	     /* of the code from host_mem on */
 	uint16_t nsites;     /* sites[nsites] is the end of the block */
 	bool dead;
 	bool region;		  /* sites[] follow a path: region.c */
@@ -249,6 +258,12 @@ struct soft_block {
 	bool unlisted, unlisted2; /* being evicted, and off the list of its first, second page */
 	struct soft_site *sites;
 };
+_Static_assert(sizeof(struct soft_block) == 96, "one for five to ten instructions");
+
+static inline uint32_t soft_block_end(const struct soft_block *b)
+{
+	return b->host_mem + b->size;
+}
 
 /* Stores from gpa on that killed code again and again: gen_fresh.c. */
 struct soft_patch {
@@ -356,6 +371,7 @@ struct soft_vcpu {
 	bool single_step;    /* VM_CAP_MTRAP_EXIT */
 	bool watch;	     /* DR7 enables something */
 	uint8_t insn_len;    /* of the instruction that an exit is about */
+	uint64_t watch_held; /* of MOV SS, until the instruction behind it is done */
 	uint64_t watch_hit;  /* DR6 bits found while executing one instruction */
 	uint32_t mode;	     /* of the jump caches' contents */
 
@@ -371,6 +387,8 @@ struct soft_vcpu {
 		uint8_t *low, *high;
 	} split;
 	unsigned mirror_next, mirror_pages;
+	struct soft_string_place string_place[2][SOFT_STRING_PLACES]; /* for reading, for writing */
+	bool memos_beside; /* there may be some that know a part of a page with code */
 	struct soft_window mirror_wanted; /* by the next look at requests; hi 0: none */
 	uint8_t mirror_class;
 	uint32_t nomerge; /* 1: the next block without groups */
@@ -442,6 +460,7 @@ struct soft_vcpu {
 		uint64_t gpa;
 		unsigned len;
 	} pending_write[SOFT_PENDING_WRITES];
+	uint8_t lost[4096]; /* stores to read-only pages go here */
 
 	struct soft_heat {
 		uint64_t rip;
@@ -487,6 +506,10 @@ struct soft_vm {
 	_Atomic uint16_t *page_code;	/* by guest page number: vcpus with code of that page */
 	_Atomic uint16_t *page_writers; /* vcpus that may hold a write tag for it */
 	uint64_t pages;
+	struct { /* read-only for the guest: such pages count as code of every vcpu, for ever */
+		uint64_t gpa, len;
+	} rom[4];
+	unsigned nroms;
 };
 
 /* The page of code at a linear address, if it is known. */
@@ -499,6 +522,16 @@ static inline struct soft_itlb_entry *soft_itlb_find(
 			       e->stamp == v->itlb_stamp[class][e->gpa & SOFT_TLB_GLOBAL]
 		       ? e
 		       : NULL;
+}
+
+/* ---- tlb.c, more ---- */
+/* Is the page read-only for the guest? */
+static inline bool soft_is_rom(const struct soft_vm *s, uint64_t gpa)
+{
+	for (unsigned i = 0; i < s->nroms; i++)
+		if (gpa - s->rom[i].gpa < s->rom[i].len)
+			return true;
+	return false;
 }
 
 /* ---- soft.c ---- */
@@ -610,10 +643,22 @@ void soft_memo_drop(struct soft_vcpu *v, unsigned class, uint64_t gla);
 bool soft_memo_widen(
 	struct soft_vcpu *v, unsigned class, uint64_t gla, unsigned size, unsigned n, bool write);
 
+/*
+ * Memo n for writing has missed often, in a page of which only `lines` hold code, of this vcpu
+ * alone: lets it cover those around gla that do not, until code is added to any page.  Not if none
+ * do: such pages are data before long.
+ */
+void soft_memo_beside(struct soft_vcpu *v, unsigned class, uint64_t gla, unsigned n, uint64_t lines,
+	uint64_t add);
+void soft_memo_code_added(struct soft_vcpu *v);
+
 /* ---- window.c ---- */
 /* The widest one around gla, at least its page; false: the TLB has not even that. */
 bool soft_window_find(
 	struct soft_vcpu *v, unsigned class, uint64_t gla, bool write, struct soft_window *w);
+/* One that was found before; false: none with gla in it. */
+bool soft_window_listed(
+	const struct soft_vcpu *v, unsigned class, uint64_t gla, bool write, struct soft_window *w);
 /* A memo around gla has missed a lot, for all that it could have a window: is one worth a mirror?
  */
 bool soft_window_want(struct soft_vcpu *v, unsigned class, uint64_t gla, bool write,
@@ -698,7 +743,7 @@ bool soft_has_room(struct soft_cache *c, uint32_t code);
 /* On to the next piece: what was in it is gone. */
 void soft_make_room(struct soft_vcpu *v);
 /* Metadata that is evicted with the blocks of this piece; NULL: it has no more. */
-void *soft_meta_alloc(struct soft_cache *c, uint32_t size);
+void *soft_meta_alloc(struct soft_cache *c, uint32_t size, uint32_t align);
 struct soft_block *soft_block_at(struct soft_cache *c, const void *host);
 /* These two between blocks alone. */
 void soft_piece_evict(struct soft_vcpu *v, unsigned piece);
@@ -760,7 +805,7 @@ static inline bool soft_in_body(
 {
 	uint64_t off = (uint64_t)((const uint8_t *)code - v->cache.rx);
 
-	return off - (b->host + b->sites[0].host) < b->host_end - (b->host + b->sites[0].host);
+	return off - (b->host + b->sites[0].host) < soft_block_end(b) - (b->host + b->sites[0].host);
 }
 /* A region's accesses do not fit its groups: after some of these it goes. */
 void soft_region_misfit(struct soft_vcpu *v, struct soft_block *b);

@@ -9,11 +9,18 @@
  * the host, too. Where the TLB knows nothing, or holds no write tag because code is in the page, a
  * piece ends with the page.  An element that may fault, belongs to a device, or lies in two pages
  * that are no neighbours on the host is executed alone by x86/.
+ *
+ * What is longer than some pages asks the windows first (window.c), which know many at once; and if
+ * the same place is looked up page by page again and again, one is made for it.
  */
 #include "backend/soft/soft.h"
 
 #define ROUND_MAX 65536u /* bytes: whoever wants something of the vcpu waits that long */
 #define PIECES	  40u	 /* that many bytes in pages that are nowhere neighbours */
+#define LONG	  8192u	 /* bytes: windows are asked */
+#define PATIENCE                                                                                   \
+	512u /* pages of one place that were looked up in vain before each look for one            \
+	      */
 
 struct string {
 	uint16_t mnem;
@@ -133,13 +140,11 @@ static void commit(struct x86_cpu *cpu, const struct string *s, uint64_t count)
 }
 
 /* Which of the TLBs: as tlb.c has it for explicit accesses. */
-static const struct soft_tlb *data_tlb(const struct soft_vcpu *v)
+static enum soft_class data_class(const struct soft_vcpu *v)
 {
 	if (v->cpu.cpl == 3)
-		return v->tlb[SOFT_USER];
-	if (v->cpu.cr4 & X86_CR4_SMAP && v->cpu.rflags & X86_RF_AC)
-		return v->tlb[SOFT_SUPER_AC];
-	return v->tlb[SOFT_SUPER];
+		return SOFT_USER;
+	return v->cpu.cr4 & X86_CR4_SMAP && v->cpu.rflags & X86_RF_AC ? SOFT_SUPER_AC : SOFT_SUPER;
 }
 
 /* The entry of a page; NULL: not there, or not for writing. */
@@ -157,6 +162,7 @@ struct side {
 	uint64_t avail; /* bytes that `add` is good for, counted from the element's first (DF: last)
 			   byte on */
 	bool write;
+	unsigned pages; /* that were looked up one by one */
 };
 
 /* By the TLB alone: at least one element.  False: it does not know, or the element lies in two
@@ -165,6 +171,7 @@ static inline bool enter_page(const struct soft_tlb *t, const struct string *s, 
 {
 	const struct soft_tlb_entry *e;
 
+	side->pages++;
 	if (side->avail == 0) {
 		uint64_t first = s->back ? side->gla + s->size - 1 : side->gla;
 
@@ -181,6 +188,40 @@ static inline bool enter_page(const struct soft_tlb *t, const struct string *s, 
 		side->write);
 	side->avail += 4096;
 	return e && e->add == side->add;
+}
+
+/* Before the first page, by a window that is known: nothing changes if there is none. */
+static void enter_window(struct soft_vcpu *v, const struct string *s, struct side *side)
+{
+	uint64_t first = s->back ? side->gla + s->size - 1 : side->gla;
+	struct soft_window w;
+
+	if (!soft_window_listed(v, data_class(v), first, side->write, &w))
+		return;
+	side->add = w.add;
+	side->avail = s->back ? first + 1 - w.lo : w.hi - first;
+	if (side->avail < s->size)
+		side->avail = 0;
+}
+
+/* A long string went through so many pages one by one. */
+static void want_window(struct soft_vcpu *v, const struct side *side, uint64_t gla)
+{
+	const enum soft_class class = data_class(v);
+	struct soft_string_place *p =
+		&v->string_place[side->write][gla >> 16 & (SOFT_STRING_PLACES - 1)];
+	struct soft_window w;
+
+	if (p->gla >> 12 != gla >> 12)
+		*p = (struct soft_string_place){.gla = gla};
+	p->pages += side->pages;
+	p->owed += side->pages;
+	if (p->owed < PATIENCE)
+		return;
+	p->owed = 0;
+	if (soft_window_find(v, class, gla, side->write, &w) &&
+		soft_window_want(v, class, gla, side->write, &w, p->pages / SOFT_MEMO_DEBT))
+		p->pages = 0;
 }
 
 static inline void pass(const struct string *s, struct side *side, uint64_t len)
@@ -205,11 +246,24 @@ static uint64_t before_wrap(
 }
 
 /*
- * Pieces of `want` elements, as far as the TLB has both sides of them; *done: elements in them.
- * Says how many pieces.  They are looked up before anything is copied, which would push the TLB out
- * of the L1 cache.
+ * Does MOVS read what it has written?  Then both sides have to have the same addresses on the host
+ * where they have the same ones in the guest, or the host's processor does not see it, and takes
+ * more than an element at a time.
  */
-static unsigned find_pieces(const struct soft_vcpu *v, const struct string *s, uint64_t want,
+static bool overlap(
+	const struct string *s, const struct side *src, const struct side *dst, uint64_t want)
+{
+	uint64_t len = want << s->shift;
+
+	return s->mnem == X86_I_movs && (dst->gla - src->gla < len || src->gla - dst->gla < len);
+}
+
+/*
+ * Pieces of `want` elements, as far as windows and TLB have both sides of them; *done: elements in
+ * them. Says how many pieces.  They are looked up before anything is copied, which would push the
+ * TLB out of the L1 cache.
+ */
+static unsigned find_pieces(struct soft_vcpu *v, const struct string *s, uint64_t want,
 	struct piece piece[PIECES], uint64_t *done)
 {
 	struct side src = {
@@ -221,10 +275,15 @@ static unsigned find_pieces(const struct soft_vcpu *v, const struct string *s, u
 		.avail = s->uses_di ? 0 : UINT64_MAX,
 		.write = !s->compares,
 	};
-	const struct soft_tlb *t = data_tlb(v);
+	const struct soft_tlb *t = v->tlb[data_class(v)];
+	const bool is_long = want << s->shift >= LONG && !overlap(s, &src, &dst, want);
 	uint64_t left = want, count, add[2] = {0, 0};
 	unsigned n = 0;
 
+	if (is_long && s->uses_si)
+		enter_window(v, s, &src);
+	if (is_long && s->uses_di)
+		enter_window(v, s, &dst);
 	while (left) {
 		if (src.avail < s->size && !enter_page(t, s, &src))
 			break;
@@ -248,6 +307,10 @@ static unsigned find_pieces(const struct soft_vcpu *v, const struct string *s, u
 		left -= count;
 	}
 	*done = want - left;
+	if (is_long && src.pages)
+		want_window(v, &src, v->cpu.gpr[X86_RSI] & s->mask);
+	if (is_long && dst.pages)
+		want_window(v, &dst, v->cpu.gpr[X86_RDI] & s->mask);
 	return n;
 }
 

@@ -183,10 +183,10 @@ static void test_line(struct emit *e)
  * first place, holds code of this vcpu alone, and none in the lines of that store.  rax and rcx are
  * free.
  */
-static void emit_beside(struct emit *e, struct soft_vcpu *v, unsigned class)
+static void emit_beside(struct emit *e, struct soft_vcpu *v, unsigned class, int32_t memo)
 {
 	int32_t gpa = (int32_t)offsetof(struct soft_tlb_entry, gpa);
-	uint8_t *no[4], *pop[5], *some;
+	uint8_t *no[5], *pop[5], *some;
 
 	emit_mov(e, 8, X86_RAX, HOST_S1);
 	emit_shift_imm(e, 8, 5, X86_RAX, 32 + 14);
@@ -234,6 +234,12 @@ static void emit_beside(struct emit *e, struct soft_vcpu *v, unsigned class)
 	test_line(e);
 	pop[3] = emit_jcc(e, 2, emit_here(e));
 	emit8(e, 0x5a); /* pop rdx */
+	emit_mov(e, 4, X86_RCX, HOST_S1);
+	emit_shift_imm(e, 4, 5, X86_RCX, 16);
+	emit_shift_imm(e, 4, 4, X86_RCX, 2);
+	emit_rm_sib(e, 4, 0x83, 5, HOST_STATE, X86_RCX, 3, memo + MEMO(misses)); /* sub */
+	emit8(e, 1);
+	no[4] = emit_jcc(e, 8, emit_here(e)); /* js: C looks for more */
 	first_place(e, class);
 	emit_load(e, 8, HOST_S1, X86_RAX, (int32_t)offsetof(struct soft_tlb_entry, add));
 	emit_rm_mem(e, 8, 0xff, 0, HOST_STATE, STATE(stat_code_stores));
@@ -243,7 +249,7 @@ static void emit_beside(struct emit *e, struct soft_vcpu *v, unsigned class)
 	for (unsigned i = 0; i < 5; i++)
 		emit_patch(e, pop[i], emit_here(e));
 	emit8(e, 0x5a);
-	for (unsigned i = 0; i < 4; i++)
+	for (unsigned i = 0; i < 5; i++)
 		emit_patch(e, no[i], emit_here(e));
 }
 
@@ -312,7 +318,7 @@ static void emit_look_up(
 	emit_patch(e, near, emit_here(e));
 	emit_patch(e, near2, emit_here(e));
 	if (write)
-		emit_beside(e, v, class);
+		emit_beside(e, v, class, memo);
 	emit_patch(e, often, emit_here(e));
 	emit_load(e, 8, X86_RAX, HOST_STATE, STATE(park));
 	emit_load(e, 8, X86_RCX, HOST_STATE, STATE(park2));

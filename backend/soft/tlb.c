@@ -433,14 +433,22 @@ uint32_t soft_exec_breakpoints(const struct soft_vcpu *v)
 	return hit;
 }
 
+/* Where a store to [gpa, gpa+len), which is at hva, goes: for a ROM, to a copy that nobody looks
+ * at. */
+static void *store_place(struct soft_vcpu *v, uint64_t gpa, unsigned len, void *hva)
+{
+	if (soft_is_rom(v->soft, gpa))
+		return __builtin_memcpy(v->lost + (gpa & 0xfff), hva, len);
+	note_write(v, gpa, len);
+	return hva;
+}
+
 static void *op_ram(struct x86_cpu *cpu, uint64_t gpa, unsigned len, bool write)
 {
 	struct soft_vcpu *v = cpu->owner;
 	void *hva = soft_ram(v, gpa);
 
-	if (hva && write)
-		note_write(v, gpa, len);
-	return hva;
+	return hva && write ? store_place(v, gpa, len, hva) : hva;
 }
 
 /* A look-up that succeeds is what a TLB would have done; any flush ends it. */
@@ -499,9 +507,7 @@ static void *op_map(
 	}
 	if (may_cache(v, w.gpa))
 		tlb_fill(v, class, gla, &w, hva, write);
-	if (write)
-		note_write(v, w.gpa, len);
-	return hva;
+	return write ? store_place(v, w.gpa, len, hva) : hva;
 }
 
 static void op_flush(struct x86_cpu *cpu, enum x86_flush kind, uint64_t gla)
@@ -641,8 +647,9 @@ static struct soft_tlb_entry *code_entry(struct soft_tlb *t, uint64_t gla)
 /* A store to a page with code may go on by itself this time, unless it changes the block that it is
  * in. */
 static bool fill_once(
-	struct soft_vcpu *v, uint64_t gla, unsigned size, unsigned class, const uint8_t *ret)
+	struct soft_vcpu *v, uint64_t gla, uint64_t what, unsigned class, const uint8_t *ret)
 {
+	unsigned size = (unsigned)(what >> 32) & SOFT_FILL_SIZE;
 	const struct soft_tlb_entry *e = code_entry(v->tlb[class], gla);
 	const uint16_t self = (uint16_t)(1u << v->vcpuid);
 	uint64_t gpa, lines;
@@ -662,6 +669,8 @@ static bool fill_once(
 		soft_page_idle(v, gpa);
 	v->stat_code_stores++;
 	v->fill_add = e->add;
+	if (!(lines & soft_lines(gpa, size)))
+		soft_memo_beside(v, class, gla, (unsigned)what >> 16, lines, e->add);
 	return true;
 }
 
@@ -734,7 +743,7 @@ static const void *fill(
 	/* A misaligned operand faults before its page does.  A group's size is not its leader's. */
 	if (site & SOFT_FILL_ALIGNED && (merged || gla & (size - 1)))
 		good = false;
-	if (good && write && !merged && fill_once(v, gla, size, class, ret))
+	if (good && write && !merged && fill_once(v, gla, what, class, ret))
 		return ret + SOFT_LOOK_UP_BYTES;
 	if (soft_tortured(v))
 		soft_torture_fill(v);
@@ -742,7 +751,7 @@ static const void *fill(
 		res = fill_page(v, gla, acc, class, site & SOFT_FILL_EARLY);
 	if (res == X86_DONE)
 		return ret;
-	if (res == X86_EXIT && good && write && !merged && fill_once(v, gla, size, class, ret))
+	if (res == X86_EXIT && good && write && !merged && fill_once(v, gla, what, class, ret))
 		return ret + SOFT_LOOK_UP_BYTES;
 	if (merged)
 		return one_by_one(v, site, ret);

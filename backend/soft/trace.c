@@ -177,7 +177,7 @@ static void put_header(
 		"%u instructions, %u bytes -> %u bytes\n",
 		v->vcpuid, (unsigned long long)b->rip, (unsigned long long)b->gpa, bits_of(b),
 		b->mode >> SOFT_MODE_CPL_SHIFT & 3, b->mode, b->nsites, b->sites[b->nsites].guest,
-		b->host_end - b->host_mem);
+		b->size);
 }
 
 static void put_block(struct soft_trace *t, struct soft_vcpu *v, const struct soft_block *b)
@@ -195,8 +195,8 @@ static void put_block(struct soft_trace *t, struct soft_vcpu *v, const struct so
 		describe(t, b, page, b->sites[i].guest, left, sizeof(left));
 		put_piece(t, c, left, b->host + b->sites[i].host, b->host + b->sites[i + 1].host);
 	}
-	if (b->host + b->sites[b->nsites].host < b->host_end)
-		put_piece(t, c, "ways out", b->host + b->sites[b->nsites].host, b->host_end);
+	if (b->host + b->sites[b->nsites].host < soft_block_end(b))
+		put_piece(t, c, "ways out", b->host + b->sites[b->nsites].host, soft_block_end(b));
 	fputc('\n', t->out);
 	fflush(t->out); /* the last block before a crash is the one that is looked for */
 }

@@ -157,7 +157,7 @@ static void decode(struct gen *g, const uint8_t *page)
 
 struct soft_op *gen_new_op(struct gen *g, soft_op_fn fn, const struct x86_insn *in)
 {
-	struct soft_op *op = soft_meta_alloc(&g->v->cache, sizeof(*op));
+	struct soft_op *op = soft_meta_alloc(&g->v->cache, sizeof(*op), _Alignof(struct soft_op));
 
 	if (!op) {
 		g->failed = true;
@@ -180,6 +180,8 @@ static void gen_op(struct gen *g, soft_op_fn fn, const struct x86_insn *in, bool
 		g->failed = true;
 		return;
 	}
+	if (g->parked)
+		gen_flags_now(g);
 	emit_mov_imm(&g->e, HOST_S0, (uint64_t)(uintptr_t)op);
 	emit_jmp(&g->e, g->v->cache.call_op);
 	if (!last && gen_resumable(g, g->i + 1))
@@ -236,6 +238,8 @@ static void gen_insn(struct gen *g)
 
 	g->s0_before = g->s0;
 	g->s0 = 0;
+	gen_begin_flags(g);
+	g->site[g->i].flags_parked = g->parked;
 	if (last && x86_insn_allowed(&g->v->cpu, in) != X86_DONE) {
 		gen_op(g, soft_op_execute, in, true);
 		return;
@@ -314,7 +318,7 @@ static void stub_edge(struct gen *g, const struct gen_stub *s)
 static void stub_op(struct gen *g, const struct gen_stub *s)
 {
 	if (s->flags_parked)
-		gen_unpark_flags(g);
+		gen_flags_now(g);
 	emit_mov_imm(&g->e, HOST_S0, (uint64_t)(uintptr_t)s->op);
 	emit_jmp(&g->e, g->v->cache.call_op);
 }
@@ -328,7 +332,7 @@ static uint32_t known_target(struct gen *g, const struct gen_stub *s, const stru
 	if (s->target != g->rip || g->mode != mode)
 		b = soft_block_find(
 			g->v, s->target, (g->gpa & ~0xfffull) | (s->target & 0xfff), 0, mode);
-	if (!b || b->gpa2 || soft_unlinked(g->v))
+	if (!b || b->page2 || soft_unlinked(g->v))
 		return 0;
 	return soft_entry(&g->v->cache, b, s->flags_parked);
 }
@@ -402,16 +406,17 @@ static void gen_body(struct gen *g)
 		return;
 	}
 	g->i = g->n - 1;
-	gen_goto(g, gen_next_rip(g), false);
+	gen_goto(g, gen_next_rip(g), g->parked && g->live[g->n]);
 }
 
 /* The entry with parked flags; five bytes at least, for a jump when the block dies. */
 static void gen_entry(struct gen *g)
 {
 	if (g->live[0])
-		gen_unpark_flags(g);
+		gen_flags_now(g);
 	else
 		emit_nop5(&g->e);
+	g->parked = false;
 	g->host = emit_here(&g->e);
 }
 
@@ -421,16 +426,16 @@ static struct soft_block *finish(struct gen *g, struct soft_block *b)
 	struct soft_piece *p = soft_filling(c);
 	uint32_t bytes = (g->n + 1) * (uint32_t)sizeof(struct soft_site);
 
-	b->sites = g->failed ? NULL : soft_meta_alloc(c, bytes);
+	b->sites = g->failed ? NULL : soft_meta_alloc(c, bytes, _Alignof(struct soft_site));
 	if (!b->sites)
 		return NULL;
 	__builtin_memcpy(b->sites, g->site, bytes);
 	b->nsites = (uint16_t)g->n;
-	b->host_end = (uint32_t)(g->e.p - c->rw);
-	p->used = (b->host_end + 15) & ~15u;
+	b->size = (uint16_t)(g->e.p - c->rw - b->host_mem);
+	p->used = (soft_block_end(b) + 15) & ~15u;
 	p->nblocks++;
-	if (b->gpa2)
-		soft_page_has_code(g->v, b->gpa2);
+	if (b->page2)
+		soft_page_has_code(g->v, (uint64_t)b->page2 << 12);
 	b->lines = g->lines;
 	soft_block_insert(g->v, b);
 	g->v->stat_translated_blocks++;
@@ -544,7 +549,7 @@ static struct soft_block *begin(struct gen *g, uint64_t gpa2)
 
 	*b = (struct soft_block){.rip = g->rip,
 		.gpa = g->gpa,
-		.gpa2 = gpa2,
+		.page2 = (uint32_t)(gpa2 >> 12),
 		.mode = g->mode,
 		.meta = p->meta_used,
 		.edges = p->edges};

@@ -45,8 +45,8 @@ void soft_window_drop(struct soft_vcpu *v, unsigned class, uint64_t gla)
 		}
 }
 
-static bool listed(
-	struct soft_vcpu *v, unsigned class, uint64_t gla, bool write, struct soft_window *w)
+bool soft_window_listed(
+	const struct soft_vcpu *v, unsigned class, uint64_t gla, bool write, struct soft_window *w)
 {
 	const struct soft_windows *l = &v->windows[class][write];
 
@@ -199,7 +199,7 @@ bool soft_window_find(
 	const struct soft_tlb_entry *e = known(v, class, page, write);
 	struct scan s;
 
-	if (listed(v, class, gla, write, w))
+	if (soft_window_listed(v, class, gla, write, w))
 		return true;
 	if (!e || page + 4096 == 0)
 		return false;

@@ -11,8 +11,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "machine/firmware/firmware.h"
+
 /* The list: a new kind of kernel is its file, and a line here. */
-static const struct boot_loader *const loaders[] = {&boot_linux, &boot_elf};
+static const struct boot_loader *const loaders[] = {&boot_linux, &boot_multiboot, &boot_elf};
 
 enum { KERNEL_MAX = 1 << 30 };
 
@@ -24,8 +26,7 @@ int boot_bad_kernel(struct boot *boot, const char *format, ...)
 	va_start(args, format);
 	vsnprintf(what, sizeof(what), format, args);
 	va_end(args);
-	return machine_error(boot->error, EINVAL, "%.100s %s",
-		boot->request->kernel ? boot->request->kernel : boot->request->image, what);
+	return machine_error(boot->error, EINVAL, "%.100s %s", boot->kernel.path, what);
 }
 
 /* ---- files ---- */
@@ -118,6 +119,26 @@ int boot_read_initrd(struct boot *boot, uint64_t low, uint64_t high, uint64_t *g
 	return code;
 }
 
+int boot_read_module(
+	struct boot *boot, const char *path, uint64_t low, uint64_t *gpa, uint64_t *size)
+{
+	int fd, code = file_open(path, &fd, size, boot->error);
+
+	if (code)
+		return code;
+	*gpa = (low + 0xfff) & ~0xfffull;
+	void *to = *gpa < PC_LOWMEM_LIMIT ? ram_at(boot->request->ram, *gpa, *size) : NULL;
+
+	if (!to)
+		code = machine_error(boot->error, ENOSPC,
+			"module %.100s (%llu KiB) does not fit into memory; give more with -m",
+			path, (unsigned long long)(*size >> 10));
+	else
+		code = file_read(fd, path, to, *size, boot->error);
+	close(fd);
+	return code;
+}
+
 int boot_write_cmdline(struct boot *boot, size_t limit)
 {
 	const char *text = boot->request->cmdline;
@@ -176,6 +197,24 @@ void boot_write_descriptors(struct boot *boot)
 	}
 }
 
+void *boot_kernel_at(const struct ram *ram, uint64_t low, uint64_t gpa, uint64_t size)
+{
+	static const struct {
+		uint64_t from, to;
+	} taken[] = {
+		{BOOT_CMDLINE, BOOT_CMDLINE + BOOT_CMDLINE_MAX},
+		{FW_EBDA_BASE, FW_BIOS_END},
+	};
+	void *at = ram_at(ram, gpa, size);
+
+	if (!at || gpa < low)
+		return NULL;
+	for (size_t i = 0; i < sizeof(taken) / sizeof(taken[0]); i++)
+		if (gpa < taken[i].to && gpa + size > taken[i].from)
+			return NULL;
+	return at;
+}
+
 /* ---- the choice ---- */
 
 static int load_kernel(struct boot *boot)
@@ -184,14 +223,16 @@ static int load_kernel(struct boot *boot)
 		if (loaders[i]->matches(&boot->kernel))
 			return loaders[i]->load(boot);
 	return boot_bad_kernel(
-		boot, "is no kernel: neither a Linux bzImage (vmlinuz) nor an ELF file");
+		boot, "is no kernel: neither a Linux bzImage (vmlinuz), nor multiboot, nor an ELF file");
 }
 
 int boot_load(
 	const struct boot_request *request, struct boot_entry *entry, struct machine_error *error)
 {
 	struct boot boot = {.request = request, .error = error};
-	const char *path = request->kernel ? request->kernel : request->image;
+	const char *path = request->kernel ? request->kernel
+			   : request->rom  ? request->rom
+					   : request->image;
 
 	if (request->ram->low_size < 2 * BOOT_KERNEL_MIN)
 		return machine_error(error, EINVAL,
@@ -200,7 +241,9 @@ int boot_load(
 
 	if (code)
 		return code;
-	code = request->kernel ? load_kernel(&boot) : boot_raw(&boot);
+	code = request->kernel ? load_kernel(&boot)
+	       : request->rom  ? boot_rom(&boot)
+			       : boot_raw(&boot);
 	image_free(&boot.kernel);
 	*entry = boot.entry;
 	return code;

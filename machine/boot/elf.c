@@ -87,7 +87,8 @@ int elf_parse(const uint8_t *bytes, size_t size, struct elf *elf)
 	return 0;
 }
 
-int elf_load(const struct ram *ram, const uint8_t *bytes, const struct elf *elf, uint64_t *end)
+int elf_load(const struct ram *ram, const uint8_t *bytes, const struct elf *elf, uint64_t low,
+	uint64_t *end)
 {
 	*end = 0;
 	for (unsigned i = 0; i < elf->nsegments; i++) {
@@ -95,9 +96,9 @@ int elf_load(const struct ram *ram, const uint8_t *bytes, const struct elf *elf,
 
 		if (s->type != PT_LOAD || s->memory_size == 0)
 			continue;
-		uint8_t *to = ram_at(ram, s->paddr, s->memory_size);
+		uint8_t *to = boot_kernel_at(ram, low, s->paddr, s->memory_size);
 
-		if (!to || s->paddr < BOOT_KERNEL_MIN)
+		if (!to)
 			return ENOSPC;
 		memcpy(to, bytes + s->offset, s->file_size);
 		memset(to + s->file_size, 0, s->memory_size - s->file_size);
@@ -204,7 +205,7 @@ static int load(struct boot *boot)
 
 	if (!pvh && !elf.is64)
 		return boot_bad_kernel(boot, "is a 32-bit ELF without a PVH entry; use a bzImage");
-	if (elf_load(ram, boot->kernel.bytes, &elf, &end))
+	if (elf_load(ram, boot->kernel.bytes, &elf, BOOT_KERNEL_MIN, &end))
 		return boot_bad_kernel(boot,
 			"does not fit: it must lie between 1 MiB and the end of "
 			"memory; give more with -m");

@@ -184,7 +184,9 @@ static int load_unpacked(struct boot *boot, const struct bzimage *bz)
 	if (elf_parse(vmlinux, size, &elf) != 0 || !is_direct_vmlinux(&elf, bz))
 		error = ENOTSUP;
 	else
-		error = elf_load(boot->request->ram, vmlinux, &elf, &end) ? ENOTSUP : 0;
+		error = elf_load(boot->request->ram, vmlinux, &elf, BOOT_KERNEL_MIN, &end)
+				? ENOTSUP
+				: 0;
 	free(vmlinux);
 	if (error)
 		return error;

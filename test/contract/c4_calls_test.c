@@ -327,7 +327,7 @@ static void c4_10_vm_segment_name(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {
+	static const struct behaviour tests[] = {
 		CONTRACT(c4_4_vm_run_einval),
 		CONTRACT(c4_4_vm_run_einval_once_suspended),
 		CONTRACT(c4_4_vm_run_frozen_before_and_after),

@@ -345,7 +345,7 @@ static void c4_3_registers_count_at_next_entry(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {
+	static const struct behaviour tests[] = {
 		CONTRACT_BARE(c4_1_vm_create_enxio_before_init),
 		CONTRACT_BARE(c4_1_vm_create_on_default),
 		CONTRACT_BARE(c4_1_vm_create_einval_null_name),

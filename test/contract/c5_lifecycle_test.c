@@ -215,7 +215,7 @@ static void c5_6_destroyed_vm_answers_enxio(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {
+	static const struct behaviour tests[] = {
 		CONTRACT_BARE(c5_1_unload_refused_while_a_vm_exists),
 		CONTRACT_BARE(c5_2_all_vcpus_idle_with_nothing_pending),
 		CONTRACT_BARE(c5_2_apic_ids),

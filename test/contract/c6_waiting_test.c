@@ -306,7 +306,7 @@ static void c6_7_no_interrupt_is_lost_by_yields(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {
+	static const struct behaviour tests[] = {
 		CONTRACT(c6_4_hlt_sleeps_until_an_interrupt),
 		CONTRACT(c6_4_sti_hlt_with_pending_interrupt),
 		CONTRACT(c6_4_hlt_with_if_clear_only_nmi),

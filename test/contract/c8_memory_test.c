@@ -357,7 +357,7 @@ static void c8_4_8_tables_outside_ram(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {
+	static const struct behaviour tests[] = {
 		CONTRACT(c8_1_one_entry_for_each_page),
 		CONTRACT(c8_1_fault_is_one_and_holds_nothing),
 		CONTRACT(c8_1_unbacked_is_minus_one),

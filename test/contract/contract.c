@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Copyright (c) 2026, the hyve authors */
-#include <stdio.h>
 #include <time.h>
 
 #include <vmm/pc.h>
 #include <vmm/vlapic.h>
 
-#include "backend/backend.h"
 #include "test/backend/soft/hooks.h"
 #include "test/contract/contract.h"
 
@@ -15,66 +13,46 @@
 
 #define TABLES 0x100000u /* page tables of long_mode */
 #define GDT    0x0800u
+#define TSS    0x0900u
 
-/* ---- Running a group on each backend ---- */
+/* ---- Fixtures ---- */
 
-/* The backend of the group that is running: cmocka has no other way into a setup function. */
-static const struct vmm_ops *current;
-
-int contract_run(const char *section, const struct CMUnitTest *tests, size_t n)
-{
-	const struct vmm_ops *ops;
-	int failed = 0;
-	char why[256], name[128];
-
-	for (size_t i = 0; (ops = backend_at(i)) != NULL; i++) {
-		if (ops->probe(why, sizeof(why)) != 0) {
-			print_message("%s: not on %s: %s\n", section, ops->name, why);
-			continue;
-		}
-		current = ops;
-		snprintf(name, sizeof(name), "%s on %s", section, ops->name);
-		failed += _cmocka_run_group_tests(name, tests, n, NULL, NULL);
-	}
-	return failed;
-}
-
-int contract_setup_bare(void **state)
+int contract_setup_bare(const struct vmm_ops *ops, void **state)
 {
 	struct contract *c = calloc(1, sizeof(*c));
+	int error;
 
-	c->ops = current;
+	c->ops = ops;
 	for (int i = 0; i < VM_MAXCPU; i++)
 		c->run[i].cpuid = i;
 	*state = c;
-	if (vm_create_on(current, "contract", &c->vm) != 0)
-		return -1;
-	if (current == &vmm_ops_soft)
+	error = vm_create_on(ops, "contract", &c->vm);
+	if (error == 0 && ops == &vmm_ops_soft)
 		soft_hooks(c->vm);
-	return 0;
+	return error;
 }
 
-int contract_setup(void **state)
+int contract_setup(const struct vmm_ops *ops, void **state)
 {
 	struct contract *c;
+	int error = contract_setup_bare(ops, state);
 
-	if (contract_setup_bare(state) != 0)
-		return -1;
 	c = *state;
-	if (vm_malloc(c->vm, 0, RAM_SIZE) != 0)
-		return -1;
+	if (error == 0)
+		error = vm_malloc(c->vm, 0, RAM_SIZE);
+	if (error != 0)
+		return error;
 	c->ram = vmmdev_map_gpa(c->vm, 0, RAM_SIZE);
 	contract_add_vcpu(c, 0);
 	return 0;
 }
 
-int contract_teardown(void **state)
+void contract_teardown(void **state)
 {
 	struct contract *c = *state;
 
 	vm_destroy(c->vm);
 	free(c);
-	return 0;
 }
 
 void contract_add_vcpu(struct contract *c, int vcpuid)
@@ -122,11 +100,15 @@ void real_mode(struct contract *c, int vcpuid, const void *code, size_t n)
 	place(c, vcpuid, code, n);
 }
 
-/* Null, 64-bit code, flat data, flat 32-bit code; a TSS follows in tests that need one. */
+/*
+ * Null, 64-bit code, flat data, flat 32-bit code, two places for a test's own, then user data,
+ * user 64-bit code, and a TSS.
+ */
 static void write_gdt(struct contract *c, int vcpuid)
 {
-	static const uint64_t gdt[] = {
-		0, 0x00af9b000000ffff, 0x00cf93000000ffff, 0x00cf9b000000ffff};
+	static const uint64_t gdt[] = {0, 0x00af9b000000ffff, 0x00cf93000000ffff,
+		0x00cf9b000000ffff, 0, 0, 0x00cff3000000ffff, 0x00affb000000ffff,
+		0x00008b0000000067 | (uint64_t)TSS << 16, 0};
 
 	memcpy(c->ram + GDT, gdt, sizeof(gdt));
 	set_desc(c, vcpuid, VM_REG_GUEST_GDTR, 0, (struct seg_desc){GDT, sizeof(gdt) - 1, 0});
@@ -157,6 +139,19 @@ void long_mode(struct contract *c, int vcpuid, const void *code, size_t n)
 	set_reg(c, vcpuid, VM_REG_GUEST_EFER, EFER_LME | EFER_LMA);
 	set_reg(c, vcpuid, VM_REG_GUEST_CR0, CR0_PE | CR0_NE | CR0_WP | CR0_PG);
 	set_desc(c, vcpuid, VM_REG_GUEST_CS, 0x08, (struct seg_desc){0, UINT32_MAX, 0xa09b});
+}
+
+void user_mode(struct contract *c, int vcpuid, const void *code, size_t n)
+{
+	const uint64_t rsp0 = STACK;
+
+	long_mode(c, vcpuid, code, n);
+	memset(c->ram + TSS, 0, 0x68);
+	memcpy(c->ram + TSS + 4, &rsp0, sizeof(rsp0));
+	set_desc(c, vcpuid, VM_REG_GUEST_TR, 0x40, (struct seg_desc){TSS, 0x67, 0x8b});
+	set_data_segments(c, vcpuid, 0x33, (struct seg_desc){0, UINT32_MAX, 0xc0f3});
+	set_desc(c, vcpuid, VM_REG_GUEST_CS, 0x3b, (struct seg_desc){0, UINT32_MAX, 0xa0fb});
+	set_reg(c, vcpuid, VM_REG_GUEST_RSP, STACK - 0x800);
 }
 
 void set_ivt(struct contract *c, unsigned vector, uint16_t offset)

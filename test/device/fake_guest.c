@@ -41,7 +41,7 @@ static void irq(struct guest *guest, unsigned line, bool asserted)
 {
 	struct fake_guest *g = (struct fake_guest *)guest;
 
-	assert_true(line < 16);
+	assert_true(line < 24);
 	g->unbalanced |= g->line[line] == asserted;
 	g->line[line] = asserted;
 	g->raised[line] += asserted;
@@ -55,6 +55,16 @@ static void irq_level(struct guest *guest, unsigned line)
 static void end(struct guest *guest, enum guest_end how)
 {
 	((struct fake_guest *)guest)->ended = (int)how;
+}
+
+static void exit_with(struct guest *guest, uint8_t status)
+{
+	((struct fake_guest *)guest)->status = status;
+}
+
+static void unmap(struct guest *guest, uint64_t gpa)
+{
+	((struct fake_guest *)guest)->unmapped = gpa;
 }
 
 static int timer_create_fake(
@@ -91,6 +101,8 @@ static const struct guest_ops fake_ops = {
 	.irq = irq,
 	.irq_level = irq_level,
 	.end = end,
+	.exit = exit_with,
+	.unmap = unmap,
 	.timer_create = timer_create_fake,
 	.timer_set = timer_set,
 	.timer_stop = timer_stop,
@@ -112,6 +124,7 @@ void fake_create(
 {
 	g->guest.ops = &fake_ops;
 	g->ended = -1;
+	g->status = -1;
 	g->model = model;
 	for (size_t i = 0; i < model->nunits; i++)
 		if (strcmp(model->units[i].name, name) == 0)

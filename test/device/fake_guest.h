@@ -15,11 +15,13 @@ struct fake_option {
 
 struct fake_guest {
 	struct guest guest; /* first */
-	bool line[16];
-	unsigned raised[16]; /* how often each went up */
-	bool level[16];
+	bool line[24];
+	unsigned raised[24]; /* how often each went up */
+	bool level[24];
 	bool unbalanced;	   /* an assert of an asserted line, or the opposite */
 	int ended;		   /* enum guest_end, -1: no */
+	int status;		   /* asked for by guest_exit, -1: no */
+	uint64_t unmapped;	   /* the last page; 0: none */
 	struct guest_timer *timer; /* the one timer there is */
 	struct fake_option options[4];
 

@@ -360,8 +360,69 @@ static void test_page(void)
 	check_true("data_for_a_while", again);
 }
 
+/*
+ * The same store beside code so often that its place has become data to whoever learns; then code
+ * is put there, runs, and the store changes it. Lines before and behind hold code.
+ */
+__attribute__((noinline)) static void put_often(uint32_t at, uint32_t value, unsigned times)
+{
+	__asm__ volatile("jmp 1f\n 1: movl %k[v], (%[to])\n decl %%ecx\n jnz 1b"
+			 : "+c"(times)
+			 : [to] "r"((uint64_t)at), [v] "r"(value)
+			 : "memory", "cc");
+}
+
+static uint32_t run_at(uint32_t at)
+{
+	uint32_t ax;
+
+	__asm__ volatile("call *%1" : "=a"(ax) : "r"((uint64_t)at) : "memory", "cc");
+	return ax;
+}
+
+/* mov eax, value; ret */
+static void put_ret(uint32_t at, uint32_t value)
+{
+	MEM8(at) = 0xb8;
+	MEM32(at + 1) = value;
+	MEM8(at + 5) = 0xc3;
+}
+
+static void test_beside(void)
+{
+	for (unsigned n = 0; n < 24; n++) {
+		uint32_t line = PAGE + 64 * (2 + n % 3 * 16), wrong = 0;
+
+		put_ret(line - 64, n);
+		put_ret(line + 256, n + 1);
+		wrong += run_at(line - 64) != n;
+		wrong += run_at(line + 256) != n + 1;
+		for (unsigned k = 0; k < 4; k++) {
+			uint32_t at = line + 64 * k + n + 1;
+
+			put_often(at, n, 3000);
+			wrong += MEM32(at) != n;
+			put_ret(at - 1, 0x100 + n);
+			wrong += run_at(at - 1) != 0x100 + n;
+			for (unsigned i = 0; i < 3; i++) {
+				put_often(at, 0x200 + i, 1);
+				wrong += run_at(at - 1) != 0x200 + i;
+			}
+		}
+		check("beside", wrong, 0);
+		check("beside.before", run_at(line - 64), n);
+		check("beside.behind", run_at(line + 256), n + 1);
+		/* Across the end of what is free. */
+		put_often(line + 254, 0x11b8c3c3, 1);
+		check("beside.edge", run_at(line + 256), 0x11 | (n + 1) >> 8 << 8);
+		put_ret(line + 256, 7);
+		check("beside.edge_back", run_at(line + 256), 7);
+	}
+}
+
 void image_main(void)
 {
+	test_beside();
 	test_insns();
 	test_places();
 	test_itself();

@@ -5,7 +5,7 @@
 # The guests are data for the test, and use what clang's assembler lacks: always by gcc.
 GUEST_CC := gcc
 GUEST32 := excp seg real paging32 pae intr task debug smc triple
-GUEST64 := paging64 pcid patch window long sysreg fpu mmio timer triple64
+GUEST64 := paging64 pcid patch window string long sysreg fpu mmio timer triple64
 GUEST := $(GUEST32) $(GUEST64)
 GUEST_BIN := $(patsubst %,$(BUILD)/test/guest/%.bin,$(GUEST))
 GUEST_CFLAGS := -std=gnu17 -Os -Wall -Wextra -Wno-array-bounds -Werror -ffreestanding -fno-pic -fno-pie \
@@ -29,9 +29,10 @@ $(BUILD)/test/guest/m64/%.o: test/guest/%.S
 # The tests that all paging modes share.
 $(BUILD)/test/guest/paging32.elf $(BUILD)/test/guest/pae.elf: \
 	$(BUILD)/test/guest/m32/paging.o $(BUILD)/test/guest/m32/paging_access.o
-$(BUILD)/test/guest/paging64.elf $(BUILD)/test/guest/pcid.elf $(BUILD)/test/guest/window.elf: \
+$(BUILD)/test/guest/paging64.elf $(BUILD)/test/guest/pcid.elf \
+	$(BUILD)/test/guest/window.elf $(BUILD)/test/guest/string.elf: \
 	$(BUILD)/test/guest/m64/paging.o $(BUILD)/test/guest/m64/paging_access.o
-$(BUILD)/test/guest/window.elf: $(BUILD)/test/guest/m64/range.o
+$(BUILD)/test/guest/window.elf $(BUILD)/test/guest/string.elf: $(BUILD)/test/guest/m64/range.o
 
 GUEST_LD = ld -m $(1) -T test/guest/rom.ld -z noexecstack --no-warn-rwx-segments -o $@ $(filter %.o,$^)
 $(patsubst %,$(BUILD)/test/guest/%.elf,$(GUEST32)): $(BUILD)/test/guest/%.elf: \

@@ -149,7 +149,8 @@ static void test_tss16(void **state)
 	assert_int_equal(switch_to(g, FREE, X86_TASK_CALL), X86_DONE);
 	assert_int_equal(g->cpu.rip, IP2 & 0xffff);
 	assert_int_equal(g->cpu.rflags, 2 | X86_FL_ZF | X86_RF_NT);
-	assert_int_equal(g->cpu.gpr[X86_RDI], 0x3007);
+	assert_int_equal(g->cpu.gpr[X86_RDI], 0xffff3007);
+	assert_int_equal(g->cpu.gpr[X86_RAX], 0xffff3000);
 	assert_true(g->cpu.seg[X86_FS].access & X86_SEG_UNUSABLE);
 	assert_int_equal(g->cpu.tr.access & 15, 3);
 	/* And away from it, to the 32-bit task. */

@@ -187,7 +187,7 @@ static void check_jump(struct soft_cache *c, const struct soft_block *b, uint32_
 {
 	uint32_t to = target_of(c, site);
 
-	if (to < c->start || (to >= b->host_mem && to < b->host_end))
+	if (to < c->start || (to >= b->host_mem && to < soft_block_end(b)))
 		return;
 	assert_true(is_entry(c, to));
 	if (soft_piece_at(c, to) != soft_piece_at(c, site))
@@ -196,11 +196,11 @@ static void check_jump(struct soft_cache *c, const struct soft_block *b, uint32_
 
 static void check_code(struct soft_cache *c, const struct soft_block *b)
 {
-	for (uint32_t at = b->host_mem; at < b->host_end;) {
+	for (uint32_t at = b->host_mem; at < soft_block_end(b);) {
 		const uint8_t *p = c->rw + at;
 		struct x86_insn in;
 
-		assert_int_equal(x86_decode(&in, p, b->host_end - at, 64), X86_DECODE_OK);
+		assert_int_equal(x86_decode(&in, p, soft_block_end(b) - at, 64), X86_DECODE_OK);
 		at += in.len;
 		if ((in.len == 5 && (p[0] & 0xfe) == 0xe8) ||
 			(in.len == 6 && p[0] == 0x0f && (p[1] & 0xf0) == 0x80))
@@ -227,13 +227,13 @@ static void check_block(struct soft_vcpu *v, const struct soft_piece *p, struct 
 	const uint8_t *sites = (const uint8_t *)b->sites;
 
 	assert_ptr_equal(block_at(c, b->host_mem), b);
-	assert_true(b->host_mem >= p->code && b->host_end <= p->used);
+	assert_true(b->host_mem >= p->code && soft_block_end(b) <= p->used);
 	assert_true(sites >= c->meta + p->meta && sites < c->meta + p->meta_used);
 	if (b->dead && !b->root)
 		check_root(c, b);
 	if (b->dead)
 		return;
-	assert_ptr_equal(soft_block_find(v, b->rip, b->gpa, b->gpa2, b->mode), b);
+	assert_ptr_equal(soft_block_find(v, b->rip, b->gpa, (uint64_t)b->page2 << 12, b->mode), b);
 	if (b->root) {
 		const struct soft_block *root = &c->blocks[b->root - 1];
 

@@ -8,7 +8,7 @@ echo "1..5"
 export SOFT_LOCKSTEP=1
 way "images in lock-step" guest/guest_test excp seg real paging32 pae intr task debug smc triple paging64 pcid patch \
 	long sysreg fpu mmio triple64
-way "windows in lock-step" guest/guest_test window
+way "windows in lock-step" guest/guest_test window string
 SEQUENCE_N=${SEQUENCE_N:-5000} way "sequences in lock-step" backend/soft/sequence_test
 SOUP_N=${SOUP_N:-1500} way "soup in lock-step" backend/soft/soup_test
 # Blocks end early for every reason there is.

@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Copyright (c) 2026, the hyve authors */
+/*
+ * What a backend need not have, or cannot do on this host: behaviours that are not asked of it
+ * then. Each property is tried out, once for a program, by a guest or a call in a child process;
+ * nothing is concluded from a name.
+ */
+#include <fnmatch.h>
+#include <time.h>
+
+#include "test/contract/contract.h"
+
+/* ---- Properties ---- */
+
+static bool has_capability(const struct vmm_ops *ops, int type)
+{
+	void *state;
+
+	return contract_setup(ops, &state) == 0 &&
+	       vm_set_capability(((struct contract *)state)->vm, 0, type, 1) == 0;
+}
+
+static bool steps(const struct vmm_ops *ops)
+{
+	return has_capability(ops, VM_CAP_MTRAP_EXIT);
+}
+
+static bool exits_by_pause(const struct vmm_ops *ops)
+{
+	return has_capability(ops, VM_CAP_PAUSE_EXIT);
+}
+
+/* Does a guest with these control registers and a table at 0x60000 come to its OUT? */
+static bool runs_paged(const struct vmm_ops *ops, uint64_t cr4, const void *tables, size_t n)
+{
+	struct contract *c;
+	void *state;
+
+	if (contract_setup(ops, &state) != 0)
+		return false;
+	c = state;
+	GUEST(protected_mode, c, 0, "\xe7\xe9");
+	memcpy(c->ram + 0x60000, tables, n);
+	set_reg(c, 0, VM_REG_GUEST_CR3, 0x60000);
+	set_reg(c, 0, VM_REG_GUEST_CR4, cr4);
+	set_reg(c, 0, VM_REG_GUEST_CR0, CR0_PE | CR0_NE | CR0_PG);
+	step_over(c, 0);
+	return vm_run(c->vm, &c->run[0]) == 0 && c->run[0].vm_exit.exitcode == VM_EXITCODE_INOUT;
+}
+
+static bool pages_in_32_bits(const struct vmm_ops *ops)
+{
+	static const uint32_t directory[] = {0x83}; /* 4 MiB at 0 */
+
+	return runs_paged(ops, CR4_PSE, directory, sizeof(directory));
+}
+
+static bool pages_with_pae(const struct vmm_ops *ops)
+{
+	static const uint64_t tables[513] = {[0] = 0x61001, [512] = 0x83}; /* 2 MiB at 0 */
+
+	return runs_paged(ops, CR4_PAE, tables, sizeof(tables));
+}
+
+static bool offers(const struct vmm_ops *ops, uint32_t leaf, int reg, int bit)
+{
+	struct contract *c;
+	uint32_t regs[4];
+	void *state;
+
+	if (contract_setup(ops, &state) != 0)
+		return false;
+	c = state;
+	service(c, 0);
+	guest_cpuid(c, 0, leaf, 0, regs);
+	return regs[reg] >> bit & 1;
+}
+
+static bool offers_smep(const struct vmm_ops *ops)
+{
+	return offers(ops, 7, 1, 7);
+}
+
+static bool offers_smap(const struct vmm_ops *ops)
+{
+	return offers(ops, 7, 1, 20);
+}
+
+static bool offers_gigabyte_pages(const struct vmm_ops *ops)
+{
+	return offers(ops, 0x80000001, 3, 26);
+}
+
+static bool offers_la57(const struct vmm_ops *ops)
+{
+	return offers(ops, 7, 2, 16);
+}
+
+static bool offers_invpcid(const struct vmm_ops *ops)
+{
+	return offers(ops, 7, 1, 10);
+}
+
+static bool offers_tsc_deadline(const struct vmm_ops *ops)
+{
+	return offers(ops, 1, 2, 24);
+}
+
+static bool offers_avx(const struct vmm_ops *ops)
+{
+	return offers(ops, 1, 2, 28);
+}
+
+/* IN with IOPL 3 at CPL 3. */
+static bool honours_iopl(const struct vmm_ops *ops)
+{
+	struct contract *c;
+	void *state;
+
+	if (contract_setup(ops, &state) != 0)
+		return false;
+	c = state;
+	GUEST(user_mode, c, 0, "\xe7\xe9");
+	set_reg(c, 0, VM_REG_GUEST_RFLAGS, 0x3002);
+	step_over(c, 0);
+	return vm_run(c->vm, &c->run[0]) == 0 && c->run[0].vm_exit.exitcode == VM_EXITCODE_INOUT;
+}
+
+/*
+ * A TSS at selector 0x28 of another task, and a task gate to it as vector 2.  Its EIP is the OUT at CODE + 0x100.
+ */
+static struct contract *with_task(const struct vmm_ops *ops, const void *code, size_t n)
+{
+	struct seg_desc gdtr = {0x800, 0x2f, 0}, tr = {0x5000, 103, 0x8b}, idtr = {0x6000, 0x1ff, 0};
+	const uint32_t eip = CODE + 0x100, sels[6] = {0x10, 0x18, 0x10, 0x10, 0x10, 0x10};
+	const uint64_t tss = 103 | (uint64_t)0x5100 << 16 | (uint64_t)0x89 << 40,
+		       gate = (uint64_t)0x28 << 16 | (uint64_t)0x85 << 40;
+	struct contract *c;
+	void *state;
+
+	if (contract_setup(ops, &state) != 0)
+		return NULL;
+	c = state;
+	protected_mode(c, 0, code, n);
+	PLACE(c, CODE + 0x100, "\xe7\xe9");
+	memcpy(c->ram + 0x800 + 0x28, &tss, sizeof(tss));
+	memcpy(c->ram + 0x5100 + 32, &eip, sizeof(eip));
+	memcpy(c->ram + 0x5100 + 72, sels, sizeof(sels));
+	memcpy(c->ram + 0x6000 + 2 * 8, &gate, sizeof(gate));
+	(void)vm_set_seg_desc(c->vm, 0, VM_REG_GUEST_GDTR, &gdtr);
+	(void)vm_set_seg_desc(c->vm, 0, VM_REG_GUEST_IDTR, &idtr);
+	(void)vm_set_seg_desc(c->vm, 0, VM_REG_GUEST_TR, &tr);
+	set_reg(c, 0, VM_REG_GUEST_TR, 0x20);
+	step_over(c, 0);
+	return c;
+}
+
+static bool leaves_with(struct contract *c, enum vm_exitcode code)
+{
+	return vm_run(c->vm, &c->run[0]) == 0 && c->run[0].vm_exit.exitcode == code;
+}
+
+/* jmp 0x28:0 */
+static bool exits_for_tasks(const struct vmm_ops *ops)
+{
+	struct contract *c = with_task(ops, "\xea\x00\x00\x00\x00\x28\x00", 7);
+
+	return c && leaves_with(c, VM_EXITCODE_TASK_SWITCH);
+}
+
+/* An NMI in jmp $ */
+static bool exits_for_task_gates(const struct vmm_ops *ops)
+{
+	struct contract *c = with_task(ops, "\xeb\xfe", 2);
+
+	return c && vm_inject_nmi(c->vm, 0) == 0 && leaves_with(c, VM_EXITCODE_TASK_SWITCH);
+}
+
+/* mov ecx, 1000000; dec ecx; jnz: hardware and translators need a millisecond or so */
+static bool is_quick(const struct vmm_ops *ops)
+{
+	struct timespec from, to;
+	struct contract *c;
+	void *state;
+
+	if (contract_setup(ops, &state) != 0)
+		return false;
+	c = state;
+	GUEST(protected_mode, c, 0, "\xb9\x40\x42\x0f\x00\x49\x75\xfd\xe7\xe9");
+	clock_gettime(CLOCK_MONOTONIC, &from);
+	run_to_out(c, 0);
+	clock_gettime(CLOCK_MONOTONIC, &to);
+	return (to.tv_sec - from.tv_sec) * 1000 + (to.tv_nsec - from.tv_nsec) / 1000000 < 150;
+}
+
+/* ---- The table ---- */
+
+static const struct skip {
+	const char *pattern; /* as the shell matches file names */
+	bool (*needs)(const struct vmm_ops *ops);
+	const char *reason;
+} skips[] = {
+	{"*_mtrap_*", steps,
+		"the backend cannot single-step a guest (VM_CAP_MTRAP_EXIT is ENOENT)"},
+	{"c7_5_mov_ss_shadow", steps,
+		"the backend cannot single-step a guest (VM_CAP_MTRAP_EXIT is ENOENT)"},
+	{"*_pause_exit*", exits_by_pause,
+		"the backend has no exit for PAUSE (VM_CAP_PAUSE_EXIT is ENOENT)"},
+	{"c6_2_task_switch_jmp", exits_for_tasks, "the backend switches tasks itself"},
+	{"c6_2_task_switch_idt_gate", exits_for_tasks, "the backend switches tasks itself"},
+	{"c6_2_task_switch_external", exits_for_task_gates,
+		"the backend goes through task gates itself, or cannot"},
+	{"c6_7_yield_does_not_disturb_the_guest", is_quick,
+		"the backend interprets: the guest's loop would take minutes"},
+	{"*_run32_*", pages_in_32_bits, "a guest cannot enter 32-bit paging here"},
+	{"*_runpae_*", pages_with_pae, "a guest cannot enter PAE paging here"},
+	{"*_smep*", offers_smep, "CPUID offers no SMEP"},
+	{"*_smap*", offers_smap, "CPUID offers no SMAP"},
+	{"*_1g_*", offers_gigabyte_pages, "CPUID offers no pages of 1 GiB"},
+	{"*_la57_*", offers_la57, "CPUID offers no LA57"},
+	{"*_invpcid_runs", offers_invpcid, "CPUID offers no INVPCID"},
+	{"*_deadline_*", offers_tsc_deadline, "CPUID offers no TSC deadline"},
+	{"*_avx_*", offers_avx, "CPUID offers no AVX"},
+	{"*_iopl3_*", honours_iopl, "a guest at CPL 3 cannot use ports whatever its IOPL"},
+};
+
+/* A property is tried out once. */
+static bool ask(bool (*has)(const struct vmm_ops *ops), const struct vmm_ops *ops)
+{
+	static struct answer {
+		bool (*has)(const struct vmm_ops *ops);
+		const struct vmm_ops *ops;
+		bool is_so;
+	} answers[64];
+	size_t i = 0;
+
+	while (answers[i].has && (answers[i].has != has || answers[i].ops != ops))
+		i++;
+	if (!answers[i].has)
+		answers[i] = (struct answer){has, ops, contract_probe(has, ops)};
+	return answers[i].is_so;
+}
+
+const char *contract_skip(const struct vmm_ops *ops, const char *name)
+{
+	for (size_t i = 0; i < sizeof(skips) / sizeof(skips[0]); i++)
+		if (fnmatch(skips[i].pattern, name, 0) == 0 && !ask(skips[i].needs, ops))
+			return skips[i].reason;
+	return NULL;
+}
