@@ -103,5 +103,7 @@ enum exit_next {
 
 /* Does what the exit asks for. On the vcpu's thread. */
 enum exit_next vcpu_handle_exit(struct machine_vcpu *v, struct vm_exit *exit);
+/* Lets vm_run ask the bus itself, where the backend can: most accesses are no exits then. */
+int exit_serve_inside(struct machine *m);
 
 #endif

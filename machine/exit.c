@@ -116,6 +116,49 @@ static enum exit_next handle_inst_emul(struct machine_vcpu *v, struct vm_exit *e
 	return EXIT_ABORT;
 }
 
+/* ---- accesses that need no exit ---- */
+
+static int serve_port_inside(
+	struct vm *vm, int vcpu, bool in, uint16_t port, int bytes, uint32_t *eax, void *arg)
+{
+	struct machine *m = arg;
+	uint64_t value;
+
+	(void)vm;
+	(void)vcpu;
+	if (!in)
+		return bus_write(m->bus, GUEST_PORTS, port, (unsigned)bytes, *eax) ? 0 : ENOENT;
+	if (!bus_read(m->bus, GUEST_PORTS, port, (unsigned)bytes, &value))
+		return ENOENT;
+	*eax = (uint32_t)value;
+	return 0;
+}
+
+static int read_inside(struct vm *vm, int vcpu, uint64_t gpa, uint64_t *value, int size, void *arg)
+{
+	struct machine *m = arg;
+
+	(void)vm;
+	(void)vcpu;
+	return bus_read(m->bus, GUEST_MEMORY, gpa, (unsigned)size, value) ? 0 : ENOENT;
+}
+
+static int write_inside(struct vm *vm, int vcpu, uint64_t gpa, uint64_t value, int size, void *arg)
+{
+	struct machine *m = arg;
+
+	(void)vm;
+	(void)vcpu;
+	return bus_write(m->bus, GUEST_MEMORY, gpa, (unsigned)size, value) ? 0 : ENOENT;
+}
+
+int exit_serve_inside(struct machine *m)
+{
+	const struct vm_devices devices = {serve_port_inside, read_inside, write_inside, m};
+
+	return vmmdev_set_devices(m->vm, &devices);
+}
+
 /* ---- MSRs that the core does not know ---- */
 
 static enum exit_next refuse_msr(struct machine_vcpu *v, const char *how, uint32_t msr)

@@ -111,6 +111,8 @@ static int create_vm(struct machine *m, struct machine_error *error)
 	if (!code)
 		code = vmmdev_set_topology(m->vm, (uint16_t)s->sockets, (uint16_t)s->cores,
 			(uint16_t)s->threads, 0);
+	if (!code)
+		code = exit_serve_inside(m);
 	for (unsigned i = 0; i < s->ncpus && !code; i++)
 		code = vmmdev_set_x2apic_state(
 			m->vm, (int)i, s->x2apic ? X2APIC_ENABLED : X2APIC_DISABLED);

@@ -295,6 +295,11 @@ int vmmdev_reinit(struct vm *vm)
 	ON_ALL(vm, reinit_alone(vm));
 }
 
+int vmmdev_set_devices(struct vm *vm, const struct vm_devices *devices)
+{
+	ON_ALL(vm, vm_set_devices(vm, devices));
+}
+
 int vmmdev_set_topology(
 	struct vm *vm, uint16_t sockets, uint16_t cores, uint16_t threads, uint16_t maxcpus)
 {

@@ -116,6 +116,7 @@ struct vm {
 	char name[VM_MAX_NAMELEN];
 	struct vmm_clock *clock;
 	bool owns_clock;
+	struct vm_devices devices; /* changed only while all vcpus are frozen */
 	struct {
 		uint16_t sockets, cores, threads; /* cores of a socket, threads of a core */
 	} topology;	    /* constant once a vcpu has run */

@@ -376,6 +376,11 @@ enum x86_result x86_string(struct x86_cpu *cpu, const struct x86_insn *insn);
 enum x86_result x86_execute(struct x86_cpu *cpu, const struct x86_insn *insn);
 /* Fetches at rip with EXEC permission and decodes: DONE, or FAULT (#PF, #GP, #UD), EXIT (fetch from MMIO). */
 enum x86_result x86_fetch(struct x86_cpu *cpu, struct x86_insn *insn);
+/*
+ * Whether x86_fetch() would give `insn`, which it has given before: the bytes are compared, which
+ * takes less time than decoding them.  False also where that cannot be told at once.
+ */
+bool x86_fetch_same(struct x86_cpu *cpu, const struct x86_insn *insn);
 
 /* MOV to CRn semantics, also for API users: FAULT #GP(0) on reserved or illegal bits. (control.c) */
 enum x86_result x86_set_cr0(struct x86_cpu *cpu, uint64_t value);

@@ -69,6 +69,7 @@ enum soft_class { SOFT_USER, SOFT_SUPER, SOFT_SUPER_AC, SOFT_CLASSES };
 #define SOFT_ITLB_ENTRIES   1024u
 #define SOFT_LOG_MAX	    2048u
 #define SOFT_JC_LOG	    16384u
+#define SOFT_KNOWN	    8u
 #define SOFT_PENDING_WRITES 8
 #define SOFT_PAGE_FILTER    8192u /* bits: one half for each half of the address space */
 
@@ -444,6 +445,11 @@ struct soft_vcpu {
 		uint8_t class;
 		bool write;
 	} device;
+	/* Instructions that C executed at slow accesses, by where translated code called for it. */
+	struct soft_known {
+		const uint8_t *ret; /* NULL: none */
+		struct x86_insn insn;
+	} known[SOFT_KNOWN];
 	uint64_t device_page; /* last byte of the page that vm_gpa_ram() did not know last; 0: none
 			       */
 	int cap[VM_CAP_MAX];

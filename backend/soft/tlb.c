@@ -602,20 +602,38 @@ static bool goes_on(const struct x86_insn *insn)
 	return insn->row->class != X86_BRANCH && insn->row->mnem != X86_I_popf;
 }
 
+/*
+ * The instruction at rip, of the site that returns to `ret`.  A driver's loop comes by often, and
+ * decoding costs as much as a chip's register.  Other code may stand there now: the bytes tell.
+ */
+static enum x86_result fetch_site(
+	struct soft_vcpu *v, const uint8_t *ret, const struct x86_insn **insn)
+{
+	struct soft_known *k = &v->known[((uintptr_t)ret >> 3) % SOFT_KNOWN];
+	enum x86_result res = X86_DONE;
+
+	*insn = &k->insn;
+	if (k->ret == ret && x86_fetch_same(&v->cpu, &k->insn))
+		return X86_DONE;
+	res = x86_fetch(&v->cpu, &k->insn);
+	k->ret = res == X86_DONE ? ret : NULL;
+	return res;
+}
+
 /* The whole instruction in C: page crossing, MMIO, stores next to code. */
 static const void *execute_site(struct soft_vcpu *v, uint64_t site, const uint8_t *ret)
 {
 	struct soft_block *b;
 	unsigned i = site_of(v, site, ret, &b);
-	struct x86_insn insn;
-	enum x86_result res = x86_fetch(&v->cpu, &insn);
+	const struct x86_insn *insn;
+	enum x86_result res = fetch_site(v, ret, &insn);
 	uint64_t next = b->rip + b->sites[i + 1].guest;
 	const void *resume = NULL;
 
 	v->stat_executed++;
 	if (res == X86_DONE)
-		res = x86_execute(&v->cpu, &insn);
-	if (res == X86_DONE && v->cpu.rip == next && b->sites[i + 1].resumable && goes_on(&insn) &&
+		res = x86_execute(&v->cpu, insn);
+	if (res == X86_DONE && v->cpu.rip == next && b->sites[i + 1].resumable && goes_on(insn) &&
 		atomic_load(&v->run))
 		resume = v->cache.rx + b->host + b->sites[i + 1].host;
 	return soft_finish(v, res, resume);

@@ -125,6 +125,25 @@ typedef int (*vm_inout_func_t)(
 	struct vm *vm, int vcpu, bool in, uint16_t port, int bytes, uint32_t *eax, void *arg);
 
 /*
+ * Devices that vm_run asks itself, on its own thread, before it makes an exit of an access to a
+ * port or to memory outside RAM.  A function returns ENOENT, with nothing done, where there is
+ * none: the exit follows then.  Anything else is as above; who has answered a read answers the
+ * write, too.
+ *
+ * The functions may call what is marked Any or Any+locks, and of vmmdev_* what claims no vcpu; the
+ * vcpu's registers are not to be had.  String I/O, and what a backend cannot serve in the middle of
+ * guest code, are exits all the same: so whoever has devices here also finishes exits with them.
+ */
+struct vm_devices {
+	vm_inout_func_t port;	/* NULL: no ports */
+	mem_region_read_t read; /* with `write`, or neither: no memory */
+	mem_region_write_t write;
+	void *arg;
+};
+/* Copied; NULL: none. Kept by vm_reinit. EINVAL: one of read and write is missing. Frozen. */
+int vm_set_devices(struct vm *vm, const struct vm_devices *devices) VMM_MUST_CHECK;
+
+/*
  * Finishes an INST_EMUL exit: executes the instruction at exit->rip, RAM and the core's chips
  * served inside, other addresses by the callbacks.  0: done, or a fault is queued; continue at
  * exit->rip + exit->inst_length in both cases, both are set.  EFAULT: the code lies outside RAM.
@@ -204,6 +223,7 @@ int vmmdev_emulate_inout_str_mem(struct vm *vm, int vcpu, struct vm_exit *exit,
 
 /* On all vcpus at once. */
 int vmmdev_reinit(struct vm *vm) VMM_MUST_CHECK;
+int vmmdev_set_devices(struct vm *vm, const struct vm_devices *devices) VMM_MUST_CHECK;
 int vmmdev_set_topology(struct vm *vm, uint16_t sockets, uint16_t cores, uint16_t threads,
 	uint16_t maxcpus) VMM_MUST_CHECK;
 int vmmdev_map_memory(struct vm *vm, vm_paddr_t gpa, size_t len) VMM_MUST_CHECK;
