@@ -33,7 +33,7 @@ GENERAL := -mgeneral-regs-only $(if $(findstring clang,$(CC)),,-minline-all-stri
 # Nor may what the compiler calls by itself there: see x86/plain_mem.c.
 plain_mem = objcopy $(foreach f,memcpy memmove memset memcmp,--redefine-sym $(1)$(f)=x86_plain_$(f)) $(2)
 
-LIB_ROOMS := x86 vmm vmm/chip backend backend/soft backend/intel backend/amd
+LIB_ROOMS := x86 vmm vmm/chip backend backend/soft backend/kvm backend/intel backend/amd
 CMD_ROOMS := host device device/pci device/uart machine machine/firmware machine/boot
 # What the software CPU's traces get their text from.
 DISASM := $(shell echo '\#include <Zydis/Zydis.h>' | $(CC) -E -x c - >/dev/null 2>&1 && echo zydis || echo none)

@@ -13,8 +13,13 @@
 const struct vmm_ops *backend_at(size_t i);
 /* By name; NULL: none is called so. */
 const struct vmm_ops *backend_find(const char *name);
-/* The best that is usable on this host; NULL: none, which the soft backend prevents. */
+/* The best that is usable on this host and passes backend_judge(); NULL: none, which the soft backend prevents. */
 const struct vmm_ops *backend_auto(void);
+/*
+ * The i-th backend works; would backend_auto() take it, nothing better being there?  0, or an errno and a line
+ * that says why not.  It may run guests, for some milliseconds.
+ */
+int backend_judge(size_t i, char *why, size_t size);
 
 /*
  * A setting of the backend that runs `vm`, before it runs: of "soft.cache", `key` is "cache".  Lost

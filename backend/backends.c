@@ -8,6 +8,7 @@
 #include <vmm/backend.h>
 
 #include "backend/backend.h"
+#include "backend/kvm/option.h"
 #include "backend/soft/option.h"
 
 static const struct backend {
@@ -16,10 +17,13 @@ static const struct backend {
 	int (*set_option)(void *vmi, const char *key, const char *value, char *why, size_t size);
 	int (*check_options)(void *vmi, unsigned ncpus, char *why, size_t size);
 	bool (*explain)(void *vmi, int vcpu, char *why, size_t size);
+	/* It works: is it good enough to be chosen unasked? 0, or an errno and a line. NULL: yes. */
+	int (*judge)(char *why, size_t size);
 } backends[] = {
 	{.ops = &vmm_ops_intel},
 	{.ops = &vmm_ops_amd},
-	{&vmm_ops_soft, soft_set_option, soft_check_options, soft_explain},
+	{&vmm_ops_kvm, kvm_set_option, kvm_check_options, kvm_explain, kvm_judge},
+	{&vmm_ops_soft, soft_set_option, soft_check_options, soft_explain, NULL},
 };
 
 #define NBACKENDS (sizeof(backends) / sizeof(backends[0]))
@@ -48,14 +52,20 @@ const struct vmm_ops *backend_find(const char *name)
 	return NULL;
 }
 
+int backend_judge(size_t i, char *why, size_t size)
+{
+	why[0] = '\0';
+	return backends[i].judge ? backends[i].judge(why, size) : 0;
+}
+
 const struct vmm_ops *backend_auto(void)
 {
-	const struct vmm_ops *ops;
 	char why[256];
 
-	for (size_t i = 0; (ops = backend_at(i)) != NULL; i++)
-		if (ops->probe(why, sizeof(why)) == 0)
-			return ops;
+	for (size_t i = 0; i < NBACKENDS; i++)
+		if (backends[i].ops->probe(why, sizeof(why)) == 0 &&
+			backend_judge(i, why, sizeof(why)) == 0)
+			return backends[i].ops;
 	return NULL;
 }
 

@@ -21,7 +21,7 @@ enum { EXIT_REBOOT = 0, EXIT_POWEROFF = 1, EXIT_HALT = 2, EXIT_TRIPLEFAULT = 3, 
 static const char usage[] =
 	"usage: hyve [-aACehHPuwxY] [-c N] [-m size] [-l comN,dev] [-k file] [-o key=value] [-U "
 	"uuid]\n"
-	"            [--kernel file [--initrd file] [--append text]] [--backend auto|soft] "
+	"            [--kernel file [--initrd file] [--append text]] [--backend auto|kvm|soft] "
 	"[--stats] "
 	"name\n"
 	"       hyve --preflight | --version | --help\n"
@@ -29,11 +29,12 @@ static const char usage[] =
 	"  -c N           virtual cpus (1); also cpus=N,sockets=N,cores=N,threads=N\n"
 	"  -m size        memory (256M); K, M, G, T\n"
 	"  -l comN,dev    serial line 1 to 4 on stdio, pty, file=PATH or /dev/... (com1,stdio)\n"
+	"  -l bootrom,file run firmware from the reset vector\n"
 	"  -l pc-testdev  devices for kernels that test hypervisors\n"
 	"  --kernel file  Linux bzImage, multiboot, or an ELF kernel (vmlinux, PVH)\n"
 	"  --initrd file  initial RAM disk; multiboot modules: file[ args][,file...]\n"
 	"  --append text  kernel command line\n"
-	"  --backend name auto, soft, ...; --preflight lists which work here\n"
+	"  --backend name auto, kvm, soft, ...; --preflight lists which work here\n"
 	"  --stats        print the vcpus' counters at the end\n"
 	"  -k file        settings from a file; -o key=value: one setting\n"
 	"  -x -a          x2APIC; xAPIC (default)\n"
@@ -69,15 +70,20 @@ static void fill_standard_fds(void)
 
 static int preflight(void)
 {
-	const char *name;
-	char why[200];
-	int error, working = 0;
+	struct machine_backend b;
+	bool chosen = false;
 
-	for (unsigned i = 0; machine_backend(i, &name, &error, why, sizeof(why)); i++) {
-		printf("%-6s %s%s\n", name, error ? "no: " : "works", why);
-		working += !error;
+	for (unsigned i = 0; machine_backend(i, &b); i++) {
+		bool chooses = b.automatic && !chosen;
+
+		printf("%-6s %s%s%s\n", b.name, b.works ? "works" : "no: ",
+			chooses			   ? ", and auto takes it"
+			: b.works && !b.automatic ? ", but auto does not take it: "
+						   : "",
+			b.automatic ? "" : b.why);
+		chosen |= chooses;
 	}
-	return working ? 0 : EXIT_ERROR;
+	return chosen ? 0 : EXIT_ERROR;
 }
 
 static int dump(const struct config *config)
@@ -195,7 +201,7 @@ static int act(
 		fputs(usage, stdout);
 		return 0;
 	case OPTIONS_LPC_HELP:
-		puts("com1\ncom2\ncom3\ncom4\npc-testdev");
+		puts("bootrom\ncom1\ncom2\ncom3\ncom4\npc-testdev");
 		return 0;
 	case OPTIONS_VERSION:
 		puts("hyve " HYVE_VERSION);

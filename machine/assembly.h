@@ -26,7 +26,7 @@
 
 /* The configuration, checked and typed. Strings are borrowed from it. */
 struct settings {
-	const char *name, *backend, *kernel, *initrd, *cmdline, *image;
+	const char *name, *backend, *kernel, *initrd, *cmdline, *rom, *image;
 	unsigned ncpus, sockets, cores, threads;
 	uint64_t memory; /* bytes */
 	bool acpi, mptable, x2apic, strict_io, strict_msr, exit_on_pause, localtime, guest_in_core;

@@ -71,14 +71,6 @@ static enum exit_next handle_inout(struct machine_vcpu *v, struct vm_exit *exit)
 	return finish_port(v, exit, &access, error);
 }
 
-static enum exit_next handle_inout_str(struct machine_vcpu *v, struct vm_exit *exit)
-{
-	struct port_access access = {.v = v};
-	int error = vmmdev_emulate_inout_str(vm_of(v), v->id, exit, serve_port, &access);
-
-	return finish_port(v, exit, &access, error);
-}
-
 /* ---- memory ---- */
 
 static int read_page(struct vm *vm, int vcpu, uint64_t gpa, uint64_t *value, int size, void *arg)
@@ -99,6 +91,16 @@ static int write_page(struct vm *vm, int vcpu, uint64_t gpa, uint64_t value, int
 	(void)vcpu;
 	bus_write(v->machine->bus, GUEST_MEMORY, gpa, (unsigned)size, value);
 	return 0;
+}
+
+/* INS and OUTS have a port and memory, which may be a device's, too. */
+static enum exit_next handle_inout_str(struct machine_vcpu *v, struct vm_exit *exit)
+{
+	const struct vm_inout_mem mem = {.read = read_page, .write = write_page, .arg = v};
+	struct port_access access = {.v = v};
+	int error = vmmdev_emulate_inout_str_mem(vm_of(v), v->id, exit, serve_port, &access, &mem);
+
+	return finish_port(v, exit, &access, error);
 }
 
 static enum exit_next handle_inst_emul(struct machine_vcpu *v, struct vm_exit *exit)

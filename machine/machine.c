@@ -282,10 +282,7 @@ static void *map_rom(void *arg, uint64_t gpa, size_t len)
 {
 	struct machine *m = arg;
 
-	/* A VM has two pieces of memory; with RAM above 4 GiB both are taken. */
-	if (m->ram.high_size > 0 || vmmdev_map_memory(m->vm, gpa, len) != 0)
-		return NULL;
-	return vmmdev_map_gpa(m->vm, gpa, len);
+	return vmmdev_map_rom(m->vm, gpa, len) == 0 ? vmmdev_map_gpa(m->vm, gpa, len) : NULL;
 }
 
 static int load_kernel(struct machine *m, struct machine_error *error)
@@ -296,6 +293,7 @@ static int load_kernel(struct machine *m, struct machine_error *error)
 		.kernel = s->kernel,
 		.initrd = s->initrd,
 		.cmdline = s->cmdline,
+		.rom = s->rom,
 		.image = s->image,
 		.rsdp = s->acpi ? FW_ACPI_BASE : 0,
 		.map_rom = map_rom,
@@ -318,6 +316,10 @@ static int write_firmware(struct machine *m, struct machine_error *error)
 	for (unsigned i = 0; i < m->ndevices; i++)
 		units[facts.nunits++] = m->devices[i].unit;
 	bda_write(&m->ram, &facts);
+	if (!code && m->entry.wants_bios) {
+		ivt_write(&m->ram);
+		code = bios_set_up_chips(m->vm);
+	}
 	if (!code && m->settings.mptable)
 		code = mptable_write(&m->ram, &facts);
 	if (!code && m->settings.acpi) {
@@ -464,14 +466,14 @@ struct event_loop *machine_loop(struct machine *m)
 	return m->guest.loop;
 }
 
-bool machine_backend(unsigned index, const char **name, int *error, char *why, size_t why_size)
+bool machine_backend(unsigned index, struct machine_backend *b)
 {
 	const struct vmm_ops *ops = backend_at(index);
 
 	if (!ops)
 		return false;
-	*name = ops->name;
-	why[0] = '\0';
-	*error = ops->probe(why, why_size);
+	*b = (struct machine_backend){.name = ops->name};
+	b->works = ops->probe(b->why, sizeof(b->why)) == 0;
+	b->automatic = b->works && backend_judge(index, b->why, sizeof(b->why)) == 0;
 	return true;
 }

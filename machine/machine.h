@@ -90,7 +90,15 @@ struct vm *machine_vm(struct machine *machine);
 /* The event loop that devices share; for signals. */
 struct event_loop *machine_loop(struct machine *machine);
 
-/* The index-th backend: its name, and whether it works here; if not, why in one line. */
-bool machine_backend(unsigned index, const char **name, int *error, char *why, size_t why_size);
+/*
+ * The index-th backend: does it work here, and would "auto" take it if it is asked?  Who does not or would not
+ * has a line in `why`.  Guests may run for some milliseconds to find out.
+ */
+struct machine_backend {
+	const char *name;
+	bool works, automatic;
+	char why[200];
+};
+bool machine_backend(unsigned index, struct machine_backend *b);
 
 #endif

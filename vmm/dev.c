@@ -275,6 +275,12 @@ int vmmdev_emulate_inout_str(
 	ON_VCPU(vm, vcpu, false, vm_emulate_inout_str(vm, vcpu, exit, handler, arg));
 }
 
+int vmmdev_emulate_inout_str_mem(struct vm *vm, int vcpu, struct vm_exit *exit,
+	vm_inout_func_t handler, void *arg, const struct vm_inout_mem *mem)
+{
+	ON_VCPU(vm, vcpu, false, vm_emulate_inout_str_mem(vm, vcpu, exit, handler, arg, mem));
+}
+
 /* ---- On all vcpus ---- */
 
 static int reinit_alone(struct vm *vm)
@@ -306,6 +312,11 @@ int vmmdev_set_topology(
 int vmmdev_map_memory(struct vm *vm, vm_paddr_t gpa, size_t len)
 {
 	ON_ALL(vm, vm_malloc(vm, gpa, len));
+}
+
+int vmmdev_map_rom(struct vm *vm, vm_paddr_t gpa, size_t len)
+{
+	ON_ALL(vm, vm_map_rom(vm, gpa, len));
 }
 
 int vmmdev_map_mmio(struct vm *vm, vm_paddr_t gpa, size_t len, vm_paddr_t hpa)

@@ -28,6 +28,7 @@
 
 #define PAGE_SIZE      4096ull
 #define PAGE_MASK      (PAGE_SIZE - 1)
+#define VM_ROM_RANGES  4
 #define VM_SYSMEM_SEGS 2 /* as many as vm_malloc grants: below and above the PCI hole */
 #define VM_MMIO_RANGES 16
 #define VM_GUEST_MSRS  16
@@ -74,6 +75,7 @@ struct vcpu {
 	bool emul_ready; /* emul_thread is set up for native execution (emul.c) */
 	pthread_t emul_thread;
 	uint64_t msrs[VM_GUEST_MSRS];
+	uint8_t lost[PAGE_SIZE]; /* emul.c: stores to read-only memory go here */
 	_Atomic uint64_t stats[VMM_STAT_ELEMS];
 	struct vm_exit exitinfo;
 };
@@ -90,6 +92,13 @@ struct vm_segment {
 	size_t len;
 	uint8_t *hva;
 	struct vm_object *object;
+	bool rom; /* made by vm_map_rom: does not count as one of VM_SYSMEM_SEGS */
+};
+
+/* Memory that the guest cannot change. */
+struct vm_rom {
+	vm_paddr_t gpa;
+	size_t len;
 };
 
 /* Host physical memory at a gpa. */
@@ -133,8 +142,9 @@ struct vm {
 
 	/* Changed only while all vcpus are frozen. */
 	_Atomic unsigned nsegs; /* entries below it are constant: readable by any thread */
-	unsigned nmmio;
-	struct vm_segment segs[VM_SYSMEM_SEGS];
+	unsigned nmmio, nroms;
+	struct vm_segment segs[VM_SYSMEM_SEGS + VM_ROM_RANGES];
+	struct vm_rom roms[VM_ROM_RANGES];
 	struct vm_mmio mmio[VM_MMIO_RANGES];
 
 	/* The checked layer's (dev.c). */
@@ -182,6 +192,12 @@ void vmm_vm_gone(void);
 
 /* mem.c */
 void vm_mem_cleanup(struct vm *vm);
+/*
+ * [gpa, gpa+len) is read-only for the guest from now on; where no memory is allocated, it is, and
+ * zero.  EINVAL: not page-aligned, allocated in part, or read-only already; E2BIG: too many;
+ * ENOMEM.  All vcpus frozen.
+ */
+int vm_map_rom(struct vm *vm, vm_paddr_t gpa, size_t len);
 /* Adds a mapped range; ENOMEM: overlap or no room. What vm_map_mmio does after mapping. */
 int vm_mmio_add(struct vm *vm, vm_paddr_t gpa, size_t len, void *hva);
 /* The range that holds [gpa, gpa+len), or NULL. */

@@ -289,6 +289,17 @@ enum x86_result x86_raise(struct x86_cpu *cpu, unsigned vector);		 /* no error c
 enum x86_result x86_raise_error(struct x86_cpu *cpu, unsigned vector, uint32_t error);
 enum x86_result x86_raise_pf(struct x86_cpu *cpu, uint64_t gla, uint32_t error);
 
+/*
+ * DR6 as #DB leaves it: B0 to B3 tell the breakpoints of this one, what else has been set stays
+ * (SDM vol. 3, 17.2.3; APM vol. 2, 13.1.1.3).
+ */
+#define X86_DR6_B   0xfull
+#define X86_DR6_BS  (1ull << 14)
+static inline uint64_t x86_dr6_raised(uint64_t dr6, uint64_t what)
+{
+	return (dr6 & ~X86_DR6_B) | what;
+}
+
 /* ---- paging (paging.c) ---- */
 struct x86_walk {
 	uint64_t gpa;	     /* of gla itself */
@@ -387,6 +398,7 @@ struct x86_topology {
 	uint32_t apic_id;
 	uint16_t cores, threads; /* of a package, of a core; at least 1 */
 	bool x2apic;
+	bool apic_off; /* by its base register: CPUID then shows none (SDM vol. 3, 10.4.3) */
 };
 /* Fills cpu->features and maxphyaddr with what the host has and the table covers. Host CPUID is read once. */
 void x86_features_init(struct x86_cpu *cpu);

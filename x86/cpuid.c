@@ -494,6 +494,8 @@ static void fill_dynamic(const struct x86_cpu *cpu, const struct x86_topology *t
 		fill_package(topo, out);
 		if (topo->x2apic)
 			out[ECX] |= 1u << 21;
+		if (topo->apic_off)
+			out[EDX] &= ~(1u << 9);
 		if (cpu->cr4 & X86_CR4_OSXSAVE)
 			out[ECX] |= 1u << 27;
 		break;
@@ -509,6 +511,8 @@ static void fill_dynamic(const struct x86_cpu *cpu, const struct x86_topology *t
 			out[EBX] = xsave_size(cpu->xcr0);
 		break;
 	case 0x80000001: /* CmpLegacy: the logical processors of leaf 1 are cores, mostly */
+		if (topo->apic_off) /* AMD's copy of leaf 1 */
+			out[EDX] &= ~(1u << 9);
 		if (is_amd && logical_processors(topo) > 1)
 			out[ECX] |= 1u << 1;
 		break;

@@ -22,6 +22,12 @@
  */
 #define ARCH_CAPABILITIES 0x400000000d10e17bull
 
+/*
+ * IA32_MISC_ENABLE: fast strings, thermal control, SpeedStep, MONITOR, CPUID's maximum, xTPR
+ * messages, XD disable.  Firmware sets them and reads them back; none has an effect.
+ */
+#define MISC_WRITABLE 0x400c50009ull
+
 enum kind {
 	PLAIN,	   /* any value */
 	CANONICAL, /* #GP(0) on another */
@@ -29,6 +35,7 @@ enum kind {
 	WORD, /* the upper half must be 0 */
 	DEFTYPE,
 	SPEC_CTRL,
+	MISC,	 /* MISC_WRITABLE bits are kept; writes to the others are ignored */
 	COMMAND, /* reads are #GP(0), 0 and 1 may be written, to no effect */
 	FIXED,	 /* reads `value`, writes are ignored */
 	READONLY /* reads `value`, writes are #GP(0) */
@@ -62,7 +69,7 @@ static const struct msr msrs[] = {
 	{0x176, .kind = CANONICAL, IN_CPU(sysenter_eip)},
 	{0x179, .kind = READONLY}, /* MCG_CAP: no banks */
 	{0x17a, .kind = FIXED},	   /* MCG_STATUS */
-	{0x1a0, .kind = FIXED, IN_CPU(misc_enable)},
+	{0x1a0, .kind = MISC, IN_CPU(misc_enable)},
 	{0x1d9, .kind = FIXED},		       /* DEBUGCTL */
 	{0x200, .last = 0x21f, .kind = FIXED}, /* MTRR ranges */
 	{MSR_FIXED_MTRR_LO, .last = MSR_FIXED_MTRR_HI, .kind = FIXED},
@@ -186,6 +193,8 @@ enum x86_result x86_wrmsr(struct x86_cpu *cpu, uint32_t number, uint64_t value)
 		return cpu->ops->wrmsr(cpu, number, value);
 	if (!is_legal(msr, value))
 		return x86_raise_error(cpu, X86_GP, 0);
+	if (msr->kind == MISC)
+		value = (cpu->misc_enable & ~MISC_WRITABLE) | (value & MISC_WRITABLE);
 	if (msr->offset != 0 && msr->kind != FIXED)
 		*storage(cpu, msr) = value;
 	return X86_DONE;

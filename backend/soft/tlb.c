@@ -433,14 +433,22 @@ uint32_t soft_exec_breakpoints(const struct soft_vcpu *v)
 	return hit;
 }
 
+/* Where a store to [gpa, gpa+len), which is at hva, goes: for a ROM, to a copy that nobody looks
+ * at. */
+static void *store_place(struct soft_vcpu *v, uint64_t gpa, unsigned len, void *hva)
+{
+	if (soft_is_rom(v->soft, gpa))
+		return __builtin_memcpy(v->lost + (gpa & 0xfff), hva, len);
+	note_write(v, gpa, len);
+	return hva;
+}
+
 static void *op_ram(struct x86_cpu *cpu, uint64_t gpa, unsigned len, bool write)
 {
 	struct soft_vcpu *v = cpu->owner;
 	void *hva = soft_ram(v, gpa);
 
-	if (hva && write)
-		note_write(v, gpa, len);
-	return hva;
+	return hva && write ? store_place(v, gpa, len, hva) : hva;
 }
 
 /* A look-up that succeeds is what a TLB would have done; any flush ends it. */
@@ -499,9 +507,7 @@ static void *op_map(
 	}
 	if (may_cache(v, w.gpa))
 		tlb_fill(v, class, gla, &w, hva, write);
-	if (write)
-		note_write(v, w.gpa, len);
-	return hva;
+	return write ? store_place(v, w.gpa, len, hva) : hva;
 }
 
 static void op_flush(struct x86_cpu *cpu, enum x86_flush kind, uint64_t gla)

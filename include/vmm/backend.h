@@ -27,6 +27,19 @@ struct vpmtmr;
 
 /* Lock-free: host address of RAM at gpa and how many bytes follow contiguously; NULL if no RAM. */
 void *vm_gpa_ram(struct vm *vm, vm_paddr_t gpa, size_t *contiguous);
+/* The i-th piece of RAM in the process's memory, whole pages; false past the end. Map stable. */
+struct vm_ram {
+	vm_paddr_t gpa;
+	size_t len;
+	void *hva;
+};
+bool vm_ram_at(struct vm *vm, unsigned i, struct vm_ram *ram);
+/*
+ * Read-only for the guest: its stores are lost, without a fault.  A list of page-aligned ranges,
+ * all of them in RAM as vm_gpa_ram knows it; it changes only with ops->mem_changed.
+ */
+bool vm_gpa_is_rom(const struct vm *vm, vm_paddr_t gpa);
+bool vm_rom_at(const struct vm *vm, unsigned index, vm_paddr_t *gpa, size_t *len);
 /* True for the LAPIC, I/O APIC and HPET pages, which the core serves itself. */
 bool vm_gpa_is_chip(struct vm *vm, vm_paddr_t gpa);
 /*
@@ -45,6 +58,18 @@ bool vm_has_devices(struct vm *vm);
 bool vm_device_load(struct vm *vm, int vcpu, vm_paddr_t gpa, void *buf, unsigned len);
 bool vm_device_store(struct vm *vm, int vcpu, vm_paddr_t gpa, const void *buf, unsigned len);
 int vm_device_port(struct vm *vm, int vcpu, bool in, int port, int bytes, uint32_t *val);
+/*
+ * For vmrun, on its own vcpu, through cpu_get and cpu_put: the software CPU executes the instruction at
+ * exit->rip, where exit is the vcpu's record, and sets rip and inst_length to where to go on.  A fault of the
+ * instruction has been queued then.  0; ENOTSUP: nothing done, the struct x86_cpu's `exit` says what it
+ * takes; EFAULT: the instruction is not in RAM.
+ */
+int vm_execute_instruction(struct vm *vm, int vcpu, struct vm_exit *exit) VMM_MUST_CHECK;
+/*
+ * The same for the delivery of an event (VM_INTINFO_*) at `rip`.  A fault in it has been queued, and the event
+ * put back by vm_exit_intinfo, to be combined.
+ */
+int vm_execute_event(struct vm *vm, int vcpu, uint64_t rip, uint64_t info) VMM_MUST_CHECK;
 /* What the backend's vminit returned; another one after vm_reinit. */
 void *vm_vmi(struct vm *vm);
 struct vmm_clock *vm_clock(struct vm *vm);

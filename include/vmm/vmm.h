@@ -207,6 +207,7 @@ struct vmm_ops {
 extern struct vmm_ops vmm_ops_intel;
 extern struct vmm_ops vmm_ops_amd;
 extern struct vmm_ops vmm_ops_soft; /* hyve: the software CPU */
+extern struct vmm_ops vmm_ops_kvm;  /* hyve: Linux's KVM */
 
 /* ---- The module (hyve; vmm-api.md 5.1) ---- */
 

@@ -6,6 +6,7 @@
  * nothing is concluded from a name.
  */
 #include <fnmatch.h>
+#include <time.h>
 
 #include "test/contract/contract.h"
 
@@ -125,6 +126,73 @@ static bool honours_iopl(const struct vmm_ops *ops)
 	return vm_run(c->vm, &c->run[0]) == 0 && c->run[0].vm_exit.exitcode == VM_EXITCODE_INOUT;
 }
 
+/*
+ * A TSS at selector 0x28 of another task, and a task gate to it as vector 2.  Its EIP is the OUT at CODE + 0x100.
+ */
+static struct contract *with_task(const struct vmm_ops *ops, const void *code, size_t n)
+{
+	struct seg_desc gdtr = {0x800, 0x2f, 0}, tr = {0x5000, 103, 0x8b}, idtr = {0x6000, 0x1ff, 0};
+	const uint32_t eip = CODE + 0x100, sels[6] = {0x10, 0x18, 0x10, 0x10, 0x10, 0x10};
+	const uint64_t tss = 103 | (uint64_t)0x5100 << 16 | (uint64_t)0x89 << 40,
+		       gate = (uint64_t)0x28 << 16 | (uint64_t)0x85 << 40;
+	struct contract *c;
+	void *state;
+
+	if (contract_setup(ops, &state) != 0)
+		return NULL;
+	c = state;
+	protected_mode(c, 0, code, n);
+	PLACE(c, CODE + 0x100, "\xe7\xe9");
+	memcpy(c->ram + 0x800 + 0x28, &tss, sizeof(tss));
+	memcpy(c->ram + 0x5100 + 32, &eip, sizeof(eip));
+	memcpy(c->ram + 0x5100 + 72, sels, sizeof(sels));
+	memcpy(c->ram + 0x6000 + 2 * 8, &gate, sizeof(gate));
+	(void)vm_set_seg_desc(c->vm, 0, VM_REG_GUEST_GDTR, &gdtr);
+	(void)vm_set_seg_desc(c->vm, 0, VM_REG_GUEST_IDTR, &idtr);
+	(void)vm_set_seg_desc(c->vm, 0, VM_REG_GUEST_TR, &tr);
+	set_reg(c, 0, VM_REG_GUEST_TR, 0x20);
+	step_over(c, 0);
+	return c;
+}
+
+static bool leaves_with(struct contract *c, enum vm_exitcode code)
+{
+	return vm_run(c->vm, &c->run[0]) == 0 && c->run[0].vm_exit.exitcode == code;
+}
+
+/* jmp 0x28:0 */
+static bool exits_for_tasks(const struct vmm_ops *ops)
+{
+	struct contract *c = with_task(ops, "\xea\x00\x00\x00\x00\x28\x00", 7);
+
+	return c && leaves_with(c, VM_EXITCODE_TASK_SWITCH);
+}
+
+/* An NMI in jmp $ */
+static bool exits_for_task_gates(const struct vmm_ops *ops)
+{
+	struct contract *c = with_task(ops, "\xeb\xfe", 2);
+
+	return c && vm_inject_nmi(c->vm, 0) == 0 && leaves_with(c, VM_EXITCODE_TASK_SWITCH);
+}
+
+/* mov ecx, 1000000; dec ecx; jnz: hardware and translators need a millisecond or so */
+static bool is_quick(const struct vmm_ops *ops)
+{
+	struct timespec from, to;
+	struct contract *c;
+	void *state;
+
+	if (contract_setup(ops, &state) != 0)
+		return false;
+	c = state;
+	GUEST(protected_mode, c, 0, "\xb9\x40\x42\x0f\x00\x49\x75\xfd\xe7\xe9");
+	clock_gettime(CLOCK_MONOTONIC, &from);
+	run_to_out(c, 0);
+	clock_gettime(CLOCK_MONOTONIC, &to);
+	return (to.tv_sec - from.tv_sec) * 1000 + (to.tv_nsec - from.tv_nsec) / 1000000 < 150;
+}
+
 /* ---- The table ---- */
 
 static const struct skip {
@@ -138,6 +206,12 @@ static const struct skip {
 		"the backend cannot single-step a guest (VM_CAP_MTRAP_EXIT is ENOENT)"},
 	{"*_pause_exit*", exits_by_pause,
 		"the backend has no exit for PAUSE (VM_CAP_PAUSE_EXIT is ENOENT)"},
+	{"c6_2_task_switch_jmp", exits_for_tasks, "the backend switches tasks itself"},
+	{"c6_2_task_switch_idt_gate", exits_for_tasks, "the backend switches tasks itself"},
+	{"c6_2_task_switch_external", exits_for_task_gates,
+		"the backend goes through task gates itself, or cannot"},
+	{"c6_7_yield_does_not_disturb_the_guest", is_quick,
+		"the backend interprets: the guest's loop would take minutes"},
 	{"*_run32_*", pages_in_32_bits, "a guest cannot enter 32-bit paging here"},
 	{"*_runpae_*", pages_with_pae, "a guest cannot enter PAE paging here"},
 	{"*_smep*", offers_smep, "CPUID offers no SMEP"},

@@ -94,6 +94,16 @@ bool vlapic_set_intr_ready(struct vlapic *v, int vector, bool level)
 	return true;
 }
 
+static void count_lvt(struct vlapic *v, enum vlapic_lvt which)
+{
+	static const int own[VLAPIC_LVT_COUNT] = {[VLAPIC_LVT_ERROR] = VMM_STAT_VLAPIC_ERROR,
+		[VLAPIC_LVT_TIMER] = VMM_STAT_VLAPIC_TIMER, [VLAPIC_LVT_CMCI] = VMM_STAT_VLAPIC_CMC};
+
+	vmm_stat_incr(v->vm, v->vcpuid, VMM_STAT_LVTS_TRIGGERED + (int)which, 1);
+	if (own[which])
+		vmm_stat_incr(v->vm, v->vcpuid, own[which], 1);
+}
+
 /*
  * The error entry is fired here and not through vlapic_fire_lvt: its own illegal vector must not
  * recurse.
@@ -105,10 +115,12 @@ void vlapic_set_error(struct vlapic *v, uint32_t esr_bits)
 	v->esr_latch |= esr_bits;
 	if (lvt & APIC_LVT_MASKED)
 		return;
-	if ((lvt & 0xff) < APIC_VECTOR_MIN)
+	if ((lvt & 0xff) < APIC_VECTOR_MIN) {
 		v->esr_latch |= APIC_ESR_SEND_ILLEGAL;
-	else if (vlapic_set_intr_ready(v, lvt & 0xff, false))
+	} else if (vlapic_set_intr_ready(v, lvt & 0xff, false)) {
+		count_lvt(v, VLAPIC_LVT_ERROR);
 		vcpu_notify_event(v->vm, v->vcpuid, true);
+	}
 }
 
 void vlapic_fire_lvt(struct vlapic *v, enum vlapic_lvt which)
@@ -120,10 +132,13 @@ void vlapic_fire_lvt(struct vlapic *v, enum vlapic_lvt which)
 		return;
 	switch (which == VLAPIC_LVT_TIMER ? APIC_DELMODE_FIXED : APIC_LVT_DELMODE(lvt)) {
 	case APIC_DELMODE_FIXED:
-		if (vector < APIC_VECTOR_MIN)
+		if (vector < APIC_VECTOR_MIN) {
 			vlapic_set_error(v, APIC_ESR_SEND_ILLEGAL);
-		else if (vlapic_set_intr_ready(v, vector, false))
-			vcpu_notify_event(v->vm, v->vcpuid, true);
+			return;
+		}
+		if (!vlapic_set_intr_ready(v, vector, false))
+			return;
+		vcpu_notify_event(v->vm, v->vcpuid, true);
 		break;
 	case APIC_DELMODE_NMI:
 		vm_inject_nmi(v->vm, v->vcpuid);
@@ -132,8 +147,9 @@ void vlapic_fire_lvt(struct vlapic *v, enum vlapic_lvt which)
 		vm_inject_extint(v->vm, v->vcpuid);
 		break;
 	default: /* SMI and INIT: not here */
-		break;
+		return;
 	}
+	count_lvt(v, which);
 }
 
 /* An APIC that is off is transparent: its pins are the processor's INTR and NMI (SDM 3A 10.4.3). */
