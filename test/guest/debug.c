@@ -236,10 +236,10 @@ static void data_bp(const char *name, char *code, uint32_t addr, unsigned kind, 
 }
 
 /* What MOV SS touches is told behind the next instruction, which may be INT n. */
-CODE(32, b_movss, "movl (%ebx), %ss\n nop\n nop");
-CODE(32, b_movss_int, "movl (%ebx), %ss\n int $0x30");
-CODE(32, b_movss_int1, "movl (%ebx), %ss\n .byte 0xf1\n nop");
-CODE(32, b_movss_twice, "movl (%ebx), %ss\n movl %ecx, %ss\n nop\n nop");
+CODE(32, b_movss, "mov (%ebx), %ss\n nop\n nop");
+CODE(32, b_movss_int, "mov (%ebx), %ss\n int $0x30");
+CODE(32, b_movss_int1, "mov (%ebx), %ss\n .byte 0xf1\n nop");
+CODE(32, b_movss_twice, "mov (%ebx), %ss\n movl %ecx, %ss\n nop\n nop");
 
 static void held_bp(char *code)
 {
@@ -276,6 +276,7 @@ static void test_data_bp(void)
 	TRY(b_store, R.bx = DATA);
 	expect("bp.dr6_updated", DB, -1, b_store + 2);
 	check("bp.dr6_updated.dr6", read_dr6(), DR6_BASE | DR6_BS | 8);
+	clear();
 	MEM32(DATA) = 0;
 	data_bp("bp.write", b_store, DATA, WR, 4, DATA, 2, true);
 	check("bp.write.done", MEM32(DATA), 7);

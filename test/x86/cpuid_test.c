@@ -47,7 +47,7 @@ static void test_names(void **state)
 /* The APIC's bit goes with the APIC, in AMD's copy too. */
 static void test_apic_off(void **state)
 {
-	static const struct x86_topology off = {.ncpus = 1, .apic_off = true};
+	static const struct x86_topology off = {.cores = 1, .threads = 1, .apic_off = true};
 	struct guest *g = system_guest(GUEST_LONG64, 0);
 	uint32_t out[4];
 
