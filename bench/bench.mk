@@ -32,7 +32,11 @@ $(BUILD)/bench/micro/%.o: bench/micro/%.S
 $(BUILD)/bench/micro/guest: $(BUILD)/bench/micro/start.o $(BUILD)/bench/micro/micro.o
 	$(Q)ld -N -Ttext=0x100000 -e start --build-id=none --no-warn-rwx-segments -o $@ $^
 
-.PHONY: bench-guests
-bench-guests: $(BUILD)/bench/initramfs.gz $(BUILD)/bench/micro/guest
+# An embedder's program, on the library.
+$(BUILD)/bench/bench-exits: $(BUILD)/bench/exits/exits.o $(BUILD)/libvmm.a
+	$(Q)$(CC) -o $@ $^ $(LDFLAGS_ALL)
 
--include $(BENCH_KERNELS:.o=.d) $(wildcard $(BUILD)/bench/micro/*.d)
+.PHONY: bench-guests
+bench-guests: $(BUILD)/bench/initramfs.gz $(BUILD)/bench/micro/guest $(BUILD)/bench/bench-exits
+
+-include $(BENCH_KERNELS:.o=.d) $(BUILD)/bench/exits/exits.d $(wildcard $(BUILD)/bench/micro/*.d)

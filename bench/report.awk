@@ -5,6 +5,8 @@
 #	list NAME CLASS			the order of the kernels
 #	native|hyve|qemu NAME NS SUM	one round of a kernel
 #	micro WHO NAME NS		one round of a micro-cost
+#	smp WHO NAME NS SUM		one round of the work of smp-1 (one thread) or smp-2 (each of two)
+#	latency WHO NAME P50 P99 MAX	one round of a distribution
 #	boot WHO MS
 #	idle WHO PERCENT KIB
 # Ratios are of medians over the rounds; with partial=1, no bars.  guests="hyve ..." names those that should have
@@ -74,9 +76,32 @@ $1 == "micro" {
 		is_micro[$3] = 1
 		micro[++micros] = $3
 	}
+	has_micro[$2] = 1
 	times[$2, "micro " $3] = times[$2, "micro " $3] " " $4
 	if ($5 != "")
 		wrong[++wrongs] = $2 ": micro " $3
+	next
+}
+$1 == "smp" {
+	times[$2, $3] = times[$2, $3] " " $4
+	if ($3 == "smp-1")
+		alone[$2] = $4
+	else if (alone[$2] > 0 && $4 > 0)
+		worth[$2] = worth[$2] " " 2 * alone[$2] / $4
+	if ($6 != "")
+		wrong[++wrongs] = $2 ": " $3 ", checksum " $5
+	next
+}
+$1 == "latency" {
+	if (!(($2, $3) in is_latency)) {
+		is_latency[$2, $3] = 1
+		if (!($3 in latency_of)) {
+			latency_of[$3] = 1
+			latency[++latencies] = $3
+		}
+	}
+	for (i = 1; i <= 3; i++)
+		times[$2, "latency " $3 " " i] = times[$2, "latency " $3 " " i] " " $(3 + i)
 	next
 }
 $1 == "boot" {
@@ -151,23 +176,65 @@ function bars() {
 	bar("page faults, TCG/hyve", of("qemu", "hyve", "fault"), -1, 3)
 	bar("translation, ns an instruction (upper bound: jit-cold)",
 		(ns["hyve", "jit-cold"] - ns["native", "jit-cold"]) / COLD_TERMS, 1, 300)
+	bar("two busy vcpus, work of two for that of one", median(worth["hyve"]), -1, 1.8)
+	bar("port of a chip, ns", ns["hyve", "micro port-of-chip"], 1, 150)
+	bar("memory of a chip, ns", ns["hyve", "micro mmio-of-chip"], 1, 150)
+	bar("port of a device model, ns", ns["hyve", "micro port-of-device"], 1, 400)
+	bar("memory of a device model, ns", ns["hyve", "micro mmio-of-device"], 1, 400)
+	bar("timer interrupt in a guest that halts, p99, us", ns["hyve", "latency timer-halted 2"] / 1000, 1, 100)
+	bar("timer interrupt in a guest that runs, p99, us", ns["hyve", "latency timer-busy 2"] / 1000, 1, 100)
 	bar("boot to /init, TCG/hyve", ms["hyve"] > 0 ? ms["qemu"] / ms["hyve"] : 0, -1, 3)
 }
 
 function micro_table(  i, k) {
-	row = "%-44s %10s %10s %12s\n"
-	printf row, "micro-costs, ns", "hyve", "TCG", "TCG/hyve"
+	row = "%-34s %10s %10s %10s %12s\n"
+	printf row, "micro-costs, ns", "hyve", "on KVM", "TCG", "TCG/hyve"
 	for (i = 1; i <= micros; i++) {
 		k = "micro " micro[i]
-		printf row, micro[i], cell(ns["hyve", k]), cell(ns["qemu", k]), ratio(ns["qemu", k], ns["hyve", k])
+		printf row, micro[i], cell(ns["hyve", k]), cell(ns["kvm", k]), cell(ns["qemu", k]),
+			ratio(ns["qemu", k], ns["hyve", k])
 	}
 	print ""
 }
 
-function boot_table() {
+function smp_table(  who) {
 	row = "%-44s %10s %10s %12s\n"
-	printf row, "boot to /init, ms", cell(ms["hyve"]), cell(ms["qemu"]), ratio(ms["qemu"], ms["hyve"])
-	print "  rounds: hyve" boots["hyve"] (ms["qemu"] > 0 ? ", TCG" boots["qemu"] : "")
+	printf row, "two busy vcpus", "native", "hyve", "TCG"
+	printf row, "smp-1, ns", cell(ns["native", "smp-1"]), cell(ns["hyve", "smp-1"]), cell(ns["qemu", "smp-1"])
+	printf row, "smp-2, ns", cell(ns["native", "smp-2"]), cell(ns["hyve", "smp-2"]), cell(ns["qemu", "smp-2"])
+	printf row, "work of two for that of one", factor(median(worth["native"])), factor(median(worth["hyve"])),
+		factor(median(worth["qemu"]))
+	print ""
+}
+function factor(value) {
+	return value > 0 ? sprintf("%.2f", value) : "-"
+}
+
+function latency_table(  i, j, n, who, title) {
+	n = split("host hyve kvm qemu", who, " ")
+	title["host"] = "the host itself"
+	title["hyve"] = "hyve"
+	title["kvm"] = "hyve on KVM"
+	title["qemu"] = "TCG"
+	row = "%-22s %-22s %10s %10s %10s\n"
+	printf row, "latencies, us", "", "p50", "p99", "max"
+	for (i = 1; i <= latencies; i++)
+		for (j = 1; j <= n; j++)
+			if ((who[j], latency[i]) in is_latency)
+				printf row, latency[i], title[who[j]], late(who[j], latency[i], 1),
+					late(who[j], latency[i], 2), late(who[j], latency[i], 3)
+	print ""
+}
+function late(who, name, which) {
+	return sprintf("%.1f", ns[who, "latency " name " " which] / 1000)
+}
+
+function boot_table() {
+	row = "%-34s %10s %10s %10s %12s\n"
+	printf row, "boot to /init, ms", cell(ms["hyve"]), cell(ms["kvm"]), cell(ms["qemu"]),
+		ratio(ms["qemu"], ms["hyve"])
+	print "  rounds: hyve" boots["hyve"] (ms["kvm"] > 0 ? ", on KVM" boots["kvm"] : "") \
+		(ms["qemu"] > 0 ? ", TCG" boots["qemu"] : "")
 	print ""
 }
 
@@ -185,7 +252,7 @@ function gaps(  n, who, i, j) {
 		for (i = 1; i <= kernels; i++)
 			if (!((who[j], name[i]) in ns) && !((who[j], name[i]) in skipped))
 				wrong[++wrongs] = who[j] ": " name[i] ", no figure"
-		if (micros > 0 && !((who[j], "micro " micro[micros]) in ns))
+		if (micros > 0 && !(who[j] in has_micro))
 			wrong[++wrongs] = who[j] ": micro-costs, no figures"
 	}
 }
@@ -202,6 +269,10 @@ END {
 		kernel_table()
 	if (micros > 0)
 		micro_table()
+	if ("hyve" in worth)
+		smp_table()
+	if (latencies > 0)
+		latency_table()
 	if (ms["hyve"] > 0)
 		boot_table()
 	if ("hyve" in idle)

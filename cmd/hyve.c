@@ -29,6 +29,7 @@ static const char usage[] =
 	"  -c N           virtual cpus (1); also cpus=N,sockets=N,cores=N,threads=N\n"
 	"  -m size        memory (256M); K, M, G, T\n"
 	"  -l comN,dev    serial line 1 to 4 on stdio, pty, file=PATH or /dev/... (com1,stdio)\n"
+	"  -l bootrom,file run firmware from the reset vector\n"
 	"  -l pc-testdev  devices for kernels that test hypervisors\n"
 	"  --kernel file  Linux bzImage, multiboot, or an ELF kernel (vmlinux, PVH)\n"
 	"  --initrd file  initial RAM disk; multiboot modules: file[ args][,file...]\n"
@@ -200,7 +201,7 @@ static int act(
 		fputs(usage, stdout);
 		return 0;
 	case OPTIONS_LPC_HELP:
-		puts("com1\ncom2\ncom3\ncom4\npc-testdev");
+		puts("bootrom\ncom1\ncom2\ncom3\ncom4\npc-testdev");
 		return 0;
 	case OPTIONS_VERSION:
 		puts("hyve " HYVE_VERSION);

@@ -97,18 +97,20 @@ static int set_cpus(struct config *config, const char *text, struct machine_erro
 	return 0;
 }
 
-/* -l com1,stdio or -l pc-testdev */
+/* -l com1,stdio, -l bootrom,FILE or -l pc-testdev */
 static int set_lpc(struct config *config, const char *text, struct machine_error *error)
 {
 	char key[32];
 
 	if (strcmp(text, "pc-testdev") == 0)
 		return set(config, "lpc.pc-testdev", "true", error);
+	if (strncmp(text, "bootrom,", 8) == 0 && text[8])
+		return set(config, "lpc.bootrom", text + 8, error);
 	if (strncmp(text, "com", 3) != 0 || text[3] < '1' || text[3] > '4' || text[4] != ',' ||
 		!text[5])
 		return machine_error(error, EINVAL,
 			"-l %.60s: use com1 to com4 with stdio, pty, file=PATH or /dev/..., as in "
-			"-l com1,stdio; or pc-testdev",
+			"-l com1,stdio; or bootrom,FILE; or pc-testdev",
 			text);
 	snprintf(key, sizeof(key), "lpc.%.4s.path", text);
 	return set(config, key, text + 5, error);

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Copyright (c) 2026, the hyve authors */
-/* The POST diagnostic port: keeps the last code. Linux also writes it to pass a microsecond. */
+/*
+ * The POST diagnostic port: keeps the last code, and logs it (log.post=debug).  Linux also writes
+ * it to pass a microsecond.
+ */
 #include <errno.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -10,8 +13,10 @@
 #include <vmm/pc.h>
 
 #include "device/device.h"
+#include "host/log.h"
 
 struct post_port {
+	struct log *log;
 	_Atomic uint8_t code;
 };
 
@@ -24,9 +29,12 @@ static uint64_t post_read(void *arg, uint64_t offset, unsigned size)
 
 static void post_write(void *arg, uint64_t offset, unsigned size, uint64_t value)
 {
+	struct post_port *post = arg;
+
 	(void)offset;
 	(void)size;
-	((struct post_port *)arg)->code = (uint8_t)value;
+	post->code = (uint8_t)value;
+	log_debug(post->log, "post", "code %02x", (unsigned)value & 0xff);
 }
 
 static int post_create(const struct device_args *args, void **dev)
@@ -37,6 +45,7 @@ static int post_create(const struct device_args *args, void **dev)
 		snprintf(args->why, args->why_size, "%s", strerror(ENOMEM));
 		return ENOMEM;
 	}
+	post->log = args->guest->log;
 	post->code = 0xff;
 	*dev = post;
 	return 0;

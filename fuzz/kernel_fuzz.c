@@ -16,12 +16,13 @@ enum {
 	WITH_RSDP = 2,
 	RAW_IMAGE = 4,
 	NO_ROM = 8,
+	ROM = 16, /* together with RAW_IMAGE */
 };
 
 struct world {
 	struct ram ram;
 	struct fuzz_file kernel, initrd;
-	uint8_t *rom;
+	uint8_t *rom, *low_rom;
 };
 
 static struct world *world_get(void)
@@ -42,9 +43,12 @@ static void *map_rom(void *arg, uint64_t gpa, size_t len)
 {
 	struct world *world = arg;
 
-	FUZZ_CHECK(gpa + len == PC_HIGHMEM_BASE && !world->rom);
-	world->rom = malloc(len);
-	return world->rom;
+	uint8_t **rom = gpa < PC_LOWMEM_LIMIT ? &world->low_rom : &world->rom;
+
+	FUZZ_CHECK(gpa + len == PC_HIGHMEM_BASE || (gpa + len == 1 << 20 && len <= 0x20000));
+	FUZZ_CHECK(!*rom && gpa % 4096 == 0);
+	*rom = malloc(len);
+	return *rom;
 }
 
 static void check(const struct boot_entry *entry, const struct world *world)
@@ -69,6 +73,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	const struct boot_request request = {
 		.ram = &world->ram,
 		.kernel = *data & RAW_IMAGE ? NULL : world->kernel.path,
+		.rom = (*data & (RAW_IMAGE | ROM)) == (RAW_IMAGE | ROM) ? world->kernel.path : NULL,
 		.image = *data & RAW_IMAGE ? world->kernel.path : NULL,
 		.initrd = *data & WITH_INITRD ? world->initrd.path : NULL,
 		.cmdline = "console=ttyS0",
@@ -82,7 +87,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	else
 		FUZZ_CHECK(error.text[0] != '\0' && !strchr(error.text, '\n'));
 	free(world->rom);
-	world->rom = NULL;
+	free(world->low_rom);
+	world->rom = world->low_rom = NULL;
 	return 0;
 }
 
@@ -204,5 +210,8 @@ size_t fuzz_seed(unsigned n, uint8_t *to, size_t room)
 	n -= FUZZ_PACKERS + 1;
 	if (n == 0)
 		return 1 + seed_bzimage(to, room, 0x206, FUZZ_PACKERS);
-	return n == 1 ? 1 + seed_boot_sector(to) : 0;
+	if (n == 1)
+		return 1 + seed_boot_sector(to);
+	to[-1] |= ROM; /* a ROM of zeroes */
+	return n == 2 ? 1 + 4096 : 0;
 }

@@ -26,7 +26,7 @@
 
 /* The configuration, checked and typed. Strings are borrowed from it. */
 struct settings {
-	const char *name, *backend, *kernel, *initrd, *cmdline, *image;
+	const char *name, *backend, *kernel, *initrd, *cmdline, *rom, *image;
 	unsigned ncpus, sockets, cores, threads;
 	uint64_t memory; /* bytes */
 	bool acpi, mptable, x2apic, strict_io, strict_msr, exit_on_pause, localtime, guest_in_core;
@@ -103,5 +103,7 @@ enum exit_next {
 
 /* Does what the exit asks for. On the vcpu's thread. */
 enum exit_next vcpu_handle_exit(struct machine_vcpu *v, struct vm_exit *exit);
+/* Lets vm_run ask the bus itself, where the backend can: most accesses are no exits then. */
+int exit_serve_inside(struct machine *m);
 
 #endif

@@ -71,14 +71,6 @@ static enum exit_next handle_inout(struct machine_vcpu *v, struct vm_exit *exit)
 	return finish_port(v, exit, &access, error);
 }
 
-static enum exit_next handle_inout_str(struct machine_vcpu *v, struct vm_exit *exit)
-{
-	struct port_access access = {.v = v};
-	int error = vmmdev_emulate_inout_str(vm_of(v), v->id, exit, serve_port, &access);
-
-	return finish_port(v, exit, &access, error);
-}
-
 /* ---- memory ---- */
 
 static int read_page(struct vm *vm, int vcpu, uint64_t gpa, uint64_t *value, int size, void *arg)
@@ -101,6 +93,16 @@ static int write_page(struct vm *vm, int vcpu, uint64_t gpa, uint64_t value, int
 	return 0;
 }
 
+/* INS and OUTS have a port and memory, which may be a device's, too. */
+static enum exit_next handle_inout_str(struct machine_vcpu *v, struct vm_exit *exit)
+{
+	const struct vm_inout_mem mem = {.read = read_page, .write = write_page, .arg = v};
+	struct port_access access = {.v = v};
+	int error = vmmdev_emulate_inout_str_mem(vm_of(v), v->id, exit, serve_port, &access, &mem);
+
+	return finish_port(v, exit, &access, error);
+}
+
 static enum exit_next handle_inst_emul(struct machine_vcpu *v, struct vm_exit *exit)
 {
 	uint64_t gpa = exit->u.inst_emul.gpa, rip = exit->rip; /* emulation may reuse the record */
@@ -112,6 +114,49 @@ static enum exit_next handle_inst_emul(struct machine_vcpu *v, struct vm_exit *e
 		"vcpu %d: cannot emulate the instruction at rip %#llx on address %#llx: %s", v->id,
 		(unsigned long long)rip, (unsigned long long)gpa, strerror(error));
 	return EXIT_ABORT;
+}
+
+/* ---- accesses that need no exit ---- */
+
+static int serve_port_inside(
+	struct vm *vm, int vcpu, bool in, uint16_t port, int bytes, uint32_t *eax, void *arg)
+{
+	struct machine *m = arg;
+	uint64_t value;
+
+	(void)vm;
+	(void)vcpu;
+	if (!in)
+		return bus_write(m->bus, GUEST_PORTS, port, (unsigned)bytes, *eax) ? 0 : ENOENT;
+	if (!bus_read(m->bus, GUEST_PORTS, port, (unsigned)bytes, &value))
+		return ENOENT;
+	*eax = (uint32_t)value;
+	return 0;
+}
+
+static int read_inside(struct vm *vm, int vcpu, uint64_t gpa, uint64_t *value, int size, void *arg)
+{
+	struct machine *m = arg;
+
+	(void)vm;
+	(void)vcpu;
+	return bus_read(m->bus, GUEST_MEMORY, gpa, (unsigned)size, value) ? 0 : ENOENT;
+}
+
+static int write_inside(struct vm *vm, int vcpu, uint64_t gpa, uint64_t value, int size, void *arg)
+{
+	struct machine *m = arg;
+
+	(void)vm;
+	(void)vcpu;
+	return bus_write(m->bus, GUEST_MEMORY, gpa, (unsigned)size, value) ? 0 : ENOENT;
+}
+
+int exit_serve_inside(struct machine *m)
+{
+	const struct vm_devices devices = {serve_port_inside, read_inside, write_inside, m};
+
+	return vmmdev_set_devices(m->vm, &devices);
 }
 
 /* ---- MSRs that the core does not know ---- */

@@ -111,6 +111,8 @@ static int create_vm(struct machine *m, struct machine_error *error)
 	if (!code)
 		code = vmmdev_set_topology(m->vm, (uint16_t)s->sockets, (uint16_t)s->cores,
 			(uint16_t)s->threads, 0);
+	if (!code)
+		code = exit_serve_inside(m);
 	for (unsigned i = 0; i < s->ncpus && !code; i++)
 		code = vmmdev_set_x2apic_state(
 			m->vm, (int)i, s->x2apic ? X2APIC_ENABLED : X2APIC_DISABLED);
@@ -280,10 +282,7 @@ static void *map_rom(void *arg, uint64_t gpa, size_t len)
 {
 	struct machine *m = arg;
 
-	/* A VM has two pieces of memory; with RAM above 4 GiB both are taken. */
-	if (m->ram.high_size > 0 || vmmdev_map_memory(m->vm, gpa, len) != 0)
-		return NULL;
-	return vmmdev_map_gpa(m->vm, gpa, len);
+	return vmmdev_map_rom(m->vm, gpa, len) == 0 ? vmmdev_map_gpa(m->vm, gpa, len) : NULL;
 }
 
 static int load_kernel(struct machine *m, struct machine_error *error)
@@ -294,6 +293,7 @@ static int load_kernel(struct machine *m, struct machine_error *error)
 		.kernel = s->kernel,
 		.initrd = s->initrd,
 		.cmdline = s->cmdline,
+		.rom = s->rom,
 		.image = s->image,
 		.rsdp = s->acpi ? FW_ACPI_BASE : 0,
 		.map_rom = map_rom,
@@ -316,6 +316,10 @@ static int write_firmware(struct machine *m, struct machine_error *error)
 	for (unsigned i = 0; i < m->ndevices; i++)
 		units[facts.nunits++] = m->devices[i].unit;
 	bda_write(&m->ram, &facts);
+	if (!code && m->entry.wants_bios) {
+		ivt_write(&m->ram);
+		code = bios_set_up_chips(m->vm);
+	}
 	if (!code && m->settings.mptable)
 		code = mptable_write(&m->ram, &facts);
 	if (!code && m->settings.acpi) {

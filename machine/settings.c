@@ -93,10 +93,16 @@ static int read_what_to_boot(
 	s->initrd = config_get(config, "kernel.initrd");
 	s->cmdline = config_get(config, "kernel.cmdline");
 	s->image = config_get(config, "image.path");
-	if (!s->kernel && !s->image)
-		return machine_error(error, EINVAL, "nothing to boot: name a kernel with --kernel");
-	if (s->kernel && s->image)
-		return machine_error(error, EINVAL, "give either --kernel or image.path, not both");
+	s->rom = config_get(config, "lpc.bootrom");
+	if (!s->rom)
+		s->rom = config_get(config, "bootrom");
+	if (!s->kernel && !s->image && !s->rom)
+		return machine_error(error, EINVAL,
+			"nothing to boot: name a kernel with --kernel, or firmware with -l "
+			"bootrom");
+	if (!!s->kernel + !!s->image + !!s->rom > 1)
+		return machine_error(error, EINVAL,
+			"give one of --kernel, -l bootrom and image.path, not several");
 	if (!s->kernel && (s->initrd || s->cmdline))
 		return machine_error(error, EINVAL, "--initrd and --append need --kernel");
 	if (!s->cmdline)

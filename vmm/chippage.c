@@ -17,23 +17,36 @@ struct chip_page {
 	int (*write)(struct vm *vm, int vcpuid, uint64_t gpa, uint64_t value, int size, void *arg);
 };
 
+enum { LAPIC_PAGE };
+
 static const struct chip_page pages[] = {
-	{PC_LAPIC_BASE, PC_LAPIC_SIZE, vlapic_mmio_read, vlapic_mmio_write},
+	[LAPIC_PAGE] = {PC_LAPIC_BASE, PC_LAPIC_SIZE, vlapic_mmio_read, vlapic_mmio_write},
 	{PC_IOAPIC_BASE, PC_IOAPIC_SIZE, vioapic_mmio_read, vioapic_mmio_write},
 	{PC_HPET_BASE, PC_HPET_SIZE, vhpet_mmio_read, vhpet_mmio_write},
 };
 
-static const struct chip_page *page_find(uint64_t gpa)
+/* The page of a local APIC that was moved: whose it is, the APIC knows. */
+static bool is_moved_apic(struct vm *vm, uint64_t gpa)
+{
+	if (gpa < PC_PCI_HOLE_BASE || gpa >= PC_HIGHMEM_BASE)
+		return false;
+	for (int i = 0; i < VM_MAXCPU; i++)
+		if ((vlapic_get_apicbase(vm->vcpu[i].vlapic) ^ gpa) / PC_LAPIC_SIZE == 0)
+			return true;
+	return false;
+}
+
+static const struct chip_page *page_find(struct vm *vm, uint64_t gpa)
 {
 	for (size_t i = 0; i < sizeof(pages) / sizeof(pages[0]); i++)
 		if (gpa - pages[i].base < pages[i].size)
 			return &pages[i];
-	return NULL;
+	return is_moved_apic(vm, gpa) ? &pages[LAPIC_PAGE] : NULL;
 }
 
 bool vm_gpa_is_chip(struct vm *vm, vm_paddr_t gpa)
 {
-	return page_find(gpa) != NULL || vm_mmio_find(vm, gpa, 1) != NULL;
+	return page_find(vm, gpa) != NULL || vm_mmio_find(vm, gpa, 1) != NULL;
 }
 
 /* Device registers want one access of exactly this width. */
@@ -71,7 +84,7 @@ static void store(volatile uint8_t *p, uint64_t value, int size)
 
 void vm_chip_read(struct vm *vm, int vcpuid, uint64_t gpa, uint64_t *value, int size)
 {
-	const struct chip_page *page = page_find(gpa);
+	const struct chip_page *page = page_find(vm, gpa);
 	const struct vm_mmio *range;
 	bool retu = false;
 
@@ -88,7 +101,7 @@ void vm_chip_read(struct vm *vm, int vcpuid, uint64_t gpa, uint64_t *value, int 
 
 void vm_chip_write(struct vm *vm, int vcpuid, uint64_t gpa, uint64_t value, int size, bool *retu)
 {
-	const struct chip_page *page = page_find(gpa);
+	const struct chip_page *page = page_find(vm, gpa);
 	const struct vm_mmio *range;
 
 	if (page != NULL) {

@@ -19,6 +19,8 @@ static void *walker_ram(struct x86_cpu *cpu, uint64_t gpa, unsigned len, bool wr
 
 	if (hva == NULL || contiguous < len)
 		return NULL;
+	if (write && vm_gpa_is_rom(cpu->owner, gpa))
+		return NULL; /* an entry that cannot be marked */
 	if (write)
 		vm_mem_written(cpu->owner, gpa, len);
 	return hva;

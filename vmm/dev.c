@@ -115,7 +115,6 @@ static void vcpu_end(struct vm *vm, int vcpuid)
 	go_out(vm);
 }
 
-/* In the order of ids, so that two who want all do not wait for each other. */
 static int all_begin(struct vm *vm)
 {
 	int error = go_in(vm);
@@ -128,15 +127,13 @@ static int all_begin(struct vm *vm)
 			return EDEADLK;
 		}
 	}
-	for (int i = 0; i < VM_MAXCPU; i++)
-		vcpu_claim(vm, i, false);
+	vcpu_claim_all(vm);
 	return 0;
 }
 
 static void all_end(struct vm *vm)
 {
-	for (int i = VM_MAXCPU - 1; i >= 0; i--)
-		vcpu_release(vm, i);
+	vcpu_release_all(vm);
 	go_out(vm);
 }
 
@@ -275,6 +272,12 @@ int vmmdev_emulate_inout_str(
 	ON_VCPU(vm, vcpu, false, vm_emulate_inout_str(vm, vcpu, exit, handler, arg));
 }
 
+int vmmdev_emulate_inout_str_mem(struct vm *vm, int vcpu, struct vm_exit *exit,
+	vm_inout_func_t handler, void *arg, const struct vm_inout_mem *mem)
+{
+	ON_VCPU(vm, vcpu, false, vm_emulate_inout_str_mem(vm, vcpu, exit, handler, arg, mem));
+}
+
 /* ---- On all vcpus ---- */
 
 static int reinit_alone(struct vm *vm)
@@ -292,6 +295,11 @@ int vmmdev_reinit(struct vm *vm)
 	ON_ALL(vm, reinit_alone(vm));
 }
 
+int vmmdev_set_devices(struct vm *vm, const struct vm_devices *devices)
+{
+	ON_ALL(vm, vm_set_devices(vm, devices));
+}
+
 int vmmdev_set_topology(
 	struct vm *vm, uint16_t sockets, uint16_t cores, uint16_t threads, uint16_t maxcpus)
 {
@@ -301,6 +309,11 @@ int vmmdev_set_topology(
 int vmmdev_map_memory(struct vm *vm, vm_paddr_t gpa, size_t len)
 {
 	ON_ALL(vm, vm_malloc(vm, gpa, len));
+}
+
+int vmmdev_map_rom(struct vm *vm, vm_paddr_t gpa, size_t len)
+{
+	ON_ALL(vm, vm_map_rom(vm, gpa, len));
 }
 
 int vmmdev_map_mmio(struct vm *vm, vm_paddr_t gpa, size_t len, vm_paddr_t hpa)

@@ -16,7 +16,6 @@
 #include "vmm/vie.h"
 #include "vmm/vm.h"
 
-#define DR6_BS 0x4000u
 
 #define REP_MAX 4096 /* iterations of a string instruction in one go */
 
@@ -98,7 +97,9 @@ static void *emul_ram(struct x86_cpu *cpu, uint64_t gpa, unsigned len, bool writ
 	hva = vm_gpa_ram(e->vm, gpa, &contiguous);
 	if (hva != NULL && contiguous < len)
 		hva = NULL;
-	if (hva != NULL && write)
+	if (hva != NULL && write && vm_gpa_is_rom(e->vm, gpa))
+		hva = memcpy(e->vm->vcpu[e->vcpuid].lost + (gpa & PAGE_MASK), hva, len);
+	else if (hva != NULL && write)
 		announce_write(e, gpa, len);
 	fpu_to_guest(e);
 	return hva;
@@ -329,7 +330,8 @@ static void queue_fault(struct emul *e)
 
 	if (fault->vector == X86_PF)
 		e->cpu->cr2 = fault->cr2;
-	e->cpu->dr[6] |= fault->dr6;
+	if (fault->vector == X86_DB)
+		e->cpu->dr[6] = x86_dr6_raised(e->cpu->dr[6], fault->dr6);
 	queue(e, fault->vector, fault->has_error, fault->error);
 }
 
@@ -374,7 +376,7 @@ static enum x86_result execute(struct emul *e, const struct x86_insn *insn, stru
 	default:
 		continue_at(exit, cpu, insn->len);
 		if (trap) {
-			cpu->dr[6] |= DR6_BS;
+			cpu->dr[6] = x86_dr6_raised(cpu->dr[6], X86_DR6_BS);
 			queue(e, X86_DB, false, 0);
 		}
 		return X86_DONE;

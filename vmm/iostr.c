@@ -12,7 +12,7 @@
 enum step_result {
 	STEP_DONE,
 	STEP_FAULT, /* queued for the guest */
-	STEP_ERROR  /* memory operand outside RAM */
+	STEP_ERROR  /* memory operand where nothing can be reached */
 };
 
 struct string_io {
@@ -21,6 +21,16 @@ struct string_io {
 	struct vm_inout_str *io;
 	vm_inout_func_t handler;
 	void *arg;
+	const struct vm_inout_mem *mem; /* NULL: the user has none */
+};
+
+/* A memory operand, in the pieces that pages cut it into. */
+struct operand {
+	unsigned n;
+	struct {
+		uint64_t gpa;
+		unsigned len;
+	} piece[2];
 };
 
 static enum step_result fault(struct string_io *s, int vector)
@@ -47,6 +57,115 @@ static enum step_result linear_address(struct string_io *s, int prot, uint64_t *
 	return STEP_DONE;
 }
 
+/* ---- Operands that are not RAM ---- */
+
+static bool is_reachable(struct string_io *s, uint64_t gpa)
+{
+	return s->mem != NULL || vm_gpa_ram(s->vm, gpa, NULL) != NULL || vm_gpa_is_chip(s->vm, gpa);
+}
+
+static enum step_result find_operand(struct string_io *s, uint64_t gla, int prot, struct operand *o)
+{
+	unsigned left = (unsigned)s->io->inout.bytes;
+	int fault;
+
+	for (o->n = 0; left > 0; o->n++) {
+		unsigned in_page = PAGE_SIZE - (unsigned)(gla & PAGE_MASK);
+		unsigned len = left < in_page ? left : in_page;
+		uint64_t *gpa = &o->piece[o->n].gpa;
+
+		if (vm_gla2gpa(s->vm, s->vcpuid, &s->io->paging, gla, prot, gpa, &fault) != 0)
+			return STEP_ERROR;
+		if (fault)
+			return STEP_FAULT;
+		if (!is_reachable(s, *gpa))
+			return STEP_ERROR;
+		o->piece[o->n].len = len;
+		gla += len;
+		left -= len;
+	}
+	return STEP_DONE;
+}
+
+/* A piece of the user's device, in accesses that a bus would make. */
+static void device_access(
+	struct string_io *s, uint64_t gpa, uint8_t *bytes, unsigned len, bool is_write)
+{
+	const struct vm_inout_mem *mem = s->mem;
+
+	while (len > 0) {
+		unsigned size = vm_bus_piece(gpa, len);
+		uint64_t value = 0;
+
+		if (is_write) {
+			memcpy(&value, bytes, size);
+			(void)mem->write(s->vm, s->vcpuid, gpa, value, (int)size, mem->arg);
+		} else {
+			if (mem->read(s->vm, s->vcpuid, gpa, &value, (int)size, mem->arg) != 0)
+				value = UINT64_MAX;
+			memcpy(bytes, &value, size);
+		}
+		gpa += size;
+		bytes += size;
+		len -= size;
+	}
+}
+
+static void access_piece(
+	struct string_io *s, uint64_t gpa, uint8_t *bytes, unsigned len, bool is_write)
+{
+	void *cookie, *ram;
+
+	if (is_write ? vm_chip_store(s->vm, s->vcpuid, gpa, bytes, len)
+		     : vm_chip_load(s->vm, s->vcpuid, gpa, bytes, len))
+		return;
+	ram = vm_gpa_hold(s->vm, gpa, len, is_write ? PROT_WRITE : PROT_READ, &cookie);
+	if (ram == NULL) {
+		device_access(s, gpa, bytes, len, is_write);
+		return;
+	}
+	memcpy(is_write ? ram : bytes, is_write ? bytes : ram, len);
+	vm_gpa_release(cookie);
+}
+
+static void access_operand(
+	struct string_io *s, const struct operand *o, uint32_t *val, bool is_write)
+{
+	uint8_t *bytes = (uint8_t *)val;
+
+	for (unsigned i = 0; i < o->n; i++) {
+		access_piece(s, o->piece[i].gpa, bytes, o->piece[i].len, is_write);
+		bytes += o->piece[i].len;
+	}
+}
+
+static void access_port(struct string_io *s, uint32_t *val)
+{
+	const struct vm_inout *port = &s->io->inout;
+
+	if (s->handler(s->vm, s->vcpuid, port->in, port->port, port->bytes, val, s->arg) != 0)
+		*val = UINT32_MAX;
+}
+
+static enum step_result iterate_outside(struct string_io *s, uint64_t gla, int prot)
+{
+	bool in = s->io->inout.in;
+	uint32_t val = in ? UINT32_MAX : 0;
+	struct operand o;
+	enum step_result result = find_operand(s, gla, prot, &o);
+
+	if (result != STEP_DONE)
+		return result;
+	if (!in)
+		access_operand(s, &o, &val, false);
+	access_port(s, &val);
+	if (in)
+		access_operand(s, &o, &val, true);
+	return STEP_DONE;
+}
+
+/* ---- One iteration ---- */
+
 /* Memory is held before the port is touched: a fault must find the device as it was. */
 static enum step_result iterate(struct string_io *s)
 {
@@ -65,14 +184,13 @@ static enum step_result iterate(struct string_io *s)
 	case 1:
 		return STEP_FAULT;
 	default:
-		return STEP_ERROR;
+		return iterate_outside(s, gla, prot);
 	}
 	if (!port->in) {
 		val = 0;
 		vm_copyin(s->vm, s->vcpuid, info, &val, port->bytes);
 	}
-	if (s->handler(s->vm, s->vcpuid, port->in, port->port, port->bytes, &val, s->arg) != 0)
-		val = UINT32_MAX;
+	access_port(s, &val);
 	if (port->in)
 		vm_copyout(s->vm, s->vcpuid, &val, info, port->bytes);
 	vm_copy_teardown(s->vm, s->vcpuid, info, 2);
@@ -115,8 +233,15 @@ static int write_back_all(struct string_io *s)
 int vm_emulate_inout_str(
 	struct vm *vm, int vcpuid, struct vm_exit *exit, vm_inout_func_t handler, void *arg)
 {
+	return vm_emulate_inout_str_mem(vm, vcpuid, exit, handler, arg, NULL);
+}
+
+int vm_emulate_inout_str_mem(struct vm *vm, int vcpuid, struct vm_exit *exit,
+	vm_inout_func_t handler, void *arg, const struct vm_inout_mem *mem)
+{
 	struct vm_inout_str *io = &exit->u.inout_str;
-	struct string_io s = {.vm = vm, .vcpuid = vcpuid, .io = io, .handler = handler, .arg = arg};
+	struct string_io s = {
+		.vm = vm, .vcpuid = vcpuid, .io = io, .handler = handler, .arg = arg, .mem = mem};
 	uint64_t step = io->inout.bytes;
 	enum step_result result = STEP_DONE;
 	int error;

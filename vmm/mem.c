@@ -101,7 +101,7 @@ static void mem_changed(struct vm *vm)
 		vm->ops->mem_changed(vm->vmi);
 }
 
-static int segment_add(struct vm *vm, vm_paddr_t gpa, size_t len)
+static int segment_add(struct vm *vm, vm_paddr_t gpa, size_t len, bool rom)
 {
 	struct vm_object *object = object_create(len);
 	void *hva;
@@ -115,11 +115,19 @@ static int segment_add(struct vm *vm, vm_paddr_t gpa, size_t len)
 	}
 	/* Guests touch memory they own in large strides: advice only, refusal is fine. */
 	(void)madvise(hva, len, MADV_HUGEPAGE);
-	vm->segs[vm->nsegs] =
-		(struct vm_segment){.gpa = gpa, .len = len, .hva = hva, .object = object};
+	vm->segs[vm->nsegs] = (struct vm_segment){
+		.gpa = gpa, .len = len, .hva = hva, .object = object, .rom = rom};
 	atomic_fetch_add(&vm->nsegs, 1);
-	mem_changed(vm);
 	return 0;
+}
+
+static unsigned ram_segments(const struct vm *vm)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < vm->nsegs; i++)
+		n += !vm->segs[i].rom;
+	return n;
 }
 
 int vm_malloc(struct vm *vm, vm_paddr_t gpa, size_t len)
@@ -133,11 +141,54 @@ int vm_malloc(struct vm *vm, vm_paddr_t gpa, size_t len)
 		return 0;
 	if (have != 0)
 		return EINVAL;
-	if (vm->nsegs == VM_SYSMEM_SEGS)
+	if (ram_segments(vm) == VM_SYSMEM_SEGS)
 		return E2BIG;
 	if (overlaps_mmio(vm, gpa, len))
 		return ENOMEM;
-	return segment_add(vm, gpa, len);
+	if (segment_add(vm, gpa, len, false) != 0)
+		return ENOMEM;
+	mem_changed(vm);
+	return 0;
+}
+
+/* ---- What the guest cannot change ---- */
+
+int vm_map_rom(struct vm *vm, vm_paddr_t gpa, size_t len)
+{
+	size_t have;
+
+	if (!range_ok(gpa, len))
+		return EINVAL;
+	for (unsigned i = 0; i < vm->nroms; i++)
+		if (ranges_overlap(gpa, len, vm->roms[i].gpa, vm->roms[i].len))
+			return EINVAL;
+	have = allocated_bytes(vm, gpa, len);
+	if (have != 0 && have != len)
+		return EINVAL;
+	if (vm->nroms == VM_ROM_RANGES)
+		return E2BIG;
+	if (have == 0 && (overlaps_mmio(vm, gpa, len) || segment_add(vm, gpa, len, true) != 0))
+		return ENOMEM;
+	vm->roms[vm->nroms++] = (struct vm_rom){.gpa = gpa, .len = len};
+	mem_changed(vm);
+	return 0;
+}
+
+bool vm_rom_at(const struct vm *vm, unsigned index, vm_paddr_t *gpa, size_t *len)
+{
+	if (index >= vm->nroms)
+		return false;
+	*gpa = vm->roms[index].gpa;
+	*len = vm->roms[index].len;
+	return true;
+}
+
+bool vm_gpa_is_rom(const struct vm *vm, vm_paddr_t gpa)
+{
+	for (unsigned i = 0; i < vm->nroms; i++)
+		if (gpa - vm->roms[i].gpa < vm->roms[i].len)
+			return true;
+	return false;
 }
 
 boolean_t vm_mem_allocated(struct vm *vm, vm_paddr_t gpa)
@@ -192,10 +243,24 @@ bool vm_ram_at(struct vm *vm, unsigned i, struct vm_ram *ram)
 
 /* A hold for writing has to tell the backend afterwards; one for reading needs nothing. */
 struct gpa_hold {
-	struct vm *vm; /* NULL: read only */
+	struct vm *vm; /* NULL: nobody has to be told */
 	vm_paddr_t gpa;
 	size_t len;
+	uint8_t *lost; /* a copy of what is read-only: what is written there is lost */
 };
+
+/* The page at hva as it is, to be written to in its place. */
+static void *hold_copy(struct gpa_hold *hold, const uint8_t *hva)
+{
+	size_t offset = hold->gpa & PAGE_MASK;
+
+	hold->lost = malloc(PAGE_SIZE);
+	if (hold->lost == NULL)
+		return NULL;
+	memcpy(hold->lost, hva - offset, PAGE_SIZE);
+	hold->vm = NULL;
+	return hold->lost + offset;
+}
 
 void *vm_gpa_hold(struct vm *vm, vm_paddr_t gpa, size_t len, int prot, void **cookie)
 {
@@ -212,6 +277,12 @@ void *vm_gpa_hold(struct vm *vm, vm_paddr_t gpa, size_t len, int prot, void **co
 		return NULL;
 	*hold = (struct gpa_hold){
 		.vm = (prot & PROT_WRITE) != 0 ? vm : NULL, .gpa = gpa, .len = len};
+	if (hold->vm != NULL && vm_gpa_is_rom(vm, gpa))
+		hva = hold_copy(hold, hva);
+	if (hva == NULL) {
+		free(hold);
+		return NULL;
+	}
 	*cookie = hold;
 	return hva;
 }
@@ -223,6 +294,7 @@ void vm_gpa_release(void *cookie)
 	assert(hold != NULL);
 	if (hold->vm != NULL)
 		vm_mem_written(hold->vm, hold->gpa, hold->len);
+	free(hold->lost);
 	free(hold);
 }
 
@@ -302,4 +374,5 @@ void vm_mem_cleanup(struct vm *vm)
 		munmap((void *)(uintptr_t)vm->mmio[i].hva, vm->mmio[i].len);
 	vm->nsegs = 0;
 	vm->nmmio = 0;
+	vm->nroms = 0;
 }

@@ -113,7 +113,9 @@ static int handle_inout(struct vm *vm, int vcpuid, bool *retu)
 	uint32_t mask = io->bytes == 4 ? UINT32_MAX : (1u << io->bytes * 8) - 1;
 	uint32_t val = io->in ? mask : io->eax & mask;
 
-	if (io->string || vm_ioport(vm, vcpuid, io->in, io->port, io->bytes, &val) == ENOENT) {
+	if (io->string ||
+		(vm_ioport(vm, vcpuid, io->in, io->port, io->bytes, &val) == ENOENT &&
+			vm_device_port(vm, vcpuid, io->in, io->port, io->bytes, &val) == ENOENT)) {
 		*retu = true;
 		return 0;
 	}

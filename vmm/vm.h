@@ -28,6 +28,7 @@
 
 #define PAGE_SIZE      4096ull
 #define PAGE_MASK      (PAGE_SIZE - 1)
+#define VM_ROM_RANGES  4
 #define VM_SYSMEM_SEGS 2 /* as many as vm_malloc grants: below and above the PCI hole */
 #define VM_MMIO_RANGES 16
 #define VM_GUEST_MSRS  16
@@ -54,8 +55,9 @@ struct vcpu {
 	_Atomic bool yield;	 /* any thread: return to the caller of vm_run */
 	_Atomic uint32_t wanted; /* control threads waiting for the vcpu */
 	_Atomic uint32_t claimers; /* threads waiting on idle_cond */
+	_Atomic bool meets; /* its owner waits for a rendezvous of its own to end */
 	pthread_mutex_t claim_lock;
-	pthread_cond_t idle_cond;  /* state became IDLE, or `wanted` fell to 0 */
+	pthread_cond_t idle_cond;  /* state became IDLE, `wanted` fell to 0, or `meets` changed */
 	_Atomic uintptr_t claimer; /* pthread_self of the checked layer's owner, 0: none */
 
 	_Atomic bool nmi_pending;    /* any thread sets, vmrun clears */
@@ -74,6 +76,7 @@ struct vcpu {
 	bool emul_ready; /* emul_thread is set up for native execution (emul.c) */
 	pthread_t emul_thread;
 	uint64_t msrs[VM_GUEST_MSRS];
+	uint8_t lost[PAGE_SIZE]; /* emul.c: stores to read-only memory go here */
 	_Atomic uint64_t stats[VMM_STAT_ELEMS];
 	struct vm_exit exitinfo;
 };
@@ -90,6 +93,13 @@ struct vm_segment {
 	size_t len;
 	uint8_t *hva;
 	struct vm_object *object;
+	bool rom; /* made by vm_map_rom: does not count as one of VM_SYSMEM_SEGS */
+};
+
+/* Memory that the guest cannot change. */
+struct vm_rom {
+	vm_paddr_t gpa;
+	size_t len;
 };
 
 /* Host physical memory at a gpa. */
@@ -106,6 +116,7 @@ struct vm {
 	char name[VM_MAX_NAMELEN];
 	struct vmm_clock *clock;
 	bool owns_clock;
+	struct vm_devices devices; /* changed only while all vcpus are frozen */
 	struct {
 		uint16_t sockets, cores, threads; /* cores of a socket, threads of a core */
 	} topology;	    /* constant once a vcpu has run */
@@ -119,6 +130,7 @@ struct vm {
 	struct vpmtmr *vpmtmr;
 
 	_Atomic uint32_t active, suspended, halted; /* masks of vcpus */
+	_Atomic unsigned kickers; /* threads inside ops->kick: vmi stays until they are out */
 	int suspend; /* enum vm_suspend_how; __atomic, vmrun's cookie */
 	_Atomic bool halt_detection;
 
@@ -132,8 +144,9 @@ struct vm {
 
 	/* Changed only while all vcpus are frozen. */
 	_Atomic unsigned nsegs; /* entries below it are constant: readable by any thread */
-	unsigned nmmio;
-	struct vm_segment segs[VM_SYSMEM_SEGS];
+	unsigned nmmio, nroms;
+	struct vm_segment segs[VM_SYSMEM_SEGS + VM_ROM_RANGES];
+	struct vm_rom roms[VM_ROM_RANGES];
 	struct vm_mmio mmio[VM_MMIO_RANGES];
 
 	/* The checked layer's (dev.c). */
@@ -181,6 +194,12 @@ void vmm_vm_gone(void);
 
 /* mem.c */
 void vm_mem_cleanup(struct vm *vm);
+/*
+ * [gpa, gpa+len) is read-only for the guest from now on; where no memory is allocated, it is, and
+ * zero.  EINVAL: not page-aligned, allocated in part, or read-only already; E2BIG: too many;
+ * ENOMEM.  All vcpus frozen.
+ */
+int vm_map_rom(struct vm *vm, vm_paddr_t gpa, size_t len);
 /* Adds a mapped range; ENOMEM: overlap or no room. What vm_map_mmio does after mapping. */
 int vm_mmio_add(struct vm *vm, vm_paddr_t gpa, size_t len, void *hva);
 /* The range that holds [gpa, gpa+len), or NULL. */
@@ -193,6 +212,8 @@ void vcpu_destruct(struct vcpu *vcpu);
 void vcpu_wait(struct vcpu *vcpu, uint32_t seq);
 /* After publishing an event: ends vcpu_wait. Any+locks, signal handlers. */
 void vcpu_wake(struct vcpu *vcpu);
+/* No vcpu runs any more: until nobody is about to tell the backend to leave the guest. */
+void vm_await_kickers(struct vm *vm);
 /* Set and clear what vcpu_should_yield and the checked layer's claim look at. */
 void vcpu_want(struct vm *vm, int vcpuid);
 void vcpu_unwant(struct vm *vm, int vcpuid);
@@ -201,6 +222,13 @@ void vcpu_left_guest(struct vcpu *vcpu);
 /* IDLE to FROZEN; a runner lets those who want the vcpu go first. */
 void vcpu_claim(struct vm *vm, int vcpuid, bool runner);
 void vcpu_release(struct vm *vm, int vcpuid);
+/*
+ * All vcpus.  One that has called for a rendezvous keeps its vcpu until the others have taken part,
+ * so while it does we hold none of them.
+ */
+void vcpu_claim_all(struct vm *vm);
+void vcpu_release_all(struct vm *vm);
+void vcpu_set_meets(struct vcpu *vcpu, bool on);
 /*
  * A command to the APIC inside vmrun started another vcpu, which is an exit: what stands in exitinfo is
  * kept aside, and vcpu_should_yield brings the vcpu out of the guest.
@@ -212,6 +240,8 @@ bool vcpu_user_yield(struct vcpu *vcpu);
 /* rendezvous.c */
 /* A vcpu takes its part and waits for the end. False: it left early because it shall yield. */
 bool vm_rendezvous_join(struct vm *vm, int vcpuid);
+/* All vcpus are suspended: whoever has called for a rendezvous waits no longer. */
+void vm_rendezvous_suspended(struct vm *vm);
 
 /* idle.c: what a vcpu does when it does not run. */
 enum idle_end {

@@ -56,6 +56,8 @@
 #define X86_CR4_OSXSAVE	   (1u << 18)
 #define X86_CR4_SMEP	   (1u << 20)
 #define X86_CR4_SMAP	   (1u << 21)
+#define X86_CR4_PKE	   (1u << 22)
+#define X86_CR4_PKS	   (1u << 24)
 
 #define X86_EFER_SCE (1u << 0)
 #define X86_EFER_LME (1u << 8)
@@ -90,7 +92,8 @@ struct x86_seg {
 
 /* x87, SSE and AVX state in the standard (not compacted) XSAVE layout: 512 + 64 + 256 bytes. */
 #define X86_XSAVE_SIZE 832
-#define X86_XCR0_SUPPORTED 7u /* x87, SSE, AVX */
+#define X86_XCR0_SUPPORTED 7u /* x87, SSE, AVX: what the host's registers hold */
+#define X86_XCR0_PKRU	   (1u << 9)
 
 /* How an instruction or an event delivery ended. */
 enum x86_result {
@@ -244,6 +247,8 @@ struct x86_cpu {
 		uint32_t limit;
 	} gdtr, idtr;
 	uint64_t cr0, cr2, cr3, cr4, efer, xcr0;
+	uint64_t pkrs; /* MSR; 32 bits */
+	uint32_t pkru;
 	uint64_t pdpte[4]; /* PAE: loaded with CR3 (SDM vol. 3, 4.4.1) */
 	uint64_t dr[8];	   /* 0..3, 6, 7 */
 	uint64_t star, lstar, cstar, sfmask, kernel_gs_base;
@@ -288,6 +293,17 @@ static inline unsigned x86_pcid(const struct x86_cpu *cpu)
 enum x86_result x86_raise(struct x86_cpu *cpu, unsigned vector);		 /* no error code */
 enum x86_result x86_raise_error(struct x86_cpu *cpu, unsigned vector, uint32_t error);
 enum x86_result x86_raise_pf(struct x86_cpu *cpu, uint64_t gla, uint32_t error);
+
+/*
+ * DR6 as #DB leaves it: B0 to B3 tell the breakpoints of this one, what else has been set stays
+ * (SDM vol. 3, 17.2.3; APM vol. 2, 13.1.1.3).
+ */
+#define X86_DR6_B   0xfull
+#define X86_DR6_BS  (1ull << 14)
+static inline uint64_t x86_dr6_raised(uint64_t dr6, uint64_t what)
+{
+	return (dr6 & ~X86_DR6_B) | what;
+}
 
 /* ---- paging (paging.c) ---- */
 struct x86_walk {
@@ -365,12 +381,19 @@ enum x86_result x86_string(struct x86_cpu *cpu, const struct x86_insn *insn);
 enum x86_result x86_execute(struct x86_cpu *cpu, const struct x86_insn *insn);
 /* Fetches at rip with EXEC permission and decodes: DONE, or FAULT (#PF, #GP, #UD), EXIT (fetch from MMIO). */
 enum x86_result x86_fetch(struct x86_cpu *cpu, struct x86_insn *insn);
+/*
+ * Whether x86_fetch() would give `insn`, which it has given before: the bytes are compared, which
+ * takes less time than decoding them.  False also where that cannot be told at once.
+ */
+bool x86_fetch_same(struct x86_cpu *cpu, const struct x86_insn *insn);
 
 /* MOV to CRn semantics, also for API users: FAULT #GP(0) on reserved or illegal bits. (control.c) */
 enum x86_result x86_set_cr0(struct x86_cpu *cpu, uint64_t value);
 enum x86_result x86_set_cr3(struct x86_cpu *cpu, uint64_t value);
 enum x86_result x86_set_cr4(struct x86_cpu *cpu, uint64_t value);
 enum x86_result x86_set_efer(struct x86_cpu *cpu, uint64_t value);
+/* Drops translations that the keys have a part in. */
+void x86_set_pkru(struct x86_cpu *cpu, uint32_t value);
 enum x86_result x86_set_xcr0(struct x86_cpu *cpu, uint64_t value);
 enum x86_result x86_rdmsr(struct x86_cpu *cpu, uint32_t msr, uint64_t *value);
 enum x86_result x86_wrmsr(struct x86_cpu *cpu, uint32_t msr, uint64_t value);
@@ -382,6 +405,7 @@ struct x86_topology {
 	uint32_t apic_id;
 	uint16_t cores, threads; /* of a package, of a core; at least 1 */
 	bool x2apic;
+	bool apic_off; /* by its base register: CPUID then shows none (SDM vol. 3, 10.4.3) */
 };
 /* Fills cpu->features and maxphyaddr with what the host has and the table covers. Host CPUID is read once. */
 void x86_features_init(struct x86_cpu *cpu);

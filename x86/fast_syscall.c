@@ -74,6 +74,12 @@ enum x86_result x86_sys_sysret(struct x86_cpu *cpu, const struct x86_insn *insn)
 		cpu->rflags |= X86_RF_IF;
 	load_flat(cpu, (uint16_t)(to_64 ? base + 16 : base), (uint16_t)(base + 8), to_64, 3,
 		to_64 ? rip : (uint32_t)rip);
+	/* TF of R11 counts already: a debugger sees each SYSCALL of its program end. */
+	if (cpu->rflags & X86_RF_TF) {
+		x86_raise(cpu, X86_DB);
+		cpu->fault.dr6 = X86_DR6_BS;
+		return X86_FAULT;
+	}
 	return X86_DONE;
 }
 

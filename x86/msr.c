@@ -10,6 +10,7 @@
 
 #define MSR_TSC		  0x10u
 #define MSR_TSC_ADJUST	  0x3bu
+#define MSR_PKRS	  0x6e1u
 #define MSR_EFER	  0xc0000080u
 #define MSR_FIXED_MTRR_LO 0x250u
 #define MSR_FIXED_MTRR_HI 0x26fu
@@ -22,6 +23,12 @@
  */
 #define ARCH_CAPABILITIES 0x400000000d10e17bull
 
+/*
+ * IA32_MISC_ENABLE: fast strings, thermal control, SpeedStep, MONITOR, CPUID's maximum, xTPR
+ * messages, XD disable.  Firmware sets them and reads them back; none has an effect.
+ */
+#define MISC_WRITABLE 0x400c50009ull
+
 enum kind {
 	PLAIN,	   /* any value */
 	CANONICAL, /* #GP(0) on another */
@@ -29,6 +36,7 @@ enum kind {
 	WORD, /* the upper half must be 0 */
 	DEFTYPE,
 	SPEC_CTRL,
+	MISC,	 /* MISC_WRITABLE bits are kept; writes to the others are ignored */
 	COMMAND, /* reads are #GP(0), 0 and 1 may be written, to no effect */
 	FIXED,	 /* reads `value`, writes are ignored */
 	READONLY /* reads `value`, writes are #GP(0) */
@@ -62,12 +70,13 @@ static const struct msr msrs[] = {
 	{0x176, .kind = CANONICAL, IN_CPU(sysenter_eip)},
 	{0x179, .kind = READONLY}, /* MCG_CAP: no banks */
 	{0x17a, .kind = FIXED},	   /* MCG_STATUS */
-	{0x1a0, .kind = FIXED, IN_CPU(misc_enable)},
+	{0x1a0, .kind = MISC, IN_CPU(misc_enable)},
 	{0x1d9, .kind = FIXED},		       /* DEBUGCTL */
 	{0x200, .last = 0x21f, .kind = FIXED}, /* MTRR ranges */
 	{MSR_FIXED_MTRR_LO, .last = MSR_FIXED_MTRR_HI, .kind = FIXED},
 	{0x277, .kind = PAT, IN_CPU(pat)},
 	{0x2ff, .kind = DEFTYPE, IN_CPU(mtrr_deftype)},
+	{MSR_PKRS, .kind = WORD, IN_CPU(pkrs)},
 	{0xc0000081, .kind = PLAIN, IN_CPU(star)},
 	{0xc0000082, .kind = CANONICAL, IN_CPU(lstar)},
 	{0xc0000083, .kind = CANONICAL, IN_CPU(cstar)},
@@ -186,7 +195,11 @@ enum x86_result x86_wrmsr(struct x86_cpu *cpu, uint32_t number, uint64_t value)
 		return cpu->ops->wrmsr(cpu, number, value);
 	if (!is_legal(msr, value))
 		return x86_raise_error(cpu, X86_GP, 0);
+	if (msr->kind == MISC)
+		value = (cpu->misc_enable & ~MISC_WRITABLE) | (value & MISC_WRITABLE);
 	if (msr->offset != 0 && msr->kind != FIXED)
 		*storage(cpu, msr) = value;
+	if (number == MSR_PKRS && cpu->cr4 & X86_CR4_PKS)
+		cpu->ops->flush(cpu, X86_FLUSH_ALL, 0);
 	return X86_DONE;
 }

@@ -56,6 +56,26 @@ static enum x86_result probe(struct x86_cpu *cpu, uint64_t offset, unsigned size
 	return res == X86_DONE ? x86_data_probe(cpu, gla, size, x86_acc(cpu, acc)) : res;
 }
 
+/*
+ * The memory operand of PUSH.  It may be a device's register that changes by being read, so
+ * everything that can fault is tried first, in the order of the accesses.
+ */
+static enum x86_result pushed_memory(
+	struct x86_cpu *cpu, const struct x86_insn *insn, uint64_t *value)
+{
+	uint64_t offset = x86_effective(cpu, insn), gla;
+	enum x86_result res = x86_data_linear(
+		cpu, insn->mem.seg, offset, insn->opsize, X86_ACC_READ, &gla);
+
+	if (res == X86_DONE)
+		res = x86_data_probe(cpu, gla, insn->opsize, x86_acc(cpu, X86_ACC_READ));
+	if (res == X86_DONE)
+		res = probe(cpu, cpu->gpr[X86_RSP] - insn->opsize, insn->opsize, X86_ACC_WRITE);
+	if (res == X86_DONE)
+		res = x86_data_read(cpu, insn->mem.seg, offset, insn->opsize, value);
+	return res;
+}
+
 static enum x86_result push(struct x86_cpu *cpu, const struct x86_insn *insn)
 {
 	const struct x86_operand *op = &insn->op[0];
@@ -67,8 +87,7 @@ static enum x86_result push(struct x86_cpu *cpu, const struct x86_insn *insn)
 		value = x86_gpr_get(cpu, op);
 		break;
 	case X86_OK_MEM:
-		res = x86_data_read(
-			cpu, insn->mem.seg, x86_effective(cpu, insn), insn->opsize, &value);
+		res = pushed_memory(cpu, insn, &value);
 		break;
 	default:
 		value = (uint64_t)insn->imm;

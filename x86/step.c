@@ -75,6 +75,27 @@ enum x86_result x86_fetch(struct x86_cpu *cpu, struct x86_insn *insn)
 	return x86_raise_error(cpu, X86_GP, 0);
 }
 
+bool x86_fetch_same(struct x86_cpu *cpu, const struct x86_insn *insn)
+{
+	unsigned code_size = x86_code_size(cpu), i = 0;
+	uint64_t gla = x86_linear_rip(cpu);
+	enum x86_result res = X86_DONE;
+	const uint8_t *host;
+
+	if (code_size != insn->code_size || code_limit(cpu, code_size) < insn->len)
+		return false;
+	if (code_size != 64)
+		gla &= UINT32_MAX;
+	else if (!x86_canonical(gla))
+		return false;
+	if (gla % X86_PAGE_SIZE + insn->len > X86_PAGE_SIZE)
+		return false;
+	host = cpu->ops->map(cpu, gla, insn->len, x86_acc(cpu, X86_ACC_EXEC), &res);
+	while (host != NULL && i < insn->len && host[i] == insn->bytes[i])
+		i++;
+	return i == insn->len;
+}
+
 enum x86_result x86_execute(struct x86_cpu *cpu, const struct x86_insn *insn)
 {
 	enum x86_result res = x86_insn_allowed(cpu, insn);

@@ -114,7 +114,8 @@ static void page_forget(struct soft_vcpu *v, uint64_t page)
 {
 	v->cache.page_head[page] = 0;
 	v->cache.page_lines[page] = 0;
-	atomic_fetch_and(&v->soft->page_code[page], (uint16_t) ~(1u << v->vcpuid));
+	if (!soft_is_rom(v->soft, page << 12))
+		atomic_fetch_and(&v->soft->page_code[page], (uint16_t) ~(1u << v->vcpuid));
 }
 
 void soft_page_idle(struct soft_vcpu *v, uint64_t gpa)

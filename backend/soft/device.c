@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Copyright (c) 2026, the hyve authors */
 /*
- * Accesses to the core's chips, done where the guest makes them; those to the user's devices are
- * exits, which vm_run's caller completes.  In lock-step all of them are exits: the reference must
- * not reach a device.
+ * Accesses to the core's chips and to the user's devices, done where the guest makes them; where
+ * there is neither they are exits, which vm_run's caller completes.  In lock-step all of them are
+ * exits: the reference must not reach a device.
  */
 #include <vmm/vlapic.h>
 
@@ -29,6 +29,12 @@ enum x86_result soft_mmio_read(
 	bool done = !v->check && vm_chip_load(v->vm, v->vcpuid, gpa, buf, len);
 
 	soft_return(v, lent);
+	if (!done && !v->check && vm_has_devices(v->vm)) {
+		bool parked = soft_park(v);
+
+		done = vm_device_load(v->vm, v->vcpuid, gpa, buf, len);
+		soft_unpark(v, parked);
+	}
 	return done ? X86_DONE : soft_mmio_exit(cpu, gla, gpa, len, false);
 }
 
@@ -43,6 +49,12 @@ enum x86_result soft_mmio_write(
 	if (done && vlapic_pending_intr(vm_lapic(v->vm, v->vcpuid), NULL))
 		atomic_store_explicit(&v->run, 0, memory_order_relaxed);
 	soft_return(v, lent);
+	if (!done && !v->check && vm_has_devices(v->vm)) {
+		bool parked = soft_park(v);
+
+		done = vm_device_store(v->vm, v->vcpuid, gpa, buf, len);
+		soft_unpark(v, parked);
+	}
 	return done ? X86_DONE : soft_mmio_exit(cpu, gla, gpa, len, true);
 }
 
@@ -66,6 +78,13 @@ bool soft_port(struct soft_vcpu *v)
 	lent = soft_lend(v);
 	served = vm_ioport(v->vm, v->vcpuid, x->io.in, x->io.port, x->io.size, &value) == 0;
 	soft_return(v, lent);
+	if (!served && vm_has_devices(v->vm)) {
+		bool parked = soft_park(v);
+
+		served = vm_device_port(
+				 v->vm, v->vcpuid, x->io.in, x->io.port, x->io.size, &value) == 0;
+		soft_unpark(v, parked);
+	}
 	if (!served)
 		return false;
 	if (x->io.in)

@@ -51,7 +51,7 @@ static void prepare(struct soft_vcpu *v, const struct x86_fault *fault)
 	if (fault->vector == X86_PF)
 		v->cpu.cr2 = fault->cr2;
 	if (fault->vector == X86_DB) {
-		v->cpu.dr[6] |= fault->dr6;
+		v->cpu.dr[6] = x86_dr6_raised(v->cpu.dr[6], fault->dr6);
 		v->cpu.dr[7] &= ~(1ull << 13);
 	}
 }

@@ -87,7 +87,8 @@ const void *soft_op_sysret(struct soft_vcpu *v, struct soft_op *op)
 	struct x86_cpu *cpu = &v->cpu;
 	unsigned base = (uint16_t)(cpu->star >> 48);
 
-	if (!(cpu->efer & X86_EFER_SCE) || cpu->cpl != 0 || !x86_canonical(cpu->gpr[X86_RCX]))
+	if (!(cpu->efer & X86_EFER_SCE) || cpu->cpl != 0 || !x86_canonical(cpu->gpr[X86_RCX]) ||
+		cpu->gpr[X86_R11] & X86_RF_TF)
 		return soft_op_execute(v, op);
 	v->stat_c_system++;
 	cpu->rflags = (cpu->gpr[X86_R11] & SYSRET_FLAGS) | 2;

@@ -266,13 +266,38 @@ static bool handle_result(struct soft_vcpu *v)
 	return false;
 }
 
-/* INT n and the like clear TF on their way: no single-step trap after them (SDM vol. 3, 17.3.1.4).
+/*
+ * INT n and the like clear TF on their way: no single-step trap after them (SDM vol. 3, 17.3.1.4).
+ * Nor after SYSCALL, if its mask has TF: the trap goes by what TF is then.
  */
-static bool is_soft_int(const struct x86_insn *insn)
+static bool takes_tf(const struct soft_vcpu *v, const struct x86_insn *insn)
 {
-	unsigned mnem = insn->row->mnem;
+	switch (insn->row->mnem) {
+	case X86_I_int:
+	case X86_I_int1:
+	case X86_I_int3:
+	case X86_I_into:
+		return true;
+	case X86_I_syscall:
+		return !(v->cpu.rflags & X86_RF_TF);
+	default:
+		return false;
+	}
+}
 
-	return mnem == X86_I_int || mnem == X86_I_int3 || mnem == X86_I_into || mnem == X86_I_int1;
+/*
+ * A data breakpoint of MOV SS waits for the next instruction, whatever that is: behind INT n it is
+ * delivered at the handler (SDM vol. 3, 6.8.3).  INT1 is a #DB already, which takes it along.
+ */
+static void hold_watch(struct soft_vcpu *v, const struct x86_insn *insn, uint64_t held)
+{
+	v->watch_hit |= held;
+	if (v->cpu.shadow & X86_SHADOW_MOVSS) {
+		v->watch_held = v->watch_hit;
+	} else if (insn->row->mnem == X86_I_int1) {
+		v->cpu.dr[6] |= held;
+		v->watch_hit &= ~held;
+	}
 }
 
 static enum x86_result step_once(struct soft_vcpu *v, struct x86_insn *insn)
@@ -301,11 +326,13 @@ static enum x86_result step_once(struct soft_vcpu *v, struct x86_insn *insn)
 bool soft_step(struct soft_vcpu *v)
 {
 	bool tf = v->cpu.rflags & X86_RF_TF, trap = v->single_step;
+	uint64_t held = v->watch_held;
 	uint8_t shadow = v->cpu.shadow;
 	struct x86_insn insn;
 	enum x86_result res;
 
 	v->stat_steps++;
+	v->watch_held = 0;
 	v->branch_rip = SOFT_NO_BRANCH;
 	v->cpu.shadow = 0;
 	res = step_once(v, &insn);
@@ -317,12 +344,15 @@ bool soft_step(struct soft_vcpu *v)
 		v->result = (uint8_t)res;
 		if (res == X86_EXIT && shadow)
 			v->cpu.shadow = shadow; /* the instruction is still to be done */
+		if (res == X86_EXIT)
+			v->watch_held = held;
 		return handle_result(v);
 	}
 	if (res == X86_DONE && insn.row->mnem != X86_I_iret)
 		v->cpu.rflags &=
 			~X86_RF_RF; /* IRET may have just set it; a string instruction goes on */
-	tf = tf && !is_soft_int(&insn);
+	tf = tf && !takes_tf(v, &insn);
+	hold_watch(v, &insn, held);
 	if ((tf || v->watch_hit) && !(v->cpu.shadow & X86_SHADOW_MOVSS)) {
 		x86_raise(&v->cpu, X86_DB);
 		v->cpu.fault.dr6 = (tf ? 1u << 14 : 0) | v->watch_hit;

@@ -100,6 +100,8 @@ static void *ref_map(
 	if (*res != X86_DONE)
 		return NULL;
 	hva = soft_ram(v, w.gpa);
+	if (hva && acc & X86_ACC_WRITE && soft_is_rom(v->soft, w.gpa))
+		return __builtin_memcpy(v->lost + (w.gpa & 0xfff), hva, len);
 	if (hva && acc & X86_ACC_WRITE && !(acc & X86_ACC_NOFAULT) &&
 		!log_store(v->check, hva, len)) {
 		v->check->too_big = true;

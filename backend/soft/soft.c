@@ -89,6 +89,7 @@ void soft_cpuid(struct x86_cpu *cpu, uint32_t leaf, uint32_t subleaf, uint32_t o
 
 	vm_get_x2apic_state(v->vm, v->vcpuid, &state);
 	vm_get_topology(v->vm, &sockets, &topo.cores, &topo.threads, &maxcpus);
+	topo.apic_off = !(vlapic_get_apicbase(vm_lapic(v->vm, v->vcpuid)) & VLAPIC_BASE_ENABLE);
 	soft_return(v, lent);
 	topo.x2apic = state == X2APIC_ENABLED;
 	x86_cpuid(cpu, &topo, leaf, subleaf, out);
@@ -272,7 +273,7 @@ static void step_trap(struct soft_vcpu *v)
 	struct vm_exception db = {.cpuid = v->vcpuid, .vector = X86_DB};
 
 	if (vm_inject_exception(v->vm, v->vcpuid, &db) == 0)
-		v->cpu.dr[6] |= 1u << 14;
+		v->cpu.dr[6] = x86_dr6_raised(v->cpu.dr[6], X86_DR6_BS);
 }
 
 static int soft_vmrun(void *vmi, int vcpu, register_t rip, struct pmap *pmap,
@@ -340,11 +341,28 @@ static void soft_mem_written(void *vmi, vm_paddr_t gpa, size_t len)
 		}
 }
 
+/* No page of a ROM ever gets a write tag: stores to it all come to op_map(). */
+static void note_roms(struct soft_vm *s)
+{
+	vm_paddr_t gpa;
+	size_t len;
+
+	for (s->nroms = 0; s->nroms < sizeof(s->rom) / sizeof(s->rom[0]); s->nroms++) {
+		if (!vm_rom_at(s->vm, s->nroms, &gpa, &len))
+			break;
+		s->rom[s->nroms].gpa = gpa;
+		s->rom[s->nroms].len = len;
+		for (uint64_t p = gpa >> 12; p < (gpa + len) >> 12 && p < s->pages; p++)
+			atomic_store(&s->page_code[p], UINT16_MAX);
+	}
+}
+
 /* All vcpus are frozen; some may be asked for registers before they run again. */
 static void soft_mem_changed(void *vmi)
 {
 	struct soft_vm *s = vmi;
 
+	note_roms(s);
 	for (int i = 0; i < VM_MAXCPU; i++)
 		s->vcpu[i]->device_page = 0;
 	request_all(s, SOFT_REQ_MAP);

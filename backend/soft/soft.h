@@ -69,6 +69,7 @@ enum soft_class { SOFT_USER, SOFT_SUPER, SOFT_SUPER_AC, SOFT_CLASSES };
 #define SOFT_ITLB_ENTRIES   1024u
 #define SOFT_LOG_MAX	    2048u
 #define SOFT_JC_LOG	    16384u
+#define SOFT_KNOWN	    8u
 #define SOFT_PENDING_WRITES 8
 #define SOFT_PAGE_FILTER    8192u /* bits: one half for each half of the address space */
 
@@ -371,6 +372,7 @@ struct soft_vcpu {
 	bool single_step;    /* VM_CAP_MTRAP_EXIT */
 	bool watch;	     /* DR7 enables something */
 	uint8_t insn_len;    /* of the instruction that an exit is about */
+	uint64_t watch_held; /* of MOV SS, until the instruction behind it is done */
 	uint64_t watch_hit;  /* DR6 bits found while executing one instruction */
 	uint32_t mode;	     /* of the jump caches' contents */
 
@@ -443,6 +445,11 @@ struct soft_vcpu {
 		uint8_t class;
 		bool write;
 	} device;
+	/* Instructions that C executed at slow accesses, by where translated code called for it. */
+	struct soft_known {
+		const uint8_t *ret; /* NULL: none */
+		struct x86_insn insn;
+	} known[SOFT_KNOWN];
 	uint64_t device_page; /* last byte of the page that vm_gpa_ram() did not know last; 0: none
 			       */
 	int cap[VM_CAP_MAX];
@@ -459,6 +466,7 @@ struct soft_vcpu {
 		uint64_t gpa;
 		unsigned len;
 	} pending_write[SOFT_PENDING_WRITES];
+	uint8_t lost[4096]; /* stores to read-only pages go here */
 
 	struct soft_heat {
 		uint64_t rip;
@@ -504,6 +512,10 @@ struct soft_vm {
 	_Atomic uint16_t *page_code;	/* by guest page number: vcpus with code of that page */
 	_Atomic uint16_t *page_writers; /* vcpus that may hold a write tag for it */
 	uint64_t pages;
+	struct { /* read-only for the guest: such pages count as code of every vcpu, for ever */
+		uint64_t gpa, len;
+	} rom[4];
+	unsigned nroms;
 };
 
 /* The page of code at a linear address, if it is known. */
@@ -516,6 +528,16 @@ static inline struct soft_itlb_entry *soft_itlb_find(
 			       e->stamp == v->itlb_stamp[class][e->gpa & SOFT_TLB_GLOBAL]
 		       ? e
 		       : NULL;
+}
+
+/* ---- tlb.c, more ---- */
+/* Is the page read-only for the guest? */
+static inline bool soft_is_rom(const struct soft_vm *s, uint64_t gpa)
+{
+	for (unsigned i = 0; i < s->nroms; i++)
+		if (gpa - s->rom[i].gpa < s->rom[i].len)
+			return true;
+	return false;
 }
 
 /* ---- soft.c ---- */

@@ -433,14 +433,22 @@ uint32_t soft_exec_breakpoints(const struct soft_vcpu *v)
 	return hit;
 }
 
+/* Where a store to [gpa, gpa+len), which is at hva, goes: for a ROM, to a copy that nobody looks
+ * at. */
+static void *store_place(struct soft_vcpu *v, uint64_t gpa, unsigned len, void *hva)
+{
+	if (soft_is_rom(v->soft, gpa))
+		return __builtin_memcpy(v->lost + (gpa & 0xfff), hva, len);
+	note_write(v, gpa, len);
+	return hva;
+}
+
 static void *op_ram(struct x86_cpu *cpu, uint64_t gpa, unsigned len, bool write)
 {
 	struct soft_vcpu *v = cpu->owner;
 	void *hva = soft_ram(v, gpa);
 
-	if (hva && write)
-		note_write(v, gpa, len);
-	return hva;
+	return hva && write ? store_place(v, gpa, len, hva) : hva;
 }
 
 /* A look-up that succeeds is what a TLB would have done; any flush ends it. */
@@ -499,9 +507,7 @@ static void *op_map(
 	}
 	if (may_cache(v, w.gpa))
 		tlb_fill(v, class, gla, &w, hva, write);
-	if (write)
-		note_write(v, w.gpa, len);
-	return hva;
+	return write ? store_place(v, w.gpa, len, hva) : hva;
 }
 
 static void op_flush(struct x86_cpu *cpu, enum x86_flush kind, uint64_t gla)
@@ -596,20 +602,38 @@ static bool goes_on(const struct x86_insn *insn)
 	return insn->row->class != X86_BRANCH && insn->row->mnem != X86_I_popf;
 }
 
+/*
+ * The instruction at rip, of the site that returns to `ret`.  A driver's loop comes by often, and
+ * decoding costs as much as a chip's register.  Other code may stand there now: the bytes tell.
+ */
+static enum x86_result fetch_site(
+	struct soft_vcpu *v, const uint8_t *ret, const struct x86_insn **insn)
+{
+	struct soft_known *k = &v->known[((uintptr_t)ret >> 3) % SOFT_KNOWN];
+	enum x86_result res = X86_DONE;
+
+	*insn = &k->insn;
+	if (k->ret == ret && x86_fetch_same(&v->cpu, &k->insn))
+		return X86_DONE;
+	res = x86_fetch(&v->cpu, &k->insn);
+	k->ret = res == X86_DONE ? ret : NULL;
+	return res;
+}
+
 /* The whole instruction in C: page crossing, MMIO, stores next to code. */
 static const void *execute_site(struct soft_vcpu *v, uint64_t site, const uint8_t *ret)
 {
 	struct soft_block *b;
 	unsigned i = site_of(v, site, ret, &b);
-	struct x86_insn insn;
-	enum x86_result res = x86_fetch(&v->cpu, &insn);
+	const struct x86_insn *insn;
+	enum x86_result res = fetch_site(v, ret, &insn);
 	uint64_t next = b->rip + b->sites[i + 1].guest;
 	const void *resume = NULL;
 
 	v->stat_executed++;
 	if (res == X86_DONE)
-		res = x86_execute(&v->cpu, &insn);
-	if (res == X86_DONE && v->cpu.rip == next && b->sites[i + 1].resumable && goes_on(&insn) &&
+		res = x86_execute(&v->cpu, insn);
+	if (res == X86_DONE && v->cpu.rip == next && b->sites[i + 1].resumable && goes_on(insn) &&
 		atomic_load(&v->run))
 		resume = v->cache.rx + b->host + b->sites[i + 1].host;
 	return soft_finish(v, res, resume);

@@ -3,11 +3,13 @@
 /*
  * What the parts of a kernel's life cost, without a kernel: switches of address space, single
  * invalidations, accesses to devices, interrupts.  Prints "micro NAME NANOSECONDS" lines to com1,
- * and ends the machine.
+ * then "latency NAME P50 P99 MAX" in nanoseconds of how late the local APIC's timer comes, and ends
+ * the machine.
  */
 #include "bench/micro/micro.h"
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include <vmm/pc.h>
@@ -17,8 +19,8 @@
 #define WINDOW	     ((volatile uint64_t *)0x8000000000) /* the second entry of a PML4 */
 #define PTE_RW	     3
 #define CR3_KEEP     (1ull << 63)
-#define BATCH_NS     20000000
-#define BATCHES	     3
+#define BATCH_NS     2000000 /* shorter than a time slice: a busy host spares some */
+#define BATCHES	     30
 #define PIT_HZ	     1193182
 #define PIT_COUNT    59659 /* 50 ms */
 #define COM1_LSR     (PC_COM1_PORT + 5)
@@ -26,12 +28,23 @@
 #define LSR_THRE     0x20
 #define LAPIC_SVR    (PC_LAPIC_BASE + 0xf0)
 #define LAPIC_ICR    (PC_LAPIC_BASE + 0x300)
+#define LAPIC_TIMER  (PC_LAPIC_BASE + 0x320)
+#define LAPIC_COUNT  (PC_LAPIC_BASE + 0x380)
+#define LAPIC_NOW    (PC_LAPIC_BASE + 0x390)
+#define LAPIC_DIVIDE (PC_LAPIC_BASE + 0x3e0)
+#define DIVIDE_BY_1  0xb
+#define LVT_MASKED   0x10000
+#define LVT_DEADLINE 0x40000
+#define MSR_DEADLINE 0x6e0
+#define PIC1_MASK    (PC_PIC1_PORT + 1)
+#define SHOTS	     1000
+#define SHOT_US	     200 /* at least, and three times as much again at random */
 #define ICR_SELF     (1u << 18)
 #define MMIO32(a)    (*(volatile uint32_t *)(a))
 
 extern uint64_t pml4[512];
-extern char on_self[], on_soft[], on_other[];
-volatile uint64_t self_count, soft_count;
+extern char on_self[], on_soft[], on_timer[], on_other[];
+volatile uint64_t self_count, soft_count, timer_tsc;
 
 /* Two address spaces that differ in the window: its page i holds i in one and 256 + i in the other.
  */
@@ -74,6 +87,11 @@ static inline uint64_t rdtsc(void)
 	return (uint64_t)high << 32 | low;
 }
 
+static inline void wrmsr(uint32_t msr, uint64_t value)
+{
+	__asm__ volatile("wrmsr" : : "c"(msr), "a"((uint32_t)value), "d"((uint32_t)(value >> 32)));
+}
+
 static inline void write_cr3(const uint64_t *table)
 {
 	__asm__ volatile("mov %0, %%cr3" : : "r"(table) : "memory");
@@ -85,12 +103,17 @@ static inline void switch_cr3(const uint64_t *table, uint64_t pcid)
 	__asm__ volatile("mov %0, %%cr3" : : "r"((uint64_t)table | pcid) : "memory");
 }
 
-static bool has_pcid(void)
+static bool offers(unsigned bit)
 {
 	uint32_t a = 1, b, c, d;
 
 	__asm__ volatile("cpuid" : "+a"(a), "=b"(b), "=c"(c), "=d"(d));
-	return c >> 17 & 1;
+	return c >> bit & 1;
+}
+
+static bool has_pcid(void)
+{
+	return offers(17);
 }
 
 static void set_pcide(bool on)
@@ -163,6 +186,7 @@ static void interrupts_on(void)
 		gate(i, on_other);
 	gate(VEC_SELF, on_self);
 	gate(VEC_SOFT, on_soft);
+	gate(VEC_TIMER, on_timer);
 	__asm__ volatile("lidt %0" : : "m"(idtr));
 	outb(PC_PIC1_PORT + 1, 0xff);
 	outb(PC_PIC2_PORT + 1, 0xff);
@@ -286,14 +310,40 @@ static bool remap_and_touch(uint64_t n)
 	return sum == (n + 1) / 2;
 }
 
-static bool port(uint64_t n)
+static bool port_of_chip(uint64_t n)
+{
+	uint8_t all = 0xff;
+
+	for (uint64_t i = 0; i < n; i++)
+		all &= inb(PIC1_MASK);
+	return all == 0xff;
+}
+
+static bool port_of_device(uint64_t n)
 {
 	for (uint64_t i = 0; i < n; i++)
 		outb(COM1_SCRATCH, (uint8_t)i);
 	return inb(COM1_SCRATCH) == (uint8_t)(n - 1);
 }
 
-static bool mmio(uint64_t n)
+/* The configuration space of the first device: "pc" of QEMU has no such page. */
+static bool mmio_of_device(uint64_t n)
+{
+	uint32_t first = MMIO32(PC_ECAM_BASE), all = first;
+
+	for (uint64_t i = 0; i < n; i++)
+		all &= MMIO32(PC_ECAM_BASE);
+	return all == first;
+}
+
+static bool has_ecam(void)
+{
+	uint32_t id = MMIO32(PC_ECAM_BASE);
+
+	return id != 0 && id != ~0u;
+}
+
+static bool mmio_of_chip(uint64_t n)
 {
 	uint32_t sum = 0;
 
@@ -328,17 +378,20 @@ static bool self_interrupt(uint64_t n)
 static const struct {
 	const char *name;
 	bool (*run)(uint64_t n);
+	bool (*here)(void); /* NULL: everywhere */
 } tests[] = {
-	{"cr3", cr3_alone},
-	{"cr3+16-touches", cr3_and_touches},
-	{"pcid", pcid_alone},
-	{"pcid+16-touches", pcid_and_touches},
-	{"invlpg+touch", invlpg_and_touch},
-	{"remap+invlpg+touch", remap_and_touch},
-	{"port", port},
-	{"mmio", mmio},
-	{"int", soft_interrupt},
-	{"interrupt", self_interrupt},
+	{"cr3", cr3_alone, NULL},
+	{"cr3+16-touches", cr3_and_touches, NULL},
+	{"pcid", pcid_alone, NULL},
+	{"pcid+16-touches", pcid_and_touches, NULL},
+	{"invlpg+touch", invlpg_and_touch, NULL},
+	{"remap+invlpg+touch", remap_and_touch, NULL},
+	{"port-of-chip", port_of_chip, NULL},
+	{"port-of-device", port_of_device, NULL},
+	{"mmio-of-chip", mmio_of_chip, NULL},
+	{"mmio-of-device", mmio_of_device, has_ecam},
+	{"int", soft_interrupt, NULL},
+	{"interrupt", self_interrupt, NULL},
 };
 
 /* The quickest of some batches, in tenths of a nanosecond; 0: a wrong result. */
@@ -364,6 +417,97 @@ static uint64_t measure(bool (*run)(uint64_t n), uint64_t ticks_ms50)
 	return best;
 }
 
+/* ---- how late a timer is ---- */
+
+static uint64_t count_to_tsc; /* 32.32: TSC ticks for one of the timer's */
+
+/* Arms the timer and says for when. */
+static uint64_t arm(uint64_t ticks)
+{
+	uint64_t count = (ticks << 16) / (count_to_tsc >> 16), now = rdtsc();
+
+	timer_tsc = 0;
+	if (!count_to_tsc) {
+		wrmsr(MSR_DEADLINE, now + ticks);
+		return now + ticks;
+	}
+	MMIO32(LAPIC_COUNT) = (uint32_t)count;
+	return now + (count * (count_to_tsc >> 16) >> 16);
+}
+
+static void wait_halted(void)
+{
+	__asm__ volatile("cli");
+	while (!timer_tsc)
+		__asm__ volatile("sti; hlt; cli" : : : "memory");
+	__asm__ volatile("sti");
+}
+
+static void wait_busy(void)
+{
+	while (!timer_tsc)
+		;
+}
+
+static void sort(uint64_t *v, unsigned n)
+{
+	for (unsigned i = 1; i < n; i++) {
+		uint64_t t = v[i];
+		unsigned j = i;
+
+		for (; j > 0 && v[j - 1] > t; j--)
+			v[j] = v[j - 1];
+		v[j] = t;
+	}
+}
+
+static void say_latency(const char *name, void (*wait)(void), uint64_t ticks_ms50)
+{
+	static uint64_t late[SHOTS];
+	const uint64_t us = ticks_ms50 / 50000;
+	uint64_t random = 0;
+
+	for (unsigned i = 0; i < SHOTS; i++) {
+		uint64_t due;
+
+		random = random * 6364136223846793005 + 1442695040888963407;
+		due = arm(us * (SHOT_US + (random >> 33) % (3 * SHOT_US)));
+		wait();
+		late[i] = timer_tsc > due ? timer_tsc - due : 0;
+	}
+	sort(late, SHOTS);
+	say("latency ");
+	say(name);
+	for (unsigned i = 0; i < 3; i++) {
+		static const unsigned at[] = {SHOTS / 2, SHOTS * 99 / 100, SHOTS - 1};
+
+		say(" ");
+		say_number(late[at[i]] * 50000000 / ticks_ms50);
+	}
+	say("\r\n");
+}
+
+/* By deadline where that is offered; else by a count, whose rate the TSC tells. */
+static void timer_setup(uint64_t ticks_ms50)
+{
+	MMIO32(LAPIC_DIVIDE) = DIVIDE_BY_1;
+	if (offers(24)) {
+		MMIO32(LAPIC_TIMER) = LVT_DEADLINE | VEC_TIMER;
+		return;
+	}
+	uint64_t start, counted;
+
+	MMIO32(LAPIC_TIMER) = LVT_MASKED | VEC_TIMER;
+	MMIO32(LAPIC_COUNT) = ~0u;
+	start = rdtsc();
+	while (rdtsc() - start < ticks_ms50)
+		;
+	counted = ~0u - MMIO32(LAPIC_NOW);
+	count_to_tsc = ((rdtsc() - start) << 32) / counted;
+	MMIO32(LAPIC_COUNT) = 0;
+	MMIO32(LAPIC_TIMER) = VEC_TIMER;
+}
+
 void main(void)
 {
 	uint64_t ticks;
@@ -372,8 +516,11 @@ void main(void)
 	spaces_make();
 	ticks = ticks_50ms();
 	for (unsigned i = 0; i < sizeof(tests) / sizeof(tests[0]); i++) {
-		uint64_t tenths = measure(tests[i].run, ticks);
+		uint64_t tenths;
 
+		if (tests[i].here && !tests[i].here())
+			continue;
+		tenths = measure(tests[i].run, ticks);
 		say("micro ");
 		say(tests[i].name);
 		say(" ");
@@ -382,6 +529,9 @@ void main(void)
 		say_number(tenths % 10);
 		say(tenths ? "\r\n" : " WRONG\r\n");
 	}
+	timer_setup(ticks);
+	say_latency("timer-halted", wait_halted, ticks);
+	say_latency("timer-busy", wait_busy, ticks);
 	say("bench: end\r\n");
 	end();
 }

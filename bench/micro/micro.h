@@ -10,6 +10,7 @@
 
 #define VEC_SELF 0x40 /* from the local APIC */
 #define VEC_SOFT 0x41 /* INT */
+#define VEC_TIMER 0x42 /* the local APIC's timer */
 
 #define CR0_PG	 0x80000000
 #define CR4_PAE	 0x20

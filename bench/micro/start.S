@@ -62,7 +62,7 @@ start64:
 0:	hlt
 	jmp	0b
 
-	.globl	on_self, on_soft, on_other
+	.globl	on_self, on_soft, on_timer, on_other
 on_self:
 	incq	self_count
 	pushq	%rax
@@ -72,6 +72,18 @@ on_self:
 	iretq
 on_soft:
 	incq	soft_count
+	iretq
+on_timer:
+	pushq	%rax
+	pushq	%rdx
+	rdtsc
+	shlq	$32, %rdx
+	orq	%rdx, %rax
+	movq	%rax, timer_tsc
+	movl	$LAPIC_EOI, %eax
+	movl	$0, (%rax)
+	popq	%rdx
+	popq	%rax
 	iretq
 on_other:
 	cld

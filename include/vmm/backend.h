@@ -34,6 +34,12 @@ struct vm_ram {
 	void *hva;
 };
 bool vm_ram_at(struct vm *vm, unsigned i, struct vm_ram *ram);
+/*
+ * Read-only for the guest: its stores are lost, without a fault.  A list of page-aligned ranges,
+ * all of them in RAM as vm_gpa_ram knows it; it changes only with ops->mem_changed.
+ */
+bool vm_gpa_is_rom(const struct vm *vm, vm_paddr_t gpa);
+bool vm_rom_at(const struct vm *vm, unsigned index, vm_paddr_t *gpa, size_t *len);
 /* True for the LAPIC, I/O APIC and HPET pages, which the core serves itself. */
 bool vm_gpa_is_chip(struct vm *vm, vm_paddr_t gpa);
 /*
@@ -44,6 +50,14 @@ bool vm_chip_load(struct vm *vm, int vcpu, vm_paddr_t gpa, void *buf, unsigned l
 bool vm_chip_store(struct vm *vm, int vcpu, vm_paddr_t gpa, const void *buf, unsigned len);
 /* The same for a port of 1, 2 or 4 bytes: 0, or ENOENT if no chip has it. */
 int vm_ioport(struct vm *vm, int vcpu, bool in, int port, int bytes, uint32_t *val);
+/*
+ * The same three for the user's devices (vm_set_devices). They run C code of any kind: no register
+ * of the host's may hold anything of the guest's.
+ */
+bool vm_has_devices(struct vm *vm);
+bool vm_device_load(struct vm *vm, int vcpu, vm_paddr_t gpa, void *buf, unsigned len);
+bool vm_device_store(struct vm *vm, int vcpu, vm_paddr_t gpa, const void *buf, unsigned len);
+int vm_device_port(struct vm *vm, int vcpu, bool in, int port, int bytes, uint32_t *val);
 /*
  * For vmrun, on its own vcpu, through cpu_get and cpu_put: the software CPU executes the instruction at
  * exit->rip, where exit is the vcpu's record, and sets rip and inst_length to where to go on.  A fault of the

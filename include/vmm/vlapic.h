@@ -82,6 +82,7 @@ int vlapic_wrmsr(struct vlapic *vlapic, uint32_t msr, uint64_t value, bool *retu
 uint64_t vlapic_get_cr8(struct vlapic *vlapic);
 int vlapic_set_cr8(struct vlapic *vlapic, uint64_t value);
 
+#define VLAPIC_BASE_ENABLE (1u << 11) /* in what it returns: the APIC is there */
 uint64_t vlapic_get_apicbase(struct vlapic *vlapic);
 /* Globally enabled in APICBASE and software-enabled in SVR. Any thread. */
 bool vlapic_enabled(struct vlapic *vlapic);

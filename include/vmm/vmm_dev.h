@@ -112,8 +112,9 @@ int vie_alignment_check(int cpl, int size, uint64_t cr0, uint64_t rflags, uint64
 /* ---- Completion of exits (owner; callbacks run on the calling thread) ---- */
 
 /*
- * Device memory: `size` is 1, 2, 4 or 8 bytes. 0, or an errno: reads are all ones, writes lost
- * then.
+ * Device memory: `size` is 1, 2, 4 or 8 bytes and gpa a multiple of it: what a guest accesses
+ * otherwise comes in parts, from the lowest address up.  0, or an errno: reads are all ones, writes
+ * lost then.
  */
 typedef int (*mem_region_read_t)(
 	struct vm *vm, int vcpu, uint64_t gpa, uint64_t *value, int size, void *arg);
@@ -122,6 +123,25 @@ typedef int (*mem_region_write_t)(
 /* A port: `bytes` is 1, 2 or 4; *eax is what OUT writes or IN gets. Errno: IN is all ones. */
 typedef int (*vm_inout_func_t)(
 	struct vm *vm, int vcpu, bool in, uint16_t port, int bytes, uint32_t *eax, void *arg);
+
+/*
+ * Devices that vm_run asks itself, on its own thread, before it makes an exit of an access to a
+ * port or to memory outside RAM.  A function returns ENOENT, with nothing done, where there is
+ * none: the exit follows then.  Anything else is as above; who has answered a read answers the
+ * write, too.
+ *
+ * The functions may call what is marked Any or Any+locks, and of vmmdev_* what claims no vcpu; the
+ * vcpu's registers are not to be had.  String I/O, and what a backend cannot serve in the middle of
+ * guest code, may be exits all the same: so whoever has devices here also finishes exits with them.
+ */
+struct vm_devices {
+	vm_inout_func_t port;	/* NULL: no ports */
+	mem_region_read_t read; /* with `write`, or neither: no memory */
+	mem_region_write_t write;
+	void *arg;
+};
+/* Copied; NULL: none. Kept by vm_reinit. EINVAL: one of read and write is missing. Frozen. */
+int vm_set_devices(struct vm *vm, const struct vm_devices *devices) VMM_MUST_CHECK;
 
 /*
  * Finishes an INST_EMUL exit: executes the instruction at exit->rip, RAM and the core's chips
@@ -139,10 +159,19 @@ int vm_emulate_inout(struct vm *vm, int vcpu, struct vm_exit *exit, vm_inout_fun
 	void *arg) VMM_MUST_CHECK;
 /*
  * Goes on with an INOUT_STR exit, 16 iterations at most; exit->inst_length is 0 while some remain.
- * 0: done or a fault is queued.  EFAULT: memory operand outside RAM.
+ * 0: done or a fault is queued.  EFAULT: memory operand outside RAM and the core's pages.
  */
 int vm_emulate_inout_str(struct vm *vm, int vcpu, struct vm_exit *exit, vm_inout_func_t handler,
 	void *arg) VMM_MUST_CHECK;
+/* The same, and memory that is the user's device is reached by these, with an `arg` of their own.
+ */
+struct vm_inout_mem {
+	mem_region_read_t read;
+	mem_region_write_t write;
+	void *arg;
+};
+int vm_emulate_inout_str_mem(struct vm *vm, int vcpu, struct vm_exit *exit, vm_inout_func_t handler,
+	void *arg, const struct vm_inout_mem *mem) VMM_MUST_CHECK;
 
 /*
  * ---- The checked layer ----
@@ -189,12 +218,22 @@ int vmmdev_emulate_inout(struct vm *vm, int vcpu, struct vm_exit *exit, vm_inout
 	void *arg) VMM_MUST_CHECK;
 int vmmdev_emulate_inout_str(struct vm *vm, int vcpu, struct vm_exit *exit, vm_inout_func_t handler,
 	void *arg) VMM_MUST_CHECK;
+int vmmdev_emulate_inout_str_mem(struct vm *vm, int vcpu, struct vm_exit *exit,
+	vm_inout_func_t handler, void *arg, const struct vm_inout_mem *mem) VMM_MUST_CHECK;
 
 /* On all vcpus at once. */
 int vmmdev_reinit(struct vm *vm) VMM_MUST_CHECK;
+int vmmdev_set_devices(struct vm *vm, const struct vm_devices *devices) VMM_MUST_CHECK;
 int vmmdev_set_topology(struct vm *vm, uint16_t sockets, uint16_t cores, uint16_t threads,
 	uint16_t maxcpus) VMM_MUST_CHECK;
 int vmmdev_map_memory(struct vm *vm, vm_paddr_t gpa, size_t len) VMM_MUST_CHECK;
+/*
+ * Memory [gpa, gpa+len) is read-only for the guest from now on: its stores are lost.  What is there
+ * already keeps its content, which the host goes on changing (vmmdev_map_gpa, vmmdev_write); where
+ * nothing is, zeroed memory comes into being.  EINVAL: not page-aligned, memory in part, or
+ * read-only already; E2BIG: more than four; ENOMEM.
+ */
+int vmmdev_map_rom(struct vm *vm, vm_paddr_t gpa, size_t len) VMM_MUST_CHECK;
 int vmmdev_map_mmio(struct vm *vm, vm_paddr_t gpa, size_t len, vm_paddr_t hpa) VMM_MUST_CHECK;
 int vmmdev_unmap_mmio(struct vm *vm, vm_paddr_t gpa, size_t len) VMM_MUST_CHECK;
 int vmmdev_assign_pptdev(struct vm *vm, int bus, int slot, int func) VMM_MUST_CHECK;

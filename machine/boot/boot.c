@@ -26,8 +26,7 @@ int boot_bad_kernel(struct boot *boot, const char *format, ...)
 	va_start(args, format);
 	vsnprintf(what, sizeof(what), format, args);
 	va_end(args);
-	return machine_error(boot->error, EINVAL, "%.100s %s",
-		boot->request->kernel ? boot->request->kernel : boot->request->image, what);
+	return machine_error(boot->error, EINVAL, "%.100s %s", boot->kernel.path, what);
 }
 
 /* ---- files ---- */
@@ -231,7 +230,9 @@ int boot_load(
 	const struct boot_request *request, struct boot_entry *entry, struct machine_error *error)
 {
 	struct boot boot = {.request = request, .error = error};
-	const char *path = request->kernel ? request->kernel : request->image;
+	const char *path = request->kernel ? request->kernel
+			   : request->rom  ? request->rom
+					   : request->image;
 
 	if (request->ram->low_size < 2 * BOOT_KERNEL_MIN)
 		return machine_error(error, EINVAL,
@@ -240,7 +241,9 @@ int boot_load(
 
 	if (code)
 		return code;
-	code = request->kernel ? load_kernel(&boot) : boot_raw(&boot);
+	code = request->kernel ? load_kernel(&boot)
+	       : request->rom  ? boot_rom(&boot)
+			       : boot_raw(&boot);
 	image_free(&boot.kernel);
 	*entry = boot.entry;
 	return code;

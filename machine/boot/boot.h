@@ -23,12 +23,14 @@ struct image {
 
 struct boot_request {
 	const struct ram *ram;
-	const char *kernel;  /* path; NULL: a raw image instead */
+	const char *kernel;  /* path; NULL: a ROM or a raw image instead */
 	const char *initrd;  /* path or NULL; for multiboot, a list of modules */
 	const char *cmdline; /* never NULL */
+	const char *rom;     /* path of a firmware image, or NULL */
 	const char *image;   /* path of a boot sector or ROM, for tests */
 	uint64_t rsdp;	     /* gpa; 0: no ACPI */
-	/* Gives RAM at a gpa outside `ram`, for a ROM below 4 GiB; NULL: none can be had. */
+	/* Makes memory read-only for the guest, at a gpa in `ram` or not; NULL: it cannot be had.
+	 */
 	void *(*map_rom)(void *arg, uint64_t gpa, size_t len);
 	void *arg;
 };
@@ -44,6 +46,7 @@ struct boot_entry {
 	enum boot_mode mode;
 	uint64_t rip, rsp, rax, rbx, rsi, cr3;
 	uint64_t gdt; /* its gpa; BOOT_GDT_SIZE bytes */
+	bool wants_bios; /* real mode's interrupts are to work as a BIOS leaves them */
 };
 
 enum { BOOT_CS = 0x10, BOOT_DS = 0x18, BOOT_TR = 0x20, BOOT_GDT_SIZE = 0x30 };
@@ -83,8 +86,10 @@ struct boot_loader {
 
 extern const struct boot_loader boot_linux, boot_multiboot, boot_elf;
 
-/* A boot sector to 0x7C00, or a ROM that ends at 1 MiB and at 4 GiB. */
+/* A boot sector to 0x7C00, or a ROM. */
 int boot_raw(struct boot *boot);
+/* A ROM that ends at 4 GiB, its last 128 KiB at 1 MiB, too. */
+int boot_rom(struct boot *boot);
 
 /* ---- What loaders share ---- */
 

@@ -294,6 +294,7 @@ static int load(struct boot *boot)
 	if (!error)
 		error = hand_over(boot, end);
 	boot->entry.mode = BOOT_PROTECTED;
+	boot->entry.wants_bios = true; /* 3.2, last paragraph */
 	boot->entry.rax = BOOTED_MAGIC;
 	boot->entry.rbx = BOOT_PVH_INFO;
 	boot_write_descriptors(boot);

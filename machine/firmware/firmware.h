@@ -14,6 +14,7 @@
 #include "machine/ram.h"
 
 struct device_unit;
+struct vm;
 
 /* Where things lie, as in bhyve: Linux and others search 0xE0000..0xFFFFF on 16-byte boundaries. */
 enum {
@@ -24,7 +25,11 @@ enum {
 	FW_MPTABLE_BASE = 0xf0000,
 	FW_MPTABLE_SIZE = 0x1000,
 	FW_ACPI_BASE = 0xf2400,
-	FW_ACPI_SIZE = FW_BIOS_END - FW_ACPI_BASE,
+	FW_STUBS_BASE = 0xffe00, /* interrupt handlers */
+	FW_ACPI_SIZE = FW_STUBS_BASE - FW_ACPI_BASE,
+
+	FW_PIC1_VECTOR = 0x08, /* where the interrupt controllers begin in real mode */
+	FW_PIC2_VECTOR = 0x70,
 };
 
 /* The machine that the tables describe. */
@@ -37,6 +42,11 @@ struct firmware_facts {
 
 /* BIOS data area: EBDA, conventional memory, serial ports. */
 void bda_write(const struct ram *ram, const struct firmware_facts *facts);
+
+/* The interrupt vector table, and handlers for it in the BIOS's segment. */
+void ivt_write(const struct ram *ram);
+/* The 8259s and the 8254 as a BIOS leaves them. No vcpu runs. EIO: they do not take it. */
+int bios_set_up_chips(struct vm *vm);
 
 /* *rsdp: guest address of the root pointer. ENOSPC: the tables outgrow their place. */
 int acpi_write(const struct ram *ram, const struct firmware_facts *facts, uint64_t *rsdp);

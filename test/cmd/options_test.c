@@ -93,6 +93,8 @@ static void flags(void **state)
 		{"-x -o x86.x2apic=no vm", "x86.x2apic", "no"},
 		{"-AI vm", "acpi_tables", "true"},
 		{"-l pc-testdev vm", "lpc.pc-testdev", "true"},
+		{"-l bootrom,a,b.fd vm", "lpc.bootrom", "a,b.fd"},
+		{"-o bootrom=x vm", "bootrom", "x"},
 		{"-o lpc.fwcfg=qemu vm", "lpc.fwcfg", "qemu"},
 	};
 

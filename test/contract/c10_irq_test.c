@@ -13,7 +13,7 @@
 #define EOI   "[fee000b0]<0 "
 
 static const struct script_row ioapic[] = {
-	{"c10_3_id", "[fec00000]<0 [fec00010]>0 [fec00010]<ffffffff [fec00010]>ff000000"},
+	{"c10_3_id", "[fec00000]<0 [fec00010]>0 [fec00010]<ffffffff [fec00010]>f000000"},
 	{"c10_3_version", "[fec00000]<1 [fec00010]>170011 [fec00010]<0 [fec00010]>170011"},
 	{"c10_3_arbitration_id_is_the_id",
 		"[fec00000]<0 [fec00010]<5000000 [fec00000]<2 [fec00010]>5000000"},

@@ -235,8 +235,48 @@ static void data_bp(const char *name, char *code, uint32_t addr, unsigned kind, 
 	check("bp.data.dr6", read_dr6(), DR6_BASE | 8);
 }
 
+/* What MOV SS touches is told behind the next instruction, which may be INT n. */
+CODE(32, b_movss, "mov (%ebx), %ss\n nop\n nop");
+CODE(32, b_movss_int, "mov (%ebx), %ss\n int $0x30");
+CODE(32, b_movss_int1, "mov (%ebx), %ss\n .byte 0xf1\n nop");
+CODE(32, b_movss_twice, "mov (%ebx), %ss\n movl %ecx, %ss\n nop\n nop");
+
+static void held_bp(char *code)
+{
+	clear();
+	MEM32(DATA) = SEL_KDS;
+	write_dr0(DATA);
+	write_dr7(dr7(0, RW, 4));
+	TRY(code, R.bx = DATA, R.cx = SEL_KDS);
+}
+
+static void test_held_bp(void)
+{
+	held_bp(b_movss);
+	expect("bp.movss", DB, -1, b_movss + 3);
+	check("bp.movss.dr6", read_dr6(), DR6_BASE | 1);
+	held_bp(b_movss_int);
+	check("bp.movss_int", R.vector, DB);
+	check("bp.movss_int.dr6", read_dr6(), DR6_BASE | 1);
+	held_bp(b_movss_int1);
+	expect("bp.movss_int1", DB, -1, b_movss_int1 + 3);
+	held_bp(b_movss_twice);
+	check("bp.movss_twice", R.vector, DB);
+	clear();
+}
+
 static void test_data_bp(void)
 {
+	/* B0 to B3 are those of the last one; nothing else is ever cleared. */
+	clear();
+	MEM32(DATA) = 0;
+	write_dr6(DR6_BASE | DR6_BS | 5);
+	write_dr3(DATA);
+	write_dr7(dr7(3, WR, 4));
+	TRY(b_store, R.bx = DATA);
+	expect("bp.dr6_updated", DB, -1, b_store + 2);
+	check("bp.dr6_updated.dr6", read_dr6(), DR6_BASE | DR6_BS | 8);
+	clear();
 	MEM32(DATA) = 0;
 	data_bp("bp.write", b_store, DATA, WR, 4, DATA, 2, true);
 	check("bp.write.done", MEM32(DATA), 7);
@@ -387,6 +427,7 @@ void image_main(void)
 	test_step();
 	test_exec_bp();
 	test_data_bp();
+	test_held_bp();
 	test_registers();
 	test_shadow();
 }

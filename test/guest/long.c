@@ -665,6 +665,19 @@ static void test_syscall(void)
 	check("syscall.ss", R.bx, SEL_KDS);
 	check("syscall.flags", R.dx, 2 | F_ZF);
 	check("syscall.rsp_kept", R.sp, STACK_TOP);
+	/* Single steps end where TF does, and SYSRET's new one counts at once. */
+	wrmsr(MSR_SFMASK, F_IF | F_CF | F_DF | F_TF);
+	TRY_USER(y_syscall, R.flags = 2 | F_TF);
+	expect_end("syscall.tf_masked");
+	check("syscall.tf_masked.r11", R.r11, 2 | F_TF);
+	wrmsr(MSR_SFMASK, F_IF | F_CF | F_DF);
+	TRY_USER(y_syscall, R.flags = 2 | F_TF);
+	expect("syscall.tf", DB, -1, y_entry);
+	TRY(y_sysretq, R.cx = (word)y_after, R.r11 = 2 | F_TF);
+	expect("sysret.tf", DB, -1, y_after);
+	check("sysret.tf.cpl", R.cs & 3, 3);
+	TRY(y_sysretl, R.cx = (word)y_after32, R.r11 = 2 | F_TF);
+	expect("sysret.32.tf", DB, -1, y_after32);
 	wrmsr(MSR_LSTAR, (word)y_back);
 	TRY_USER(y_syscall, R.flags = 2 | F_CF);
 	expect_end("syscall.return");

@@ -584,6 +584,8 @@ static void *rom_place(void *arg, uint64_t gpa, size_t len)
 {
 	struct fixture *f = arg;
 
+	if (gpa == 0x100000ull - len && len <= 0x20000)
+		return at(f, gpa);
 	return gpa == 0x100000000ull - len && len <= sizeof(f->rom) ? f->rom : NULL;
 }
 
@@ -609,6 +611,26 @@ static void rom(void **state)
 	assert_int_equal(load(f), EINVAL);
 }
 
+static void boot_roms_may_be_small(void **state)
+{
+	struct fixture *f = *state;
+
+	f->request.kernel = NULL;
+	f->request.rom = f->kernel;
+	f->request.map_rom = rom_place;
+	f->request.arg = f;
+	memset(f->file, 0x90, 0x3000);
+	put(f->file + 510, 0xaa55, 2); /* this does not make it a boot sector */
+	f->size = 0x3000;
+	assert_int_equal(load(f), 0);
+	assert_int_equal(f->entry.mode, BOOT_RESET);
+	assert_memory_equal(f->rom, f->file, 0x3000);
+	assert_memory_equal(at(f, 0x100000 - 0x3000), f->file, 0x3000);
+	f->size = 0x3001;
+	assert_int_equal(load(f), EINVAL);
+	assert_non_null(strstr(f->error.text, "4 KiB"));
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -632,6 +654,7 @@ int main(void)
 		T(files_that_are_no_kernels),
 		T(boot_sector),
 		T(rom),
+		T(boot_roms_may_be_small),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

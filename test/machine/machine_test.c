@@ -126,6 +126,17 @@ static void keyboard_controller_resets(void **state)
 	assert_ends(*state, VM_SUSPEND_RESET);
 }
 
+/*
+ * As a BIOS would have left it: sti; hlt; hlt; int 70h; cli; cmp dword [46ch], 0; je reset; in al,
+ * 21h; cmp al, 0fah; je poweroff; reset
+ */
+static void real_mode_has_a_timer(void **state)
+{
+	SECTOR(*state, "\xfb\xf4\xf4\xcd\x70\xfa\x66\x83\x3e\x6c\x04\x00\x74\x06"
+		       "\xe4\x21\x3c\xfa\x74\x06" RESET POWEROFF);
+	assert_ends(*state, VM_SUSPEND_POWEROFF);
+}
+
 static void cf9_resets(void **state)
 {
 	SECTOR(*state, "\xba\xf9\x0c\xb0\x02\xee\xb0\x06\xee\xeb\xfe");
@@ -286,6 +297,38 @@ static void rom_starts_at_its_end(void **state)
 	memcpy(f->bytes + 0xfff0, "\xe9\x0d\x00",
 		3); /* jmp near, still at the top of 4 GiB: wraps to 0 */
 	write_image(f, sizeof(f->bytes));
+	assert_ends(f, VM_SUSPEND_POWEROFF);
+}
+
+/* A ROM that writes to itself, plainly, by reading and writing, locked and by string, sees no
+ * change. */
+static void roms_cannot_be_written(void **state)
+{
+	static const char code[] =
+		"\xb8\x00\xf0\x8e\xd8"	   /* mov ax, 0f000h; mov ds, ax */
+		"\xb9\xe8\x03"		   /* mov cx, 1000 */
+		"\xc6\x06\x00\x80\x55"	   /* again: mov byte [8000h], 55h */
+		"\xfe\x06\x01\x80"	   /* inc byte [8001h] */
+		"\xf0\x83\x0e\x02\x80\x01" /* lock or word [8002h], 1 */
+		"\xe2\xef"		   /* loop again */
+		"\x31\xf6\x8e\xc0\xbf\x00\x90\xb9\x40\x00\xf3\xa4" /* rep movsb to 9000h */
+		"\xa1\x00\x80\x3d\xf4\xf4\x75\x1d" /* mov ax, [8000h]; cmp ax, 0f4f4h; jne */
+		"\xa1\x02\x80\x3d\xf4\xf4\x75\x15"
+		"\xa1\x00\x90\x3d\xf4\xf4\x75\x0d"
+		"\xa1\x3e\x90\x3d\xf4\xf4\x75\x05";
+	struct fixture *f = *state;
+	size_t n = sizeof(code) - 1;
+
+	memset(f->bytes, 0xf4, sizeof(f->bytes));
+	memcpy(f->bytes, code, n);
+	memcpy(f->bytes + n, "\xe9\x1d\x00", 3); /* jmp good */
+	memcpy(f->bytes + n + 5, RESET, 6);
+	memcpy(f->bytes + n + 32, POWEROFF, 9);
+	memcpy(f->bytes + 0xfff0, "\xea\x00\x00\x00\xf0", 5);
+	write_image(f, sizeof(f->bytes));
+	set(f, "image.path", f->image);
+	assert_ends(f, VM_SUSPEND_POWEROFF);
+	set(f, "soft.lockstep", "true");
 	assert_ends(f, VM_SUSPEND_POWEROFF);
 }
 
@@ -523,6 +566,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(acpi_powers_off),
 		T(keyboard_controller_resets),
+		T(real_mode_has_a_timer),
 		T(cf9_resets),
 		T(halt_with_interrupts_off),
 		T(triple_fault),
@@ -536,6 +580,7 @@ int main(void)
 		T(unclaimed_ports_are_ignored),
 		T(strict_io_stops),
 		T(rom_starts_at_its_end),
+		T(roms_cannot_be_written),
 		T(a_guest_that_never_exits_can_be_stopped),
 		T(lock_step_tells_what_differs),
 		T(stop_before_run),

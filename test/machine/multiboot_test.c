@@ -176,6 +176,7 @@ static void elf_is_loaded_by_its_segments(void **state)
 	assert_int_equal(f->entry.mode, BOOT_PROTECTED);
 	assert_int_equal(f->entry.rip, 0x200180);
 	assert_int_equal(f->entry.rax, 0x2badb002);
+	assert_true(f->entry.wants_bios);
 	assert_memory_equal(at(f, 0x200000), f->file, 0x1000);
 	assert_filled(f, 0x201000, 0x1000, 0);
 	assert_filled(f, 0x202000, 0x1000, 0xcc);

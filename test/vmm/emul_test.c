@@ -113,6 +113,25 @@ static struct device *device(void)
 	return dev;
 }
 
+/* movs from a device to memory that the guest cannot change; then to what it can */
+static void stores_to_roms_are_lost(void **state)
+{
+	struct vm *vm = *state;
+	struct x86_cpu *cpu = fake_cpu(vm, 0);
+	struct device *dev = device();
+
+	memset(vm_gpa_ram(vm, 0xd000, NULL), 0x77, 0x2000);
+	assert_int_equal(vm_map_rom(vm, 0xd000, 0x1000), 0);
+	cpu->gpr[X86_RSI] = DEV;
+	cpu->gpr[X86_RDI] = 0xdff8;
+	assert_int_equal(EMULATE("\x48\xa5"), 2);
+	assert_int_equal(*(uint64_t *)vm_gpa_ram(vm, 0xdff8, NULL), 0x7777777777777777);
+	assert_int_equal(EMULATE("\x48\xa5"), 2);
+	assert_int_equal(*(uint64_t *)vm_gpa_ram(vm, 0xe000, NULL), 0x8f8e8d8c8b8a8988);
+	assert_int_equal(dev->reads, 2);
+	free(dev);
+}
+
 /* mov eax, [rbx] */
 static void load(void **state)
 {
@@ -583,6 +602,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(load),
+		TEST(stores_to_roms_are_lost),
 		TEST(store),
 		TEST(read_modify_write),
 		TEST(vector_registers),

@@ -158,6 +158,90 @@ static void ins_stores_and_advances(void **state)
 	assert_int_equal(exit.inst_length, 2);
 }
 
+/* ---- Memory operands that are a device's ---- */
+
+struct memory {
+	uint8_t bytes[0x2000]; /* at 16 MiB */
+	unsigned calls;
+};
+
+#define MEMORY 0x1000000ull
+
+static int memory_read(
+	struct vm *vm, int vcpuid, uint64_t gpa, uint64_t *value, int size, void *arg)
+{
+	struct memory *m = arg;
+
+	(void)vm;
+	(void)vcpuid;
+	assert_true(gpa % (unsigned)size == 0);
+	memcpy(value, m->bytes + (gpa - MEMORY), (size_t)size);
+	m->calls++;
+	return 0;
+}
+
+static int memory_write(
+	struct vm *vm, int vcpuid, uint64_t gpa, uint64_t value, int size, void *arg)
+{
+	struct memory *m = arg;
+
+	(void)vm;
+	(void)vcpuid;
+	assert_true(gpa % (unsigned)size == 0);
+	memcpy(m->bytes + (gpa - MEMORY), &value, (size_t)size);
+	m->calls++;
+	return 0;
+}
+
+static int absent_read(
+	struct vm *vm, int vcpuid, uint64_t gpa, uint64_t *value, int size, void *arg)
+{
+	(void)vm;
+	(void)vcpuid;
+	(void)gpa;
+	(void)value;
+	(void)size;
+	(void)arg;
+	return ENOENT;
+}
+
+static void device_memory(void **state)
+{
+	struct vm *vm = *state;
+	struct device dev = {.next_in = 0x11223344};
+	struct memory memory = {.bytes = "abcdefgh"};
+	const struct vm_inout_mem mem = {memory_read, memory_write, &memory};
+	struct vm_exit exit = string_exit(false, 2, MEMORY, 3);
+
+	assert_int_equal(go_on(vm, &exit, &dev), EFAULT);
+	assert_int_equal(dev.calls, 0);
+	exit = string_exit(false, 2, MEMORY, 3);
+	assert_int_equal(vm_emulate_inout_str_mem(vm, 0, &exit, access_port, &dev, &mem), 0);
+	assert_int_equal(dev.calls, 3);
+	assert_int_equal(dev.out[0], 'a' | 'b' << 8);
+	assert_int_equal(dev.out[2], 'e' | 'f' << 8);
+	assert_int_equal(reg(vm, VM_REG_GUEST_RSI), MEMORY + 6);
+	/* In, not aligned: in the accesses that a bus makes. */
+	exit = string_exit(true, 4, MEMORY + 0xffd, 1);
+	memory.calls = 0;
+	assert_int_equal(vm_emulate_inout_str_mem(vm, 0, &exit, access_port, &dev, &mem), 0);
+	assert_memory_equal(memory.bytes + 0xffd, "\x44\x33\x22\x11", 4);
+	assert_int_equal(memory.calls, 3);
+	/* From the end of RAM on. */
+	exit = string_exit(false, 4, RAM_SIZE - 2, 1);
+	memcpy(vm_gpa_ram(vm, RAM_SIZE - 2, NULL), "xy", 2);
+	dev.calls = 0;
+	assert_int_equal(vm_emulate_inout_str_mem(vm, 0, &exit, access_port, &dev,
+				 &(struct vm_inout_mem){absent_read, memory_write, &memory}),
+		0);
+	assert_int_equal(dev.out[0], 'x' | 'y' << 8 | 0xffff0000);
+	/* The local APIC's version, without any device of the user's. */
+	exit = string_exit(false, 4, 0xfee00030, 1);
+	dev.calls = 0;
+	assert_int_equal(go_on(vm, &exit, &dev), 0);
+	assert_int_equal(dev.out[0] & 0xff, 0x10);
+}
+
 static void outs_downwards(void **state)
 {
 	struct vm *vm = *state;
@@ -290,6 +374,7 @@ int main(void)
 		TEST(failing_in_is_all_ones),
 		TEST(out_masks_by_width),
 		TEST(ins_stores_and_advances),
+		TEST(device_memory),
 		TEST(outs_downwards),
 		TEST(sixteen_at_a_time),
 		TEST(count_zero_does_nothing),

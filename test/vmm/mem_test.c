@@ -93,6 +93,43 @@ static void contiguous_to_the_end(void **state)
 	assert_null(vm_gpa_ram(vm, 16 * KiB, &n));
 }
 
+static void roms(void **state)
+{
+	struct vm *vm = *state;
+	uint8_t *ram;
+	void *cookie;
+	char *p;
+
+	assert_int_equal(vm_malloc(vm, 0, 64 * KiB), 0);
+	assert_int_equal(vm_malloc(vm, 1024 * KiB, 64 * KiB), 0);
+	ram = vm_gpa_ram(vm, 0, NULL);
+	memcpy(ram + 8 * KiB, "stays", 6);
+	assert_int_equal(vm_map_rom(vm, 8 * KiB + 1, 4 * KiB), EINVAL);
+	assert_int_equal(vm_map_rom(vm, 60 * KiB, 8 * KiB), EINVAL); /* half of it is RAM */
+	assert_int_equal(vm_map_rom(vm, 8 * KiB, 8 * KiB), 0);
+	assert_int_equal(vm_map_rom(vm, 12 * KiB, 8 * KiB), EINVAL);
+	assert_int_equal(vm_map_rom(vm, 2048 * KiB, 4 * KiB), 0); /* beside both segments of RAM */
+	assert_int_equal(vm_map_rom(vm, 2052 * KiB, 4 * KiB), 0);
+	assert_int_equal(vm_map_rom(vm, 0, 4 * KiB), 0);
+	assert_int_equal(vm_map_rom(vm, 4 * KiB, 4 * KiB), E2BIG);
+	assert_int_equal(vm_malloc(vm, 4096 * KiB, 4 * KiB), E2BIG);
+	for (unsigned kib = 0; kib < 20; kib++)
+		assert_int_equal(vm_gpa_is_rom(vm, kib * KiB), kib < 4 || (kib >= 8 && kib < 16));
+	assert_true(vm_gpa_is_rom(vm, 2056 * KiB - 1));
+	assert_true(vm_mem_allocated(vm, 2048 * KiB));
+	assert_int_equal(*(uint8_t *)vm_gpa_ram(vm, 2048 * KiB, NULL), 0);
+
+	p = vm_gpa_hold(vm, 8 * KiB, 16, PROT_WRITE, &cookie);
+	assert_string_equal(p, "stays");
+	memcpy(p, "is lost", 8);
+	vm_gpa_release(cookie);
+	assert_string_equal(vm_gpa_hold(vm, 8 * KiB, 16, PROT_READ, &cookie), "stays");
+	vm_gpa_release(cookie);
+	p = vm_gpa_hold(vm, 16 * KiB, 16, PROT_WRITE, &cookie);
+	assert_ptr_equal(p, ram + 16 * KiB);
+	vm_gpa_release(cookie);
+}
+
 static void hold_and_release(void **state)
 {
 	struct vm *vm = *state;
@@ -225,6 +262,7 @@ static void map_mmio_says_enomem(void **state)
 static void chip_pages(void **state)
 {
 	struct vm *vm = *state;
+	uint64_t value;
 
 	assert_true(vm_gpa_is_chip(vm, PC_LAPIC_BASE));
 	assert_true(vm_gpa_is_chip(vm, PC_LAPIC_BASE + 0xfff));
@@ -233,6 +271,14 @@ static void chip_pages(void **state)
 	assert_true(vm_gpa_is_chip(vm, PC_HPET_BASE + 0x3ff));
 	assert_false(vm_gpa_is_chip(vm, PC_HPET_BASE + 0x400));
 	assert_false(vm_gpa_is_chip(vm, 0));
+	assert_false(vm_gpa_is_chip(vm, 0xfed40000));
+	assert_int_equal(vm_wrmsr(vm, 2, 0x1b, 0xfed40800), 0); /* the APIC of vcpu 2 moves */
+	assert_true(vm_gpa_is_chip(vm, 0xfed40000));
+	assert_true(vm_gpa_is_chip(vm, PC_LAPIC_BASE));
+	vm_chip_read(vm, 2, 0xfed40030, &value, 4);
+	assert_int_equal(value & 0xff, 0x10);
+	vm_chip_read(vm, 0, 0xfed40030, &value, 4);
+	assert_int_equal((uint32_t)value, UINT32_MAX);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup_fake, teardown_vm)
@@ -246,6 +292,7 @@ int main(void)
 		TEST(allocated),
 		TEST(segments_by_base),
 		TEST(contiguous_to_the_end),
+		TEST(roms),
 		TEST(hold_and_release),
 		TEST(object_is_the_memory),
 		TEST(object_range_is_checked),

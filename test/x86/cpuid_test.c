@@ -44,6 +44,22 @@ static void test_names(void **state)
 	guest_destroy(g);
 }
 
+/* The APIC's bit goes with the APIC, in AMD's copy too. */
+static void test_apic_off(void **state)
+{
+	static const struct x86_topology off = {.cores = 1, .threads = 1, .apic_off = true};
+	struct guest *g = system_guest(GUEST_LONG64, 0);
+	uint32_t out[4];
+
+	(void)state;
+	assert_true(get(g, 1, 0, EDX) & 1u << 9);
+	x86_cpuid(&g->cpu, &off, 1, 0, out);
+	assert_int_equal(out[EDX], get(g, 1, 0, EDX) & ~(1u << 9));
+	x86_cpuid(&g->cpu, &off, 0x80000001, 0, out);
+	assert_int_equal(out[EDX], get(g, 0x80000001, 0, EDX) & ~(1u << 9));
+	guest_destroy(g);
+}
+
 /* Bits that must or must not be there whatever the host. */
 static void test_policy(void **state)
 {
@@ -328,6 +344,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_names),
+		cmocka_unit_test(test_apic_off),
 		cmocka_unit_test(test_policy),
 		cmocka_unit_test(test_native_features),
 		cmocka_unit_test(test_limits),

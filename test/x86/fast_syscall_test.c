@@ -81,10 +81,10 @@ static void test_sysret(void **state)
 
 	(void)state;
 	g->cpu.gpr[X86_RCX] = 0x7fff12345678;
-	g->cpu.gpr[X86_R11] = UINT64_MAX;
+	g->cpu.gpr[X86_R11] = ~(uint64_t)X86_RF_TF;
 	assert_int_equal(GUEST_RUN(g, 0x48, SYSRET), X86_DONE);
 	assert_int_equal(g->cpu.rip, 0x7fff12345678);
-	assert_int_equal(g->cpu.rflags, 0x3c7fd7);
+	assert_int_equal(g->cpu.rflags, 0x3c7ed7);
 	assert_int_equal(g->cpu.cpl, 3);
 	expect_flat(&g->cpu.seg[X86_CS], 0x33, A_CODE | A_64);
 	expect_flat(&g->cpu.seg[X86_SS], 0x2b, A_DATA | A_32);

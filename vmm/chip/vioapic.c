@@ -21,6 +21,8 @@
 #define IOAPIC_ARB   0x02
 #define IOAPIC_REDIR 0x10
 
+/* Four bits, as in the 82093AA's. */
+#define IOAPIC_ID_MASK	     0x0f000000u
 #define IOAPIC_VERSION_VALUE ((PINS - 1) << 16 | 0x11)
 
 #define REDIR_VECTOR(r)	 ((int)((r)&0xff))
@@ -173,7 +175,7 @@ static void write_window(struct vioapic *vioapic, uint32_t value)
 	if (pin)
 		write_redir(vioapic, pin, value);
 	else if (vioapic->index == IOAPIC_ID)
-		vioapic->id = value & 0xff000000;
+		vioapic->id = value & IOAPIC_ID_MASK;
 }
 
 int vioapic_mmio_read(struct vm *vm, int vcpuid, uint64_t gpa, uint64_t *value, int size, void *arg)

@@ -280,9 +280,10 @@ static void write_xapic(struct vlapic *v, unsigned reg, uint32_t value, bool *re
 	}
 }
 
-static bool page_decoded(struct vlapic *v)
+static bool page_decoded(struct vlapic *v, uint64_t gpa)
 {
-	return (v->apicbase & (APICBASE_ENABLE | APICBASE_EXTD)) == APICBASE_ENABLE;
+	return (v->apicbase & (APICBASE_ENABLE | APICBASE_EXTD)) == APICBASE_ENABLE &&
+	       (gpa ^ v->apicbase) / PC_LAPIC_SIZE == 0;
 }
 
 /* Registers are 32 bits wide at multiples of 16; parts of one can be read, too. */
@@ -293,7 +294,7 @@ int vlapic_mmio_read(struct vm *vm, int vcpuid, uint64_t gpa, uint64_t *value, i
 
 	(void)arg;
 	*value = UINT64_MAX;
-	if (page_decoded(v) && byte < 4 && (size == 8 || byte + (unsigned)size <= 4))
+	if (page_decoded(v, gpa) && byte < 4 && (size == 8 || byte + (unsigned)size <= 4))
 		*value = read_reg(v, offset >> 4) >> 8 * byte;
 	return 0;
 }
@@ -303,7 +304,7 @@ int vlapic_mmio_write(struct vm *vm, int vcpuid, uint64_t gpa, uint64_t value, i
 	struct vlapic *v = vm_lapic(vm, vcpuid);
 	unsigned offset = gpa & (PC_LAPIC_SIZE - 1);
 
-	if (page_decoded(v) && size == 4 && offset % 16 == 0)
+	if (page_decoded(v, gpa) && size == 4 && offset % 16 == 0)
 		write_xapic(v, offset >> 4, (uint32_t)value, arg);
 	return 0;
 }
@@ -353,18 +354,25 @@ uint64_t vlapic_get_apicbase(struct vlapic *v)
 	return v->apicbase;
 }
 
+/* Where the page may go: the hole below 4 GiB, in which there is no RAM. */
+static bool page_may_be_at(uint64_t gpa)
+{
+	return gpa >= PC_PCI_HOLE_BASE && gpa < PC_HIGHMEM_BASE;
+}
+
 /*
  * The transitions of SDM 3A figure 10-27: x2APIC is entered from xAPIC mode and left only by way of
- * off.  The page does not move.  A disabled APIC has lost its state.
+ * off.  A disabled APIC has lost its state.
  */
 static int set_apicbase(struct vlapic *v, uint64_t value)
 {
 	const uint64_t mode_bits = APICBASE_ENABLE | APICBASE_EXTD;
 	uint64_t old = v->apicbase, mode = value & mode_bits;
+	uint64_t page = value & ~(uint64_t)(PC_LAPIC_SIZE - 1);
 
 	if (value == old)
 		return 0;
-	if ((value ^ old) & ~mode_bits)
+	if ((value ^ old) & (PC_LAPIC_SIZE - 1) & ~mode_bits || !page_may_be_at(page))
 		return EPERM;
 	if (mode == APICBASE_EXTD || (mode == mode_bits && !v->x2apic_capable))
 		return EPERM;
@@ -373,9 +381,9 @@ static int set_apicbase(struct vlapic *v, uint64_t value)
 	if (mode == APICBASE_ENABLE && old & APICBASE_EXTD)
 		return EPERM;
 	v->apicbase = value;
-	if (mode)
+	if (mode && mode != (old & mode_bits))
 		mode_changed(v);
-	else
+	else if (!mode)
 		vlapic_init_registers(v);
 	vlapic_sample_lint0(v);
 	return 0;

@@ -44,7 +44,7 @@ enum apic_reg {
 
 #define APICBASE_BSP	(1u << 8)
 #define APICBASE_EXTD	(1u << 10)
-#define APICBASE_ENABLE (1u << 11)
+#define APICBASE_ENABLE VLAPIC_BASE_ENABLE
 
 #define APIC_SVR_ENABLE (1u << 8)
 

@@ -94,6 +94,17 @@ bool vlapic_set_intr_ready(struct vlapic *v, int vector, bool level)
 	return true;
 }
 
+/* Before the interrupt is there: who waits for it may look. */
+static void count_lvt(struct vlapic *v, enum vlapic_lvt which)
+{
+	static const int own[VLAPIC_LVT_COUNT] = {[VLAPIC_LVT_ERROR] = VMM_STAT_VLAPIC_ERROR,
+		[VLAPIC_LVT_TIMER] = VMM_STAT_VLAPIC_TIMER, [VLAPIC_LVT_CMCI] = VMM_STAT_VLAPIC_CMC};
+
+	vmm_stat_incr(v->vm, v->vcpuid, VMM_STAT_LVTS_TRIGGERED + (int)which, 1);
+	if (own[which])
+		vmm_stat_incr(v->vm, v->vcpuid, own[which], 1);
+}
+
 /*
  * The error entry is fired here and not through vlapic_fire_lvt: its own illegal vector must not
  * recurse.
@@ -105,10 +116,13 @@ void vlapic_set_error(struct vlapic *v, uint32_t esr_bits)
 	v->esr_latch |= esr_bits;
 	if (lvt & APIC_LVT_MASKED)
 		return;
-	if ((lvt & 0xff) < APIC_VECTOR_MIN)
+	if ((lvt & 0xff) < APIC_VECTOR_MIN) {
 		v->esr_latch |= APIC_ESR_SEND_ILLEGAL;
-	else if (vlapic_set_intr_ready(v, lvt & 0xff, false))
-		vcpu_notify_event(v->vm, v->vcpuid, true);
+	} else if (vlapic_enabled(v)) {
+		count_lvt(v, VLAPIC_LVT_ERROR);
+		if (vlapic_set_intr_ready(v, lvt & 0xff, false))
+			vcpu_notify_event(v->vm, v->vcpuid, true);
+	}
 }
 
 void vlapic_fire_lvt(struct vlapic *v, enum vlapic_lvt which)
@@ -120,15 +134,22 @@ void vlapic_fire_lvt(struct vlapic *v, enum vlapic_lvt which)
 		return;
 	switch (which == VLAPIC_LVT_TIMER ? APIC_DELMODE_FIXED : APIC_LVT_DELMODE(lvt)) {
 	case APIC_DELMODE_FIXED:
-		if (vector < APIC_VECTOR_MIN)
+		if (vector < APIC_VECTOR_MIN) {
 			vlapic_set_error(v, APIC_ESR_SEND_ILLEGAL);
-		else if (vlapic_set_intr_ready(v, vector, false))
+			return;
+		}
+		if (!vlapic_enabled(v))
+			return;
+		count_lvt(v, which);
+		if (vlapic_set_intr_ready(v, vector, false))
 			vcpu_notify_event(v->vm, v->vcpuid, true);
 		break;
 	case APIC_DELMODE_NMI:
+		count_lvt(v, which);
 		vm_inject_nmi(v->vm, v->vcpuid);
 		break;
 	case APIC_DELMODE_EXTINT:
+		count_lvt(v, which);
 		vm_inject_extint(v->vm, v->vcpuid);
 		break;
 	default: /* SMI and INIT: not here */

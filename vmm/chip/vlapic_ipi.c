@@ -235,10 +235,18 @@ static void send_startup(struct vlapic *v, bool *retu)
 		*retu = true;
 }
 
+static void count_ipis(struct vlapic *v, uint32_t targets)
+{
+	for (int i = 0; i < VM_MAXCPU; i++)
+		if (targets & 1u << i)
+			vmm_stat_incr(v->vm, v->vcpuid, VMM_STAT_IPIS_SENT + i, 1);
+}
+
 void vlapic_send_ipi(struct vlapic *v, bool *retu)
 {
 	int delmode = ICR_DELMODE(v->icr), shorthand = ICR_SHORTHAND(v->icr);
 	int vector = ICR_VECTOR(v->icr);
+	uint32_t targets;
 
 	switch (delmode) {
 	case APIC_DELMODE_FIXED:
@@ -249,7 +257,9 @@ void vlapic_send_ipi(struct vlapic *v, bool *retu)
 		}
 		/* fall through */
 	case APIC_DELMODE_NMI:
-		deliver(v->vm, icr_targets(v, vm_active_mask(v->vm)), false, delmode, vector);
+		targets = icr_targets(v, vm_active_mask(v->vm));
+		count_ipis(v, targets);
+		deliver(v->vm, targets, false, delmode, vector);
 		return;
 	case APIC_DELMODE_INIT:
 	case APIC_DELMODE_STARTUP:

@@ -55,7 +55,7 @@ static void start_count(struct vlapic *v)
 	arm_count(v);
 }
 
-/* A deadline that has passed fires from the timer thread, after `least_ns`. */
+/* From the timer thread, after `least_ns` at the earliest. */
 static void arm_deadline(struct vlapic *v, uint64_t least_ns)
 {
 	uint64_t tsc = v->guest_tsc(v->guest_tsc_arg);
@@ -214,16 +214,23 @@ uint64_t vlapic_timer_deadline(struct vlapic *v)
 	return tsc;
 }
 
+/* A deadline that has passed fires within the write: the next instruction may look for it. */
 void vlapic_timer_set_deadline(struct vlapic *v, uint64_t tsc)
 {
+	bool due = false;
+
 	pthread_mutex_lock(&v->lock);
 	if (timer_mode(v) == APIC_LVT_TIMER_DEADLINE) {
 		disarm(v);
-		v->deadline_tsc = tsc;
-		if (tsc)
+		due = tsc && tsc <= v->guest_tsc(v->guest_tsc_arg);
+		if (tsc && !due) {
+			v->deadline_tsc = tsc;
 			arm_deadline(v, 0);
+		}
 	}
 	pthread_mutex_unlock(&v->lock);
+	if (due)
+		vlapic_fire_lvt(v, VLAPIC_LVT_TIMER);
 }
 
 void vlapic_set_tsc(struct vlapic *v, uint64_t tsc_hz, uint64_t (*guest_tsc)(void *arg), void *arg)

@@ -21,6 +21,7 @@
 
 #include "backend/backend.h"
 #include "test/backend/soft/hooks.h"
+#include "vmm/vm.h"
 
 #define RAM_SIZE (16u << 20)
 #define CODE	 0x100000u
@@ -582,6 +583,38 @@ static void test_ret_at_zero(void **state)
 	assert_int_equal(rsp, STACK - 16 - 40);
 }
 
+/*
+ * Stores of every kind to a page that is read-only for the guest, in a loop, which comes from that
+ * page, too: the sum of what is read back is that of what was there.
+ */
+SNIPPET(rom_code,
+	"mov $0x200000, %ebx\n mov $2000, %ecx\n xor %eax, %eax\n"
+	"1: add $1, %eax\n mov %rax, (%rbx)\n incb 1(%rbx)\n lock addl $3, 8(%rbx)\n"
+	"movups %xmm0, 16(%rbx)\n mov %rsp, %rbp\n lea 64(%rbx), %rsp\n push %rax\n"
+	"mov %rbp, %rsp\n lea 128(%rbx), %rdi\n stosq\n"
+	"mov %eax, 0xffe(%rbx)\n movb $0xf4, 0x800(%rbx)\n dec %ecx\n jnz 1b\n"
+	"mov (%rbx), %rax\n add 8(%rbx), %rax\n add 16(%rbx), %rax\n add 56(%rbx), %rax\n"
+	"add 128(%rbx), %rax\n add 0xff8(%rbx), %rax\n shl $16, %eax\n mov 0x1000(%rbx), %ax\n");
+SNIPPET(rom_jump, "mov $0x200800, %eax\n jmp *%rax\n");
+
+static void test_rom(void **state)
+{
+	struct guest *g = *state;
+
+	RUN(g, rom_code); /* while it is RAM: what is known of the page must be forgotten */
+	assert_int_equal(g->ram[DATA + 0x800], 0xf4);
+	memset(g->ram + DATA, 0, 0x1008);
+	put64(g, DATA, 1);
+	put64(g, DATA + 8, 2);
+	put64(g, DATA + 128, 4);
+	memcpy(g->ram + DATA + 0x800, rom_code, (size_t)(rom_code_end - rom_code));
+	assert_int_equal(vm_map_rom(g->vm, DATA, 0x1000), 0);
+	/* What a store across its end leaves in RAM: the upper half of 2000. */
+	assert_int_equal(RUN(g, rom_jump), 7 << 16);
+	assert_int_equal(RUN(g, rom_code), 7 << 16);
+	assert_memory_equal(g->ram + DATA + 0x800, rom_code, (size_t)(rom_code_end - rom_code));
+}
+
 /* PAUSE is one step of its own. */
 SNIPPET(pause_step, "pause\n mov $1, %eax\n");
 
@@ -629,6 +662,7 @@ int main(void)
 		TEST(push_memory),
 		TEST(parked_flags),
 		TEST(ret_at_zero),
+		TEST(rom),
 		TEST(pause_step),
 	};
 

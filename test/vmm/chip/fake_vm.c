@@ -68,6 +68,14 @@ void vcpu_notify_event(struct vm *vm, int vcpuid, bool lapic_intr)
 	vm->notified[vcpuid]++;
 }
 
+void vmm_stat_incr(struct vm *vm, int vcpuid, int which, uint64_t delta)
+{
+	(void)vm;
+	(void)vcpuid;
+	(void)which;
+	(void)delta;
+}
+
 int vm_inject_nmi(struct vm *vm, int vcpu)
 {
 	vm->nmis[vcpu]++;

@@ -445,6 +445,21 @@ static void x2apic_modes(void **state)
 	assert_int_equal(wrmsr(vm, MSR_APICBASE, base | 0xc01), EPERM);
 	assert_int_equal(wrmsr(vm, MSR_APICBASE, 1ull << 60 | base | 0xc00), EPERM);
 
+	assert_int_equal(wrmsr(vm, MSR_APICBASE, 0xfed40000 | 0xc00), 0); /* nobody sees the page */
+
+	/* The page moves in the hole below 4 GiB, and keeps its registers. */
+	assert_int_equal(wrmsr(vm, MSR_APICBASE, base), 0);
+	assert_int_equal(wrmsr(vm, MSR_APICBASE, base | 0x800), 0);
+	lapic_write(vm, 5, 0x80, 0x50);
+	assert_int_equal(wrmsr(vm, MSR_APICBASE, 0xfed40000 | 0x800), 0);
+	assert_int_equal(lapic_read(vm, 5, 0x80), UINT32_MAX); /* at the old place */
+	assert_int_equal(vlapic_mmio_read(vm, 5, 0xfed40080, &value, 4, NULL), 0);
+	assert_int_equal(value, 0x50);
+	assert_int_equal(vlapic_mmio_read(vm, 4, 0xfed40080, &value, 4, NULL), 0);
+	assert_int_equal(value, UINT64_MAX); /* another one's */
+	assert_int_equal(wrmsr(vm, MSR_APICBASE, 0xbffff800), EPERM);
+	assert_int_equal(wrmsr(vm, MSR_APICBASE, 0x100000800), EPERM);
+
 	vlapic_reset(vm->vlapic[5]);
 	assert_true(rdmsr(vm, MSR_APICBASE) == (base | 0xc00));
 	vlapic_set_x2apic_state(vm->vlapic[5], X2APIC_DISABLED);
