@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Copyright (c) 2026, the hyve authors */
 /*
- * CPUID: the model of x86_cpuid(), as on every backend, less what this KVM cannot give a guest, and with what
- * the host's processor tells about its speculation, which the guest runs on unprotected by a translator.
+ * CPUID: the model of x86_cpuid(), as on every backend, less what this KVM cannot give a guest, and
+ * with what the host's processor tells about its speculation, which the guest runs on unprotected
+ * by a translator.
  */
 #include <stdlib.h>
 

@@ -121,8 +121,8 @@ static int check(int fd, int cap)
 
 static int read_supported(struct kvm_guest *g)
 {
-	g->supported = calloc(1, sizeof(*g->supported) +
-					 KVM_CPUID_MAX * sizeof(struct kvm_cpuid_entry2));
+	g->supported =
+		calloc(1, sizeof(*g->supported) + KVM_CPUID_MAX * sizeof(struct kvm_cpuid_entry2));
 	if (!g->supported)
 		return ENOMEM;
 	g->supported->nent = KVM_CPUID_MAX;
@@ -252,6 +252,8 @@ static int slots_set(struct kvm_guest *g)
 
 	while (!error && n < KVM_SLOTS && vm_ram_at(g->vm, n, &ram))
 		error = slot_set(g, n++, &ram);
+	if (!error && vm_ram_at(g->vm, n, &ram))
+		error = E2BIG;
 	if (!error)
 		g->nslots = n; /* segments are never taken away */
 	return error;
