@@ -372,7 +372,8 @@ void vm_exit_astpending(struct vm *vm, int vcpuid, uint64_t rip);
 /*
  * Calls func(vm, id, arg) once for each active vcpu in `dest`, on the thread that runs that vcpu,
  * outside guest code; returns when all are done.  A vcpu that wants to enter the guest meanwhile
- * waits.  One outside vm_run holds everybody up until it is back.  `func` runs under the rendezvous
+ * waits.  One outside vm_run holds everybody up until it is back, but once all active vcpus are
+ * suspended it ends without those that were not called yet.  `func` runs under the rendezvous
  * lock: it must neither sleep nor start another.  `vcpuid`: the caller's own vcpu (FROZEN), else
  * -1.  No locks held.
  */

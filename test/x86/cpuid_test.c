@@ -97,7 +97,7 @@ static void test_policy(void **state)
 		{7, EBX, 16, false},	      /* AVX-512F */
 		{7, EBX, 20, true},	      /* SMAP */
 		{7, ECX, 2, true},	      /* UMIP */
-		{7, ECX, 3, false},	      /* PKU */
+		{7, ECX, 3, true},	      /* PKU */
 		{7, ECX, 7, false},	      /* CET shadow stacks */
 		{7, ECX, 16, false},	      /* LA57 */
 		{7, EDX, 4, true},	      /* FSRM */
@@ -317,12 +317,16 @@ static void test_dynamic(void **state)
 		assert_int_equal(get(g, 0xd, 0, EBX), 576);
 		g->cpu.xcr0 = 7;
 		assert_int_equal(get(g, 0xd, 0, EBX), 832);
-		assert_int_equal(get(g, 0xd, 0, EAX), 7);
-		assert_int_equal(get(g, 0xd, 0, ECX), 832);
+		assert_int_equal(get(g, 0xd, 0, EAX), 0x207);
+		assert_int_equal(get(g, 0xd, 0, ECX), 840);
 		assert_int_equal(get(g, 0xd, 1, EAX), 7);
 		assert_int_equal(get(g, 0xd, 2, EAX), 256);
 		assert_int_equal(get(g, 0xd, 2, EBX), 576);
 		assert_int_equal(get(g, 0xd, 3, EAX), 0);
+		assert_int_equal(get(g, 0xd, 9, EAX), 8);
+		assert_int_equal(get(g, 0xd, 9, EBX), 832);
+		g->cpu.xcr0 = 0x207;
+		assert_int_equal(get(g, 0xd, 0, EBX), 840);
 	}
 	guest_destroy(g);
 }
