@@ -393,6 +393,8 @@ static enum kvm_end mmio(struct kvm_cpu *c, int *error)
 				       : vm_chip_load(c->vm, c->vcpuid, run->mmio.phys_addr,
 						 run->mmio.data, run->mmio.len);
 
+	/* A store to what is read-only is lost, and thereby done. */
+	done |= run->mmio.is_write && vm_gpa_is_rom(c->vm, run->mmio.phys_addr);
 	if (!done)
 		return run->mmio.is_write ? user_store(c, error) : user_load(c, error);
 	c->completing = true;
