@@ -276,6 +276,14 @@ static uint32_t element(const uint8_t *data, unsigned size)
 	return value;
 }
 
+/* A chip, or a device that the user has left with the core: 0, or ENOENT. */
+static int ask_port(struct kvm_cpu *c, bool in, int number, unsigned size, uint32_t *value)
+{
+	if (vm_ioport(c->vm, c->vcpuid, in, number, (int)size, value) == 0)
+		return 0;
+	return vm_device_port(c->vm, c->vcpuid, in, number, (int)size, value);
+}
+
 static enum kvm_end port(struct kvm_cpu *c, int *error)
 {
 	struct kvm_run *run = c->run;
@@ -286,7 +294,7 @@ static enum kvm_end port(struct kvm_cpu *c, int *error)
 	for (unsigned i = 0; i < run->io.count; i++, data += size) {
 		uint32_t value = in ? UINT32_MAX : element(data, size);
 
-		if (vm_ioport(c->vm, c->vcpuid, in, run->io.port, (int)size, &value) == ENOENT)
+		if (ask_port(c, in, run->io.port, size, &value) == ENOENT && i == 0)
 			return in ? user_in(c, data, error) : user_out(c, error);
 		if (in)
 			memcpy(data, &value, size);
@@ -385,18 +393,33 @@ static enum kvm_end user_store(struct kvm_cpu *c, int *error)
 	return leave_device(c, &insn, gpa);
 }
 
+/* What goes to read-only memory is lost, and thereby done. */
+static bool store_done(struct kvm_cpu *c)
+{
+	uint64_t gpa = c->run->mmio.phys_addr;
+	const void *data = c->run->mmio.data;
+	unsigned len = c->run->mmio.len;
+
+	return vm_gpa_is_rom(c->vm, gpa) || vm_chip_store(c->vm, c->vcpuid, gpa, data, len) ||
+	       vm_device_store(c->vm, c->vcpuid, gpa, data, len);
+}
+
+static bool load_done(struct kvm_cpu *c)
+{
+	uint64_t gpa = c->run->mmio.phys_addr;
+	void *data = c->run->mmio.data;
+	unsigned len = c->run->mmio.len;
+
+	return vm_chip_load(c->vm, c->vcpuid, gpa, data, len) ||
+	       vm_device_load(c->vm, c->vcpuid, gpa, data, len);
+}
+
 static enum kvm_end mmio(struct kvm_cpu *c, int *error)
 {
-	struct kvm_run *run = c->run;
-	bool done = run->mmio.is_write ? vm_chip_store(c->vm, c->vcpuid, run->mmio.phys_addr,
-						 run->mmio.data, run->mmio.len)
-				       : vm_chip_load(c->vm, c->vcpuid, run->mmio.phys_addr,
-						 run->mmio.data, run->mmio.len);
+	bool write = c->run->mmio.is_write;
 
-	/* A store to what is read-only is lost, and thereby done. */
-	done |= run->mmio.is_write && vm_gpa_is_rom(c->vm, run->mmio.phys_addr);
-	if (!done)
-		return run->mmio.is_write ? user_store(c, error) : user_load(c, error);
+	if (!(write ? store_done(c) : load_done(c)))
+		return write ? user_store(c, error) : user_load(c, error);
 	c->completing = true;
 	return KVM_AGAIN;
 }

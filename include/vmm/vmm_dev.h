@@ -132,7 +132,7 @@ typedef int (*vm_inout_func_t)(
  *
  * The functions may call what is marked Any or Any+locks, and of vmmdev_* what claims no vcpu; the
  * vcpu's registers are not to be had.  String I/O, and what a backend cannot serve in the middle of
- * guest code, are exits all the same: so whoever has devices here also finishes exits with them.
+ * guest code, may be exits all the same: so whoever has devices here also finishes exits with them.
  */
 struct vm_devices {
 	vm_inout_func_t port;	/* NULL: no ports */

@@ -11,7 +11,7 @@
 # behaviours.
 BUILD=${BUILD:-build}
 lab=$BUILD/lab
-limit=${LAB_LIMIT:-270}
+limit=${LAB_LIMIT:-480}
 backend=${LAB_BACKEND:-kvm}
 cases=0
 failed=0
@@ -113,7 +113,7 @@ suite="CONTRACT_BACKEND=$backend CONTRACT_RESULTS=/tmp/results ${LAB_ONLY:+CONTR
 	[ -z "$sections" ] || echo "nested 200 ./hyve --backend $backend -c 1 -m 256M --kernel vmlinuz" \
 		"--initrd initramfs.gz --append 'console=ttyS0 quiet hyve.batch' nested"
 	for section in $sections; do
-		echo "$section 200 $suite ./${section}_test"
+		echo "$section 300 $suite ./${section}_test"
 	done
 	echo "preflight 20 ./hyve --preflight"
 } >"$lab/list"
