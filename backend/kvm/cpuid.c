@@ -85,6 +85,14 @@ static void mask(const struct kvm_cpu *c, struct kvm_cpuid_entry2 *e)
 
 		e->eax &= s ? s->eax : 3;
 	}
+	/* Where a component lies is the processor's word. */
+	if (e->function == 0xd && e->index >= 2) {
+		const struct kvm_cpuid_entry2 *s = supported(c->guest, 0xd, e->index);
+
+		e->eax = s ? s->eax : 0;
+		e->ebx = s ? s->ebx : 0;
+		e->ecx = s ? s->ecx : 0;
+	}
 }
 
 static struct x86_topology topology(const struct kvm_cpu *c)
