@@ -54,7 +54,10 @@ SUBMAKE = $(MAKE) --no-print-directory $(if $(findstring jobserver,$(MAKEFLAGS))
 all: $(BUILD)/libvmm.a $(BUILD)/libvmm.so $(if $(wildcard cmd/hyve.c),$(BUILD)/hyve) \
 	$(BUILD)/vmm.pc $(EXAMPLES)
 
-$(BUILD)/x86/%.o: EXTRA := $(GENERAL) -Wconversion -Wno-sign-conversion
+# x86/ reaches guest memory as the guest does, races included, and ThreadSanitizer's functions would not keep the
+# vector registers.
+NO_TSAN := $(if $(findstring thread,$(SAN)),-fno-sanitize=thread)
+$(BUILD)/x86/%.o: EXTRA := $(GENERAL) -Wconversion -Wno-sign-conversion $(NO_TSAN)
 $(BUILD)/backend/soft/%.o: EXTRA := $(GENERAL)
 # Called while the guest's x87 registers are in the host's: soft_lend().
 $(BUILD)/vmm/%.o: EXTRA := -mno-80387
@@ -112,6 +115,10 @@ tests: $(TEST_BIN) $(TEST_GUESTS)
 SAN_BUILD := $(BUILD)-asan
 SAN_OUT := test/differential/% test/guest/% test/boot/% test/api/exports_test.c
 SAN_TESTS := $(filter-out $(SAN_OUT),$(TEST_SRC))
+# Those with threads that matter once more under ThreadSanitizer.  What is translated it does not see.
+TSAN_BUILD := $(BUILD)-tsan
+TSAN_TESTS := $(wildcard test/vmm/*_test.c) $(patsubst %,test/%_test.c,vmm/chip/thread host/event \
+	contract/c5_lifecycle contract/c6_waiting contract/c7_events backend/soft/smp backend/soft/storm)
 # The longest first, so that two at a time end together.
 LONG_TESTS := $(filter test/differential/% test/x86/decode_test.c test/backend/soft/%,$(TEST_SRC))
 QUICK_TESTS := $(filter-out test/differential/%,$(TEST_SRC))
@@ -120,7 +127,7 @@ QUICK_SH := $(filter-out test/backend/% test/boot/% test/lab/% test/real/% test/
 programs = $(foreach t,$(2:test/%_test.c=%),'$(1)$(t)=$(3)/test/$(t)_test')
 scripts = $(foreach t,$(2:test/%_test.sh=%),'$(t)=BUILD=$(BUILD) sh test/$(t)_test.sh')
 
-.PHONY: run test check sanitized kernels
+.PHONY: run test check sanitized threaded kernels
 run:
 	@tools/setup build run
 	+@$(SUBMAKE) all $(BUILD)/initramfs.gz
@@ -135,11 +142,14 @@ test:
 	@-tools/setup real lab
 	+@$(SUBMAKE) all tests kernels lab-programs
 	+@$(SUBMAKE) sanitized BUILD=$(SAN_BUILD) SAN=address,undefined
+	+@$(SUBMAKE) threaded BUILD=$(TSAN_BUILD) SAN=thread
 	+@$(SUBMAKE) all tests CC=clang BUILD=$(BUILD)-clang
 	@test/run $(BUILD)/test-logs $(call programs,,$(LONG_TESTS),$(BUILD)) \
 		'layers=tools/check-layers $(BUILD)' $(call scripts,,$(TEST_SH)) \
 		$(call programs,,$(filter-out $(LONG_TESTS),$(TEST_SRC)),$(BUILD)) \
-		$(call programs,asan/,$(SAN_TESTS),$(SAN_BUILD))
+		$(call programs,asan/,$(SAN_TESTS),$(SAN_BUILD)) \
+		$(call programs,tsan/,$(TSAN_TESTS),TSAN_OPTIONS=suppressions=test/tsan.supp $(TSAN_BUILD))
+threaded: $(TSAN_TESTS:%.c=$(BUILD)/%)
 sanitized: $(SAN_TESTS:%.c=$(BUILD)/%)
 
 # Fewer random cases.
@@ -177,7 +187,7 @@ install: all
 
 .PHONY: clean
 clean:
-	rm -rf build build-san build-clang build-san-clang build-asan build-fuzz
+	rm -rf build build-san build-clang build-san-clang build-asan build-tsan build-fuzz
 
 .PHONY: FORCE
 FORCE:

@@ -5,6 +5,7 @@
 #	list NAME CLASS			the order of the kernels
 #	native|hyve|qemu NAME NS SUM	one round of a kernel
 #	micro WHO NAME NS		one round of a micro-cost
+#	smp WHO NAME NS SUM		one round of the work of smp-1 (one thread) or smp-2 (each of two)
 #	latency WHO NAME P50 P99 MAX	one round of a distribution
 #	boot WHO MS
 #	idle WHO PERCENT KIB
@@ -79,6 +80,16 @@ $1 == "micro" {
 	times[$2, "micro " $3] = times[$2, "micro " $3] " " $4
 	if ($5 != "")
 		wrong[++wrongs] = $2 ": micro " $3
+	next
+}
+$1 == "smp" {
+	times[$2, $3] = times[$2, $3] " " $4
+	if ($3 == "smp-1")
+		alone[$2] = $4
+	else if (alone[$2] > 0 && $4 > 0)
+		worth[$2] = worth[$2] " " 2 * alone[$2] / $4
+	if ($6 != "")
+		wrong[++wrongs] = $2 ": " $3 ", checksum " $5
 	next
 }
 $1 == "latency" {
@@ -165,6 +176,7 @@ function bars() {
 	bar("page faults, TCG/hyve", of("qemu", "hyve", "fault"), -1, 3)
 	bar("translation, ns an instruction (upper bound: jit-cold)",
 		(ns["hyve", "jit-cold"] - ns["native", "jit-cold"]) / COLD_TERMS, 1, 300)
+	bar("two busy vcpus, work of two for that of one", median(worth["hyve"]), -1, 1.8)
 	bar("port of a chip, ns", ns["hyve", "micro port-of-chip"], 1, 150)
 	bar("memory of a chip, ns", ns["hyve", "micro mmio-of-chip"], 1, 150)
 	bar("port of a device model, ns", ns["hyve", "micro port-of-device"], 1, 400)
@@ -183,6 +195,19 @@ function micro_table(  i, k) {
 			ratio(ns["qemu", k], ns["hyve", k])
 	}
 	print ""
+}
+
+function smp_table(  who) {
+	row = "%-44s %10s %10s %12s\n"
+	printf row, "two busy vcpus", "native", "hyve", "TCG"
+	printf row, "smp-1, ns", cell(ns["native", "smp-1"]), cell(ns["hyve", "smp-1"]), cell(ns["qemu", "smp-1"])
+	printf row, "smp-2, ns", cell(ns["native", "smp-2"]), cell(ns["hyve", "smp-2"]), cell(ns["qemu", "smp-2"])
+	printf row, "work of two for that of one", factor(median(worth["native"])), factor(median(worth["hyve"])),
+		factor(median(worth["qemu"]))
+	print ""
+}
+function factor(value) {
+	return value > 0 ? sprintf("%.2f", value) : "-"
 }
 
 function latency_table(  i, j, n, who, title) {
@@ -244,6 +269,8 @@ END {
 		kernel_table()
 	if (micros > 0)
 		micro_table()
+	if ("hyve" in worth)
+		smp_table()
 	if (latencies > 0)
 		latency_table()
 	if (ms["hyve"] > 0)

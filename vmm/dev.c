@@ -115,7 +115,6 @@ static void vcpu_end(struct vm *vm, int vcpuid)
 	go_out(vm);
 }
 
-/* In the order of ids, so that two who want all do not wait for each other. */
 static int all_begin(struct vm *vm)
 {
 	int error = go_in(vm);
@@ -128,15 +127,13 @@ static int all_begin(struct vm *vm)
 			return EDEADLK;
 		}
 	}
-	for (int i = 0; i < VM_MAXCPU; i++)
-		vcpu_claim(vm, i, false);
+	vcpu_claim_all(vm);
 	return 0;
 }
 
 static void all_end(struct vm *vm)
 {
-	for (int i = VM_MAXCPU - 1; i >= 0; i--)
-		vcpu_release(vm, i);
+	vcpu_release_all(vm);
 	go_out(vm);
 }
 

@@ -136,6 +136,7 @@ enum idle_end vcpu_idle_suspend(struct vm *vm, int vcpuid)
 		atomic_fetch_and(&vm->suspended, ~(1u << vcpuid));
 		return end;
 	}
+	vm_rendezvous_suspended(vm);
 	for (int i = 0; i < VM_MAXCPU; i++)
 		vcpu_wake(&vm->vcpu[i]);
 	return end;

@@ -15,11 +15,19 @@ int vm_get_register(struct vm *vm, int vcpuid, int reg, uint64_t *retval)
 	return vm->ops->vmgetreg(vm->vmi, vcpuid, reg, retval);
 }
 
+/* Bits that are wired (SDM vol. 3, 2.5, 17.2.4, 26.3.2.1): a guest sees them whatever is set. */
+static uint64_t with_wired_bits(int reg, uint64_t val)
+{
+	if (reg == VM_REG_GUEST_CR0)
+		return val | X86_CR0_ET;
+	return reg == VM_REG_GUEST_DR7 ? (val & 0xffff2fff) | 0x400 : val;
+}
+
 int vm_set_register(struct vm *vm, int vcpuid, int reg, uint64_t val)
 {
 	if (!vcpu_valid(vcpuid) || reg >= VM_REG_LAST)
 		return EINVAL;
-	return vm->ops->vmsetreg(vm->vmi, vcpuid, reg, val);
+	return vm->ops->vmsetreg(vm->vmi, vcpuid, reg, with_wired_bits(reg, val));
 }
 
 static bool has_desc(int reg)

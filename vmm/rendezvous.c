@@ -20,12 +20,24 @@ static void finish(struct vm *vm)
 		vcpu_wake(&vm->vcpu[i]);
 }
 
+/*
+ * Whom it still waits for.  Vcpus whose SUSPENDED exit is on its way to the user, or has got there,
+ * do not come back; before all are suspended they take part like others.
+ */
+static uint32_t invited(struct vm *vm)
+{
+	uint32_t active = atomic_load(&vm->active);
+
+	return atomic_load(&vm->suspended) == active ? vm->rendezvous.done
+						      : vm->rendezvous.request & active;
+}
+
 /* What one vcpu, or with -1 an outsider, has to do in the pending rendezvous. Lock held. */
 static void take_part(struct vm *vm, int vcpuid)
 {
 	uint32_t bit = vcpuid >= 0 ? 1u << vcpuid : 0;
 
-	vm->rendezvous.request &= atomic_load(&vm->active);
+	vm->rendezvous.request = invited(vm);
 	if ((vm->rendezvous.request & ~vm->rendezvous.done & bit) != 0) {
 		vm->rendezvous.func(vm, vcpuid, vm->rendezvous.arg);
 		vm->rendezvous.done |= bit;
@@ -63,6 +75,11 @@ static bool join(struct vm *vm, int vcpuid, bool may_leave)
 	}
 }
 
+void vm_rendezvous_suspended(struct vm *vm)
+{
+	(void)step(vm, -1);
+}
+
 bool vm_rendezvous_join(struct vm *vm, int vcpuid)
 {
 	return join(vm, vcpuid, true);
@@ -80,10 +97,13 @@ static void wait_outside(struct vm *vm)
 
 static void wait_for_end(struct vm *vm, int vcpuid)
 {
-	if (vcpuid >= 0)
-		(void)join(vm, vcpuid, false);
-	else
+	if (vcpuid < 0) {
 		wait_outside(vm);
+		return;
+	}
+	vcpu_set_meets(&vm->vcpu[vcpuid], true);
+	(void)join(vm, vcpuid, false);
+	vcpu_set_meets(&vm->vcpu[vcpuid], false);
 }
 
 void vm_smp_rendezvous(

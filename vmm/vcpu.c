@@ -61,17 +61,24 @@ static bool take_idle(struct vcpu *vcpu)
 }
 
 /*
- * Until the vcpu was IDLE and is ours.  It gets there without a lock: we count ourselves before we look, and
- * who makes it IDLE looks afterwards whether anybody is counted.
+ * Until the vcpu was IDLE and is ours; or, if so asked, false while it meets.  It becomes IDLE without a lock: we
+ * count ourselves before we look, and who makes it IDLE looks afterwards whether anybody is counted.
  */
-static void wait_idle(struct vcpu *vcpu, bool runner)
+static bool wait_idle(struct vcpu *vcpu, bool runner, bool unless_it_meets)
 {
+	bool ours;
+
 	pthread_mutex_lock(&vcpu->claim_lock);
 	atomic_fetch_add(&vcpu->claimers, 1);
-	while ((runner && atomic_load(&vcpu->wanted) != 0) || !take_idle(vcpu))
+	for (;;) {
+		ours = !(runner && atomic_load(&vcpu->wanted) != 0) && take_idle(vcpu);
+		if (ours || (unless_it_meets && atomic_load(&vcpu->meets)))
+			break;
 		pthread_cond_wait(&vcpu->idle_cond, &vcpu->claim_lock);
+	}
 	atomic_fetch_sub(&vcpu->claimers, 1);
 	pthread_mutex_unlock(&vcpu->claim_lock);
+	return ours;
 }
 
 int vcpu_set_state(struct vm *vm, int vcpuid, enum vcpu_state state, bool from_idle)
@@ -85,7 +92,7 @@ int vcpu_set_state(struct vm *vm, int vcpuid, enum vcpu_state state, bool from_i
 	if (from_idle) { /* from there it is FROZEN that follows */
 		if (state != VCPU_FROZEN)
 			return EBUSY;
-		wait_idle(vcpu, false);
+		(void)wait_idle(vcpu, false, false);
 		return 0;
 	}
 	if (state != VCPU_IDLE && current_state(vcpu) == VCPU_IDLE)
@@ -130,25 +137,76 @@ void vcpu_unwant(struct vm *vm, int vcpuid)
  * A runner is in a loop of running and would take the vcpu again before anybody it woke gets there:
  * so it waits while others want the vcpu.
  */
-void vcpu_claim(struct vm *vm, int vcpuid, bool runner)
+static bool claim(struct vm *vm, int vcpuid, bool runner, bool unless_it_meets)
 {
 	struct vcpu *vcpu = &vm->vcpu[vcpuid];
+	bool ours = true;
 
 	if ((runner && atomic_load(&vcpu->wanted) != 0) || !take_idle(vcpu)) {
 		if (!runner)
 			vcpu_want(vm, vcpuid);
-		wait_idle(vcpu, runner);
+		ours = wait_idle(vcpu, runner, unless_it_meets);
 		if (!runner)
 			vcpu_unwant(vm, vcpuid);
 	}
-	atomic_store_explicit(
-		&vcpu->claimer, (uintptr_t)pthread_self(), memory_order_relaxed);
+	if (ours)
+		atomic_store_explicit(
+			&vcpu->claimer, (uintptr_t)pthread_self(), memory_order_relaxed);
+	return ours;
+}
+
+void vcpu_claim(struct vm *vm, int vcpuid, bool runner)
+{
+	(void)claim(vm, vcpuid, runner, false);
 }
 
 void vcpu_release(struct vm *vm, int vcpuid)
 {
 	atomic_store_explicit(&vm->vcpu[vcpuid].claimer, 0, memory_order_relaxed);
 	(void)vcpu_set_state(vm, vcpuid, VCPU_IDLE, false);
+}
+
+static void wait_met(struct vcpu *vcpu)
+{
+	pthread_mutex_lock(&vcpu->claim_lock);
+	while (atomic_load(&vcpu->meets))
+		pthread_cond_wait(&vcpu->idle_cond, &vcpu->claim_lock);
+	pthread_mutex_unlock(&vcpu->claim_lock);
+}
+
+void vcpu_set_meets(struct vcpu *vcpu, bool on)
+{
+	pthread_mutex_lock(&vcpu->claim_lock);
+	atomic_store(&vcpu->meets, on);
+	pthread_cond_broadcast(&vcpu->idle_cond);
+	pthread_mutex_unlock(&vcpu->claim_lock);
+}
+
+static void release_below(struct vm *vm, int end)
+{
+	while (end-- > 0)
+		vcpu_release(vm, end);
+}
+
+/* In the order of ids, so that two who want all do not wait for each other. */
+void vcpu_claim_all(struct vm *vm)
+{
+	int i = 0;
+
+	while (i < VM_MAXCPU) {
+		if (claim(vm, i, false, true)) {
+			i++;
+			continue;
+		}
+		release_below(vm, i);
+		wait_met(&vm->vcpu[i]);
+		i = 0;
+	}
+}
+
+void vcpu_release_all(struct vm *vm)
+{
+	release_below(vm, VM_MAXCPU);
 }
 
 /* ---- Waiting and waking ---- */
@@ -171,6 +229,24 @@ void vcpu_wake(struct vcpu *vcpu)
 }
 
 /*
+ * A caller may hold nothing, so the vcpu may stop, and vm_reinit take vmi away, under its feet. It
+ * counts itself and looks again; who takes vmi away has stopped all vcpus and looks at the count.
+ */
+static void kick(struct vm *vm, int vcpuid)
+{
+	atomic_fetch_add(&vm->kickers, 1);
+	if (current_state(&vm->vcpu[vcpuid]) == VCPU_RUNNING)
+		vm->ops->kick(vm->vmi, vcpuid);
+	atomic_fetch_sub(&vm->kickers, 1);
+}
+
+void vm_await_kickers(struct vm *vm)
+{
+	while (atomic_load(&vm->kickers) != 0)
+		sched_yield();
+}
+
+/*
  * The bump of seq is the full barrier between the caller's event and the look at the state; the
  * vcpu has one between its state becoming RUNNING and its look at events.
  */
@@ -181,7 +257,7 @@ void vcpu_notify_event(struct vm *vm, int vcpuid, bool lapic_intr)
 	(void)lapic_intr;
 	vcpu_wake(vcpu);
 	if (current_state(vcpu) == VCPU_RUNNING)
-		vm->ops->kick(vm->vmi, vcpuid);
+		kick(vm, vcpuid);
 }
 
 void vcpu_spinup_later(struct vm *vm, int vcpuid)

@@ -78,6 +78,7 @@ static int vcpu_init(struct vm *vm, int vcpuid)
 
 static void state_cleanup(struct vm *vm)
 {
+	vm_await_kickers(vm);
 	chips_cleanup(vm);
 	for (int i = 0; i < VM_MAXCPU; i++) {
 		if (vm->vcpu[i].vlapic != NULL)

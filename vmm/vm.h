@@ -55,8 +55,9 @@ struct vcpu {
 	_Atomic bool yield;	 /* any thread: return to the caller of vm_run */
 	_Atomic uint32_t wanted; /* control threads waiting for the vcpu */
 	_Atomic uint32_t claimers; /* threads waiting on idle_cond */
+	_Atomic bool meets; /* its owner waits for a rendezvous of its own to end */
 	pthread_mutex_t claim_lock;
-	pthread_cond_t idle_cond;  /* state became IDLE, or `wanted` fell to 0 */
+	pthread_cond_t idle_cond;  /* state became IDLE, `wanted` fell to 0, or `meets` changed */
 	_Atomic uintptr_t claimer; /* pthread_self of the checked layer's owner, 0: none */
 
 	_Atomic bool nmi_pending;    /* any thread sets, vmrun clears */
@@ -129,6 +130,7 @@ struct vm {
 	struct vpmtmr *vpmtmr;
 
 	_Atomic uint32_t active, suspended, halted; /* masks of vcpus */
+	_Atomic unsigned kickers; /* threads inside ops->kick: vmi stays until they are out */
 	int suspend; /* enum vm_suspend_how; __atomic, vmrun's cookie */
 	_Atomic bool halt_detection;
 
@@ -210,6 +212,8 @@ void vcpu_destruct(struct vcpu *vcpu);
 void vcpu_wait(struct vcpu *vcpu, uint32_t seq);
 /* After publishing an event: ends vcpu_wait. Any+locks, signal handlers. */
 void vcpu_wake(struct vcpu *vcpu);
+/* No vcpu runs any more: until nobody is about to tell the backend to leave the guest. */
+void vm_await_kickers(struct vm *vm);
 /* Set and clear what vcpu_should_yield and the checked layer's claim look at. */
 void vcpu_want(struct vm *vm, int vcpuid);
 void vcpu_unwant(struct vm *vm, int vcpuid);
@@ -218,6 +222,13 @@ void vcpu_left_guest(struct vcpu *vcpu);
 /* IDLE to FROZEN; a runner lets those who want the vcpu go first. */
 void vcpu_claim(struct vm *vm, int vcpuid, bool runner);
 void vcpu_release(struct vm *vm, int vcpuid);
+/*
+ * All vcpus.  One that has called for a rendezvous keeps its vcpu until the others have taken part,
+ * so while it does we hold none of them.
+ */
+void vcpu_claim_all(struct vm *vm);
+void vcpu_release_all(struct vm *vm);
+void vcpu_set_meets(struct vcpu *vcpu, bool on);
 /*
  * A command to the APIC inside vmrun started another vcpu, which is an exit: what stands in exitinfo is
  * kept aside, and vcpu_should_yield brings the vcpu out of the guest.
@@ -229,6 +240,8 @@ bool vcpu_user_yield(struct vcpu *vcpu);
 /* rendezvous.c */
 /* A vcpu takes its part and waits for the end. False: it left early because it shall yield. */
 bool vm_rendezvous_join(struct vm *vm, int vcpuid);
+/* All vcpus are suspended: whoever has called for a rendezvous waits no longer. */
+void vm_rendezvous_suspended(struct vm *vm);
 
 /* idle.c: what a vcpu does when it does not run. */
 enum idle_end {

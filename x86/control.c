@@ -10,7 +10,8 @@
 #define CR4_BITS                                                                                   \
 	(X86_CR4_TSD | X86_CR4_DE | X86_CR4_PSE | X86_CR4_PAE | X86_CR4_MCE | X86_CR4_PGE |        \
 		X86_CR4_PCE | X86_CR4_OSFXSR | X86_CR4_OSXMMEXCPT | X86_CR4_UMIP |                 \
-		X86_CR4_FSGSBASE | X86_CR4_PCIDE | X86_CR4_SMEP | X86_CR4_SMAP)
+		X86_CR4_FSGSBASE | X86_CR4_PCIDE | X86_CR4_SMEP | X86_CR4_SMAP | X86_CR4_PKE |     \
+		X86_CR4_PKS)
 #define CR3_NOFLUSH (1ull << 63)
 
 #define XCR0_X87 1u
@@ -133,7 +134,8 @@ enum x86_result x86_set_cr4(struct x86_cpu *cpu, uint64_t value)
 			return res;
 		}
 	}
-	if (changed & (X86_CR4_PAE | X86_CR4_PGE | X86_CR4_PSE | X86_CR4_PCIDE))
+	if (changed & (X86_CR4_PAE | X86_CR4_PGE | X86_CR4_PSE | X86_CR4_PCIDE | X86_CR4_PKE |
+			      X86_CR4_PKS))
 		cpu->ops->flush(cpu, X86_FLUSH_ALL, 0);
 	else if (changed & (X86_CR4_SMEP | X86_CR4_SMAP))
 		cpu->ops->flush(cpu, X86_FLUSH_MODE, 0);
@@ -163,6 +165,8 @@ enum x86_result x86_set_xcr0(struct x86_cpu *cpu, uint64_t value)
 
 	if (x86_has_feature(cpu, X86_F_AVX))
 		may |= XCR0_AVX;
+	if (x86_has_feature(cpu, X86_F_PKU))
+		may |= X86_XCR0_PKRU;
 	if (value & ~may || !(value & XCR0_X87) || (value & (XCR0_SSE | XCR0_AVX)) == XCR0_AVX)
 		return refuse(cpu);
 	cpu->xcr0 = value;

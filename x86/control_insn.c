@@ -173,6 +173,7 @@ enum x86_result x86_sys_xgetbv(struct x86_cpu *cpu, const struct x86_insn *insn)
 	case 1:
 		x86_fpu_save(cpu);
 		x86_bytes_copy(&in_use, cpu->fpu + 512, 8);
+		in_use |= cpu->pkru ? X86_XCR0_PKRU : 0;
 		set_edx_eax(cpu, cpu->xcr0 & in_use);
 		break;
 	default:
@@ -190,6 +191,45 @@ enum x86_result x86_sys_xsetbv(struct x86_cpu *cpu, const struct x86_insn *insn)
 		return x86_raise_error(cpu, X86_GP, 0);
 	res = x86_set_xcr0(cpu, value);
 	return res == X86_DONE ? x86_done(cpu, insn) : res;
+}
+
+/* ---- protection keys ---- */
+
+void x86_set_pkru(struct x86_cpu *cpu, uint32_t value)
+{
+	if (value == cpu->pkru)
+		return;
+	cpu->pkru = value;
+	if (cpu->cr4 & X86_CR4_PKE)
+		cpu->ops->flush(cpu, X86_FLUSH_ALL, 0);
+}
+
+/* ECX, and EDX that is written, must be 0. */
+static enum x86_result check_pkru(struct x86_cpu *cpu, uint32_t zeroes)
+{
+	if (!(cpu->cr4 & X86_CR4_PKE))
+		return x86_raise(cpu, X86_UD);
+	return zeroes ? x86_raise_error(cpu, X86_GP, 0) : X86_DONE;
+}
+
+enum x86_result x86_sys_rdpkru(struct x86_cpu *cpu, const struct x86_insn *insn)
+{
+	enum x86_result res = check_pkru(cpu, (uint32_t)cpu->gpr[X86_RCX]);
+
+	if (res != X86_DONE)
+		return res;
+	set_edx_eax(cpu, cpu->pkru);
+	return x86_done(cpu, insn);
+}
+
+enum x86_result x86_sys_wrpkru(struct x86_cpu *cpu, const struct x86_insn *insn)
+{
+	enum x86_result res = check_pkru(cpu, (uint32_t)(cpu->gpr[X86_RCX] | cpu->gpr[X86_RDX]));
+
+	if (res != X86_DONE)
+		return res;
+	x86_set_pkru(cpu, (uint32_t)cpu->gpr[X86_RAX]);
+	return x86_done(cpu, insn);
 }
 
 /* ---- TLB ---- */

@@ -56,6 +56,8 @@
 #define X86_CR4_OSXSAVE	   (1u << 18)
 #define X86_CR4_SMEP	   (1u << 20)
 #define X86_CR4_SMAP	   (1u << 21)
+#define X86_CR4_PKE	   (1u << 22)
+#define X86_CR4_PKS	   (1u << 24)
 
 #define X86_EFER_SCE (1u << 0)
 #define X86_EFER_LME (1u << 8)
@@ -90,7 +92,8 @@ struct x86_seg {
 
 /* x87, SSE and AVX state in the standard (not compacted) XSAVE layout: 512 + 64 + 256 bytes. */
 #define X86_XSAVE_SIZE 832
-#define X86_XCR0_SUPPORTED 7u /* x87, SSE, AVX */
+#define X86_XCR0_SUPPORTED 7u /* x87, SSE, AVX: what the host's registers hold */
+#define X86_XCR0_PKRU	   (1u << 9)
 
 /* How an instruction or an event delivery ended. */
 enum x86_result {
@@ -244,6 +247,8 @@ struct x86_cpu {
 		uint32_t limit;
 	} gdtr, idtr;
 	uint64_t cr0, cr2, cr3, cr4, efer, xcr0;
+	uint64_t pkrs; /* MSR; 32 bits */
+	uint32_t pkru;
 	uint64_t pdpte[4]; /* PAE: loaded with CR3 (SDM vol. 3, 4.4.1) */
 	uint64_t dr[8];	   /* 0..3, 6, 7 */
 	uint64_t star, lstar, cstar, sfmask, kernel_gs_base;
@@ -387,6 +392,8 @@ enum x86_result x86_set_cr0(struct x86_cpu *cpu, uint64_t value);
 enum x86_result x86_set_cr3(struct x86_cpu *cpu, uint64_t value);
 enum x86_result x86_set_cr4(struct x86_cpu *cpu, uint64_t value);
 enum x86_result x86_set_efer(struct x86_cpu *cpu, uint64_t value);
+/* Drops translations that the keys have a part in. */
+void x86_set_pkru(struct x86_cpu *cpu, uint32_t value);
 enum x86_result x86_set_xcr0(struct x86_cpu *cpu, uint64_t value);
 enum x86_result x86_rdmsr(struct x86_cpu *cpu, uint32_t msr, uint64_t *value);
 enum x86_result x86_wrmsr(struct x86_cpu *cpu, uint32_t msr, uint64_t value);

@@ -21,6 +21,8 @@
 
 #define XSAVE_LEGACY_SIZE 576u /* with the header; AVX's 256 bytes follow */
 #define XSAVE_AVX_SIZE	  256u
+#define XSAVE_PKRU_AT	  832u /* in the standard format, with AVX or without */
+#define XSAVE_PKRU_SIZE	  8u
 
 #define LINEAR_BITS 48u
 
@@ -64,6 +66,7 @@ static const struct {
 	{0x7, EBX, 7, OURS},		    /* SMEP */
 	{0x7, EBX, 9, OURS},		    /* ERMS */
 	{0x7, ECX, 2, OURS},		    /* UMIP */
+	{0x7, ECX, 31, OURS},		    /* PKS */
 	{0x7, EDX, 4, OURS},		    /* FSRM */
 	{0x7, EDX, 26, OURS_ON_INTEL},	    /* SPEC_CTRL, PRED_CMD */
 	{0x7, EDX, 29, OURS_ON_INTEL},	    /* ARCH_CAPABILITIES */
@@ -250,22 +253,32 @@ static void add_caches(struct x86_cpu *cpu, unsigned *count)
 	}
 }
 
+static uint32_t xsave_size(uint64_t xcr0)
+{
+	if (xcr0 & X86_XCR0_PKRU)
+		return XSAVE_PKRU_AT + XSAVE_PKRU_SIZE;
+	return xcr0 & 4 ? XSAVE_LEGACY_SIZE + XSAVE_AVX_SIZE : XSAVE_LEGACY_SIZE;
+}
+
 static void add_xsave(struct x86_cpu *cpu, unsigned *count)
 {
-	bool avx = x86_has_feature(cpu, X86_F_AVX);
-	uint32_t main[4] = {
-		[EAX] = avx ? 7 : 3,
-		[ECX] = avx ? XSAVE_LEGACY_SIZE + XSAVE_AVX_SIZE : XSAVE_LEGACY_SIZE,
-	};
+	bool avx = x86_has_feature(cpu, X86_F_AVX), pku = x86_has_feature(cpu, X86_F_PKU);
+	uint32_t main[4] = {[EAX] = avx ? 7 : 3};
 	uint32_t forms[4] = {[EAX] = 1u << 2}; /* XGETBV with ECX = 1 */
 	uint32_t ymm[4] = {[EAX] = XSAVE_AVX_SIZE, [EBX] = XSAVE_LEGACY_SIZE};
+	uint32_t pkru[4] = {[EAX] = XSAVE_PKRU_SIZE, [EBX] = XSAVE_PKRU_AT};
 
 	if (!x86_has_feature(cpu, X86_F_XSAVE))
 		return;
+	if (pku)
+		main[EAX] |= X86_XCR0_PKRU;
+	main[ECX] = xsave_size(main[EAX]);
 	add_leaf(cpu, count, 0xd, 0, main);
 	add_leaf(cpu, count, 0xd, 1, forms);
 	if (avx)
 		add_leaf(cpu, count, 0xd, 2, ymm);
+	if (pku)
+		add_leaf(cpu, count, 0xd, 9, pkru);
 }
 
 /* Two levels, filled when they are read (SDM vol. 2, CPUID leaf 0BH). */
@@ -411,9 +424,10 @@ static uint32_t clamp(const struct x86_cpu *cpu, uint32_t leaf)
 	return leaf > LEAF_MAX_BASIC ? LEAF_MAX_BASIC : leaf;
 }
 
-static uint32_t xsave_size(uint64_t xcr0)
+static uint32_t compacted_size(uint64_t xcr0)
 {
-	return xcr0 & 4 ? XSAVE_LEGACY_SIZE + XSAVE_AVX_SIZE : XSAVE_LEGACY_SIZE;
+	return XSAVE_LEGACY_SIZE + (xcr0 & 4 ? XSAVE_AVX_SIZE : 0) +
+	       (xcr0 & X86_XCR0_PKRU ? XSAVE_PKRU_SIZE : 0);
 }
 
 /* ---- What depends on the processor's number or its present state ---- */
@@ -503,12 +517,18 @@ static void fill_dynamic(const struct x86_cpu *cpu, const struct x86_topology *t
 	case 0x8000001d:
 		fill_cache(topo, is_amd, out);
 		break;
+	case 7:
+		if (subleaf == 0 && cpu->cr4 & X86_CR4_PKE)
+			out[ECX] |= 1u << 4; /* OSPKE */
+		break;
 	case 0xb:
 		fill_level(topo, subleaf, out);
 		break;
 	case 0xd:
-		if (subleaf <= 1 && out[EAX] != 0)
+		if (subleaf == 0 && out[EAX] != 0)
 			out[EBX] = xsave_size(cpu->xcr0);
+		else if (subleaf == 1 && out[EAX] != 0)
+			out[EBX] = compacted_size(cpu->xcr0);
 		break;
 	case 0x80000001: /* CmpLegacy: the logical processors of leaf 1 are cores, mostly */
 		if (topo->apic_off) /* AMD's copy of leaf 1 */

@@ -10,6 +10,7 @@
 
 #define MSR_TSC		  0x10u
 #define MSR_TSC_ADJUST	  0x3bu
+#define MSR_PKRS	  0x6e1u
 #define MSR_EFER	  0xc0000080u
 #define MSR_FIXED_MTRR_LO 0x250u
 #define MSR_FIXED_MTRR_HI 0x26fu
@@ -75,6 +76,7 @@ static const struct msr msrs[] = {
 	{MSR_FIXED_MTRR_LO, .last = MSR_FIXED_MTRR_HI, .kind = FIXED},
 	{0x277, .kind = PAT, IN_CPU(pat)},
 	{0x2ff, .kind = DEFTYPE, IN_CPU(mtrr_deftype)},
+	{MSR_PKRS, .kind = WORD, IN_CPU(pkrs)},
 	{0xc0000081, .kind = PLAIN, IN_CPU(star)},
 	{0xc0000082, .kind = CANONICAL, IN_CPU(lstar)},
 	{0xc0000083, .kind = CANONICAL, IN_CPU(cstar)},
@@ -197,5 +199,7 @@ enum x86_result x86_wrmsr(struct x86_cpu *cpu, uint32_t number, uint64_t value)
 		value = (cpu->misc_enable & ~MISC_WRITABLE) | (value & MISC_WRITABLE);
 	if (msr->offset != 0 && msr->kind != FIXED)
 		*storage(cpu, msr) = value;
+	if (number == MSR_PKRS && cpu->cr4 & X86_CR4_PKS)
+		cpu->ops->flush(cpu, X86_FLUSH_ALL, 0);
 	return X86_DONE;
 }

@@ -22,10 +22,11 @@
 #define PTE_G	      (1ull << 8)
 #define PTE_NX	      (1ull << 63)
 #define PTE_PAT_LARGE (1ull << 12)
+#define PTE_KEY_SHIFT 59
 #define PTE_ADDR      0x000ffffffffff000ull
 
 /* Error code of #PF (SDM vol. 3, figure 4-12). */
-enum { PF_P = 1, PF_W = 2, PF_U = 4, PF_RSVD = 8, PF_I = 16 };
+enum { PF_P = 1, PF_W = 2, PF_U = 4, PF_RSVD = 8, PF_I = 16, PF_PK = 32 };
 
 /* PSE-36: bits 20:13 of a 4 MiB entry are address bits 39:32. */
 #define PSE36_BITS     0x001fe000u
@@ -181,6 +182,23 @@ static enum x86_result descend(struct walk *walk, uint64_t table)
 	}
 }
 
+/* SDM vol. 3, 4.6.2: a data access that the page's protection key denies. */
+static bool is_locked(const struct walk *walk)
+{
+	const struct x86_cpu *cpu = walk->cpu;
+	unsigned key = (unsigned)(walk->step[walk->steps - 1].entry >> PTE_KEY_SHIFT) & 15;
+	bool user_page = walk->all & PTE_U;
+	uint32_t rights = (user_page ? cpu->pkru : (uint32_t)cpu->pkrs) >> 2 * key & 3;
+
+	if (walk->acc & X86_ACC_EXEC || walk->format != &format_long ||
+		!(cpu->cr4 & (user_page ? X86_CR4_PKE : X86_CR4_PKS)))
+		return false;
+	if (rights & 1)
+		return true;
+	return rights & 2 && walk->acc & X86_ACC_WRITE &&
+	       (walk->acc & X86_ACC_USER || cpu->cr0 & X86_CR0_WP);
+}
+
 /* SDM vol. 3, 4.6.1: may this access use that page? */
 static bool is_permitted(const struct walk *walk)
 {
@@ -318,6 +336,8 @@ enum x86_result x86_walk(struct x86_cpu *cpu, uint64_t gla, unsigned acc, struct
 		res = descend(&walk, table);
 		if (res != X86_DONE)
 			break;
+		if (is_locked(&walk))
+			return page_fault(&walk, PF_P | PF_PK);
 		if (!is_permitted(&walk))
 			return page_fault(&walk, PF_P);
 		if (set_accessed_dirty(&walk))

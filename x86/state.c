@@ -48,6 +48,8 @@ static void reset_msrs(struct x86_cpu *cpu)
 {
 	cpu->efer = 0;
 	cpu->xcr0 = 1;
+	cpu->pkru = 0;
+	cpu->pkrs = 0;
 	cpu->star = cpu->lstar = cpu->cstar = cpu->sfmask = cpu->kernel_gs_base = 0;
 	cpu->sysenter_cs = cpu->sysenter_esp = cpu->sysenter_eip = 0;
 	cpu->pat = RESET_PAT;

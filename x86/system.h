@@ -242,6 +242,7 @@ x86_system_fn x86_sys_mov, x86_sys_clts, x86_sys_lmsw, x86_sys_smsw, x86_sys_xge
 x86_system_fn x86_sys_rdmsr, x86_sys_wrmsr, x86_sys_cpuid, x86_sys_rdtsc, x86_sys_rdtscp,
 	x86_sys_rdpid, x86_sys_rdpmc, x86_sys_hlt, x86_sys_pause, x86_sys_nothing, x86_sys_clflush;
 /* flags_insn.c */
+x86_system_fn x86_sys_rdpkru, x86_sys_wrpkru;
 x86_system_fn x86_sys_cli, x86_sys_sti, x86_sys_clac, x86_sys_stac;
 /* port.c */
 x86_system_fn x86_sys_in, x86_sys_out, x86_sys_ins, x86_sys_outs;

@@ -4,8 +4,9 @@
  * FXSAVE, FXRSTOR, the XSAVE family (SDM vol. 1, 10.5 and chapter 13).
  *
  * The registers go through cpu->fpu, where components are picked, and only then to or from the
- * guest. With x87, SSE and AVX as the only components, the compacted format has the same layout as
- * the standard one; they differ in the header and in what happens to MXCSR.
+ * guest.  PKRU, the last component, is no register of the host's.  It alone has another place in
+ * the compacted format, if AVX is not there; else the formats differ in the header and in what
+ * happens to MXCSR.
  */
 #include "x86/xstate.h"
 
@@ -125,8 +126,18 @@ static uint64_t requested(const struct x86_cpu *cpu)
 	return (cpu->gpr[X86_RDX] << 32 | (uint32_t)cpu->gpr[X86_RAX]) & cpu->xcr0;
 }
 
-static unsigned area_size(uint64_t components)
+#define PKRU_SIZE 8u
+#define AREA_MAX  (X86_XSAVE_SIZE + PKRU_SIZE)
+
+static unsigned pkru_at(uint64_t components, bool compacted)
 {
+	return compacted && !(components & XS_AVX) ? XS_YMM_HIGH : X86_XSAVE_SIZE;
+}
+
+static unsigned area_size(uint64_t components, bool compacted)
+{
+	if (components & XS_PKRU)
+		return pkru_at(components, compacted) + PKRU_SIZE;
 	return components & XS_AVX ? X86_XSAVE_SIZE : XS_YMM_HIGH;
 }
 
@@ -146,6 +157,11 @@ static void fill_area(const struct x86_cpu *cpu, uint8_t *image, uint64_t compon
 		x86_bytes_copy(image + XS_YMM_HIGH, cpu->fpu + XS_YMM_HIGH, vector_bytes(cpu));
 }
 
+static uint64_t all_in_use(struct x86_cpu *cpu)
+{
+	return x86_image_save(cpu) | (cpu->pkru ? XS_PKRU : 0);
+}
+
 /* MXCSR is part of SSE: with another value than the initial one SSE is in use. */
 static uint64_t in_use_with_mxcsr(const struct x86_cpu *cpu, uint64_t in_use)
 {
@@ -157,20 +173,22 @@ static enum x86_result save(
 	struct x86_cpu *cpu, const struct x86_insn *insn, bool optimized, bool compacted)
 {
 	uint64_t rfbm = requested(cpu), gla, in_use, components, header;
-	unsigned size = area_size(rfbm), acc = X86_ACC_READ | X86_ACC_WRITE;
-	uint8_t image[X86_XSAVE_SIZE];
+	unsigned size = area_size(rfbm, compacted), acc = X86_ACC_READ | X86_ACC_WRITE;
+	uint8_t image[AREA_MAX];
 	enum x86_result res = area(cpu, insn, size, 64, acc, &gla);
 
 	if (res == X86_DONE)
 		res = x86_read(cpu, gla, image, size, x86_acc(cpu, acc));
 	if (res != X86_DONE)
 		return res;
-	in_use = x86_image_save(cpu);
+	in_use = all_in_use(cpu);
 	if (compacted)
 		in_use = in_use_with_mxcsr(cpu, in_use);
 	components = optimized || compacted ? rfbm & in_use : rfbm;
 	fill_area(
 		cpu, image, components, compacted ? components & XS_SSE : rfbm & (XS_SSE | XS_AVX));
+	if (components & XS_PKRU)
+		xs_put64(image, pkru_at(rfbm, compacted), cpu->pkru);
 	header = xs_get64(image, XS_XSTATE_BV);
 	xs_put64(image, XS_XSTATE_BV,
 		compacted ? rfbm & in_use : (header & ~rfbm) | (rfbm & in_use));
@@ -251,11 +269,35 @@ static uint64_t load_components(
 	return kept | (rfbm & bv);
 }
 
+/* Where PKRU lies in the area that `image` is of. */
+static unsigned pkru_in(const uint8_t *image)
+{
+	uint64_t comp = xs_get64(image, XS_XCOMP_BV);
+
+	return pkru_at(comp, comp & COMPACTED);
+}
+
+/* Bytes of the area that hold the components which are loaded from it. */
+static unsigned restored_size(const uint8_t *image, uint64_t loaded)
+{
+	if (loaded & XS_PKRU)
+		return pkru_in(image) + PKRU_SIZE;
+	return loaded & XS_AVX ? X86_XSAVE_SIZE : XS_YMM_HIGH;
+}
+
+static void load_pkru(struct x86_cpu *cpu, const uint8_t *image, uint64_t rfbm)
+{
+	uint64_t bv = xs_get64(image, XS_XSTATE_BV);
+
+	if (rfbm & XS_PKRU)
+		x86_set_pkru(cpu, bv & XS_PKRU ? xs_get32(image, pkru_in(image)) : 0);
+}
+
 /* The header first: it says how long the area is. */
 static enum x86_result read_area(
 	struct x86_cpu *cpu, const struct x86_insn *insn, uint64_t rfbm, uint8_t *image)
 {
-	unsigned acc = x86_acc(cpu, X86_ACC_READ);
+	unsigned acc = x86_acc(cpu, X86_ACC_READ), size;
 	uint64_t gla, bv;
 	enum x86_result res = area(cpu, insn, XS_YMM_HIGH, 64, X86_ACC_READ, &gla);
 
@@ -264,19 +306,20 @@ static enum x86_result read_area(
 	if (res != X86_DONE)
 		return res;
 	bv = xs_get64(image, XS_XSTATE_BV);
-	if (!(rfbm & bv & XS_AVX))
+	size = restored_size(image, rfbm & bv);
+	if (size == XS_YMM_HIGH)
 		return X86_DONE;
-	res = x86_operand_linear(cpu, insn, X86_XSAVE_SIZE, X86_ACC_READ, &gla);
+	res = x86_operand_linear(cpu, insn, size, X86_ACC_READ, &gla);
 	if (res == X86_DONE)
-		res = x86_read(cpu, gla + XS_YMM_HIGH, image + XS_YMM_HIGH,
-			X86_XSAVE_SIZE - XS_YMM_HIGH, acc);
+		res = x86_read(
+			cpu, gla + XS_YMM_HIGH, image + XS_YMM_HIGH, size - XS_YMM_HIGH, acc);
 	return res;
 }
 
 enum x86_result x86_sys_xrstor(struct x86_cpu *cpu, const struct x86_insn *insn)
 {
 	uint64_t rfbm = requested(cpu), in_use;
-	uint8_t image[X86_XSAVE_SIZE];
+	uint8_t image[AREA_MAX];
 	uint32_t mxcsr;
 	bool compacted;
 	enum x86_result res = read_area(cpu, insn, rfbm, image);
@@ -288,8 +331,9 @@ enum x86_result x86_sys_xrstor(struct x86_cpu *cpu, const struct x86_insn *insn)
 	if (!is_header_legal(cpu, image, compacted) ||
 		!pick_mxcsr(cpu, image, rfbm, compacted, &mxcsr))
 		return x86_raise_error(cpu, X86_GP, 0);
-	in_use = load_components(cpu, image, rfbm, in_use);
+	in_use = load_components(cpu, image, rfbm, in_use) & ALL;
 	xs_put32(cpu->fpu, XS_MXCSR, mxcsr);
 	x86_image_load(cpu, in_use);
+	load_pkru(cpu, image, rfbm);
 	return x86_done(cpu, insn);
 }

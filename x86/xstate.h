@@ -12,6 +12,7 @@
 #define XS_X87 1ull
 #define XS_SSE 2ull
 #define XS_AVX 4ull
+#define XS_PKRU 0x200ull /* not part of the image, but of the guest's areas */
 
 /* Offsets in the image. */
 enum {

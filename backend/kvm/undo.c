@@ -74,6 +74,14 @@ static bool try(struct kvm_cpu *c, const struct wanted *w, const uint8_t *end, u
 	return false;
 }
 
+/* RCX of a repetition. */
+static uint64_t count(const struct kvm_cpu *c, const struct x86_insn *insn)
+{
+	uint64_t rcx = c->cpu.gpr[X86_RCX];
+
+	return insn->addrsize == 8 ? rcx : insn->addrsize == 4 ? (uint32_t)rcx : (uint16_t)rcx;
+}
+
 /* c->cpu is the state behind; what `is` accepts, it turns into the one before, but for rip. */
 static bool search(struct kvm_cpu *c, const struct wanted *w, struct x86_insn *insn)
 {
@@ -82,12 +90,16 @@ static bool search(struct kvm_cpu *c, const struct wanted *w, struct x86_insn *i
 
 	kvm_state_view(c);
 	/* A repetition that goes on has not moved rip. */
-	if (x86_fetch(&c->cpu, insn) == X86_DONE && insn->rep && c->cpu.gpr[X86_RCX] != 0 &&
+	if (x86_fetch(&c->cpu, insn) == X86_DONE && insn->rep && count(c, insn) != 0 &&
 		w->is(c, w, insn))
 		return true;
 	have = bytes_before(c, bytes);
 	straight = straight_on(c);
 	if (straight && straight <= have && try(c, w, end, straight, insn))
+		return true;
+	/* Nor has one after its last element: KVM looks at the count before each. */
+	if (x86_fetch(&c->cpu, insn) == X86_DONE && insn->rep && count(c, insn) == 0 &&
+		w->is(c, w, insn))
 		return true;
 	for (unsigned n = 1; n <= have; n++)
 		if (try(c, w, end, n, insn))
@@ -230,12 +242,22 @@ static bool is_push(struct kvm_cpu *c, const struct wanted *w, const struct x86_
 	return true;
 }
 
+/* The address is computed with the stack pointer behind (SDM vol. 2, POP). */
+static bool is_pop(struct kvm_cpu *c, const struct wanted *w, const struct x86_insn *insn)
+{
+	if (insn->row->mnem != X86_I_pop || !insn->has_mem || !is_size(insn->opsize, w) ||
+		!leads_to(c, insn->mem.seg, x86_effective(&c->cpu, insn), w->gpa))
+		return false;
+	c->cpu.gpr[X86_RSP] -= insn->opsize;
+	return true;
+}
+
 static bool is_store(struct kvm_cpu *c, const struct wanted *w, const struct x86_insn *insn)
 {
 	if (insn->row->mnem == X86_I_movs || insn->row->mnem == X86_I_stos)
 		return is_string_store(c, w, insn);
 	if (insn->row->class == X86_STACK)
-		return is_push(c, w, insn);
+		return is_push(c, w, insn) || is_pop(c, w, insn);
 	/* Who reads it first is seen at the load. */
 	if (!insn->has_mem || insn->mem.access & X86_RD || insn->row->props & X86_P_NOMEM)
 		return false;

@@ -73,6 +73,8 @@ static const struct {
 	FIELD(cr4),
 	FIELD(efer),
 	FIELD(xcr0),
+	FIELD(pkru),
+	FIELD(pkrs),
 	FIELD(pdpte[0]),
 	FIELD(pdpte[1]),
 	FIELD(pdpte[2]),

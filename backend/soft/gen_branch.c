@@ -91,21 +91,6 @@ static void jump_cached(struct gen *g, uint64_t target, bool parked)
 	emit_rm_mem(&g->e, 4, 0xff, 4, HOST_STATE, at + (int32_t)offsetof(struct soft_jump, code));
 }
 
-/* r12: target; flags are parked. */
-static void jump_indirect(struct gen *g)
-{
-	struct emit *e = &g->e;
-
-	if (!g->is64)
-		emit_mov(e, 4, HOST_S0, HOST_S0);
-	emit_rr(e, 4, 0x0fb7, HOST_S1, HOST_S0); /* movzx r13d, r12w */
-	emit_shift_imm(e, 4, 4, HOST_S1, 4);
-	emit_rm_sib(e, 8, 0x39, HOST_S0, HOST_STATE, HOST_S1, 0, jc_offset(g));
-	leave_if_missed(g, true);
-	emit_rm_sib(e, 4, 0xff, 4, HOST_STATE, HOST_S1, 0,
-		jc_offset(g) + (int32_t)offsetof(struct soft_jump, code));
-}
-
 /* Will the target's code be where it is as long as this code is?  Not if it may run into the next
  * page. */
 static bool same_page(const struct gen *g, uint64_t rip)
@@ -225,17 +210,6 @@ void gen_push_return(struct gen *g, unsigned size, bool parked)
 	gen_move_rsp(g, -(int)size);
 }
 
-static void gen_ret(struct gen *g, const struct x86_insn *in, unsigned size)
-{
-	struct gen_ref slot;
-
-	gen_park_flags(g);
-	slot = gen_stack_slot(g, X86_RSP, 0, size, false, true);
-	gen_load(g, size, HOST_S0, &slot);
-	gen_move_rsp(g, (int)(size + (in->nops ? (uint16_t)in->imm : 0)));
-	jump_indirect(g);
-}
-
 /* The target of an indirect jump or call -> r12; flags are parked. */
 void gen_load_target(struct gen *g, const struct x86_insn *in, unsigned size)
 {
@@ -256,35 +230,70 @@ void gen_load_target(struct gen *g, const struct x86_insn *in, unsigned size)
 		emit_mov(&g->e, 8, HOST_S0, host);
 }
 
-/* r12 is no canonical address: CALL faults before it pushes, which is for C. Flags are parked. */
-static void check_canonical(struct gen *g, const struct x86_insn *in)
+/* r13: place of the target, which is r12, in the jump cache; compares.  Flags are parked. */
+static void look_up_jump(struct gen *g)
 {
-	struct gen_stub *s = gen_stub(g, STUB_OP);
 	struct emit *e = &g->e;
 
-	emit_mov(e, 8, HOST_S1, HOST_S0);
-	emit_shift_imm(e, 8, 4, HOST_S1, 16);
-	emit_shift_imm(e, 8, 7, HOST_S1, 16);
-	emit_rr(e, 8, 0x3b, HOST_S1, HOST_S0);
-	s->op = gen_new_op(g, soft_op_execute, in);
-	s->flags_parked = true;
-	s->jump = emit_jcc(e, 5, emit_here(e));
+	if (!g->is64)
+		emit_mov(e, 4, HOST_S0, HOST_S0);
+	emit_rr(e, 4, 0x0fb7, HOST_S1, HOST_S0); /* movzx r13d, r12w */
+	emit_shift_imm(e, 4, 4, HOST_S1, 4);
+	emit_rm_sib(e, 8, 0x39, HOST_S0, HOST_STATE, HOST_S1, 0, jc_offset(g));
 }
 
-static void gen_indirect(struct gen *g, const struct x86_insn *in, unsigned size)
+/* r12: target; flags are parked. */
+static void jump_indirect(struct gen *g)
 {
-	bool call = in->row->mnem == X86_I_call;
+	look_up_jump(g);
+	leave_if_missed(g, true);
+	emit_rm_sib(&g->e, 4, 0xff, 4, HOST_STATE, HOST_S1, 0,
+		jc_offset(g) + (int32_t)offsetof(struct soft_jump, code));
+}
+
+static void gen_ret(struct gen *g, const struct x86_insn *in, unsigned size)
+{
+	struct gen_ref slot;
+
+	gen_park_flags(g);
+	slot = gen_stack_slot(g, X86_RSP, 0, size, false, true);
+	gen_load(g, size, HOST_S0, &slot);
+	gen_move_rsp(g, (int)(size + (in->nops ? (uint16_t)in->imm : 0)));
+	jump_indirect(g);
+}
+
+static void gen_jmp_indirect(struct gen *g, const struct x86_insn *in, unsigned size)
+{
+	gen_park_flags(g);
+	gen_load_target(g, in, size);
+	jump_indirect(g);
+}
+
+/*
+ * The target is looked up before anything is pushed: what the jump cache does not know, an address
+ * that is not canonical among it, is for C.
+ */
+static void gen_call_indirect(struct gen *g, const struct x86_insn *in, unsigned size)
+{
+	struct emit *e = &g->e;
+	struct gen_stub *s;
 
 	gen_park_flags(g);
 	gen_load_target(g, in, size);
-	if (call && g->is64)
-		check_canonical(g, in);
-	if (call) {
-		emit_store(&g->e, 8, HOST_STATE, STATE(borrow), HOST_S0);
-		gen_push_return(g, size, true);
-		emit_load(&g->e, 8, HOST_S0, HOST_STATE, STATE(borrow));
-	}
-	jump_indirect(g);
+	look_up_jump(g);
+	s = gen_stub(g, STUB_OP);
+	s->op = gen_new_op(g, soft_op_execute, in);
+	s->flags_parked = true;
+	s->jump = emit_jcc(e, 5, emit_here(e));
+	emit_alu_mem_imm(e, 4, 7, HOST_STATE, STATE(run), 0);
+	s = leave_stub(g, SOFT_POLL, true);
+	s->target = gen_rip(g);
+	s->jump = emit_jcc(e, 4, emit_here(e));
+	emit_rm_sib(e, 8, 0x8b, HOST_S1, HOST_STATE, HOST_S1, 0,
+		jc_offset(g) + (int32_t)offsetof(struct soft_jump, code));
+	emit_store(e, 8, HOST_STATE, STATE(borrow), HOST_S1);
+	gen_push_return(g, size, true);
+	emit_rm_mem(e, 4, 0xff, 4, HOST_STATE, STATE(borrow)); /* jmp */
 }
 
 static void gen_direct(struct gen *g, const struct x86_insn *in, unsigned size)
@@ -318,8 +327,10 @@ bool gen_branch(struct gen *g, const struct x86_insn *in)
 	case X86_I_call:
 		if (direct)
 			gen_direct(g, in, size);
+		else if (in->row->mnem == X86_I_call)
+			gen_call_indirect(g, in, size);
 		else
-			gen_indirect(g, in, size);
+			gen_jmp_indirect(g, in, size);
 		return true;
 	case X86_I_loop:
 	case X86_I_loope:

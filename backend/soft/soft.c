@@ -451,21 +451,6 @@ static void reload_pdptes(struct soft_vcpu *v)
 		__builtin_memcpy(v->cpu.pdpte, table, sizeof(v->cpu.pdpte));
 }
 
-/* Bits that are wired (SDM vol. 3, 2.5, 17.2.4, 26.3.2.1): a guest sees them whatever was set. */
-static uint64_t with_wired_bits(int num, uint64_t value)
-{
-	switch (num) {
-	case VM_REG_GUEST_RFLAGS:
-		return (value & 0x3f7fd5) | 2;
-	case VM_REG_GUEST_CR0:
-		return value | X86_CR0_ET;
-	case VM_REG_GUEST_DR7:
-		return (value & 0xffff2fff) | 0x400;
-	default:
-		return value;
-	}
-}
-
 static int soft_setreg(void *vmi, int vcpu, int num, uint64_t value)
 {
 	struct soft_vcpu *v = ((struct soft_vm *)vmi)->vcpu[vcpu];
@@ -478,7 +463,7 @@ static int soft_setreg(void *vmi, int vcpu, int num, uint64_t value)
 		seg->sel = (uint16_t)value;
 		return 0;
 	}
-	*reg = with_wired_bits(num, value);
+	*reg = num == VM_REG_GUEST_RFLAGS ? (value & 0x3f7fd5) | 2 : value;
 	switch (num) {
 	case VM_REG_GUEST_CR0:
 	case VM_REG_GUEST_CR3:

@@ -14,6 +14,7 @@
 #define PTE_D	      (1ull << 6)
 #define PTE_PS	      (1ull << 7)
 #define PTE_G	      (1ull << 8)
+#define PTE_KEY	      (15ull << 59)
 #define PTE_NX	      (1ull << 63)
 #define PTE_PAT_LARGE (1ull << 12)
 #define PTE_ADDR      0x000ffffffffff000ull
@@ -76,6 +77,14 @@ static bool is_permitted(const struct x86_cpu *cpu, const struct path *p, unsign
 	return !(cpu->cr4 & X86_CR4_SMAP) || (!(acc & X86_ACC_IMPLICIT) && cpu->rflags & X86_RF_AC);
 }
 
+/* Is key 0, which nearly all pages have and which mostly forbids nothing, all there is to ask? */
+static bool is_unlocked(const struct x86_cpu *cpu, const struct path *p)
+{
+	if (!(cpu->cr4 & (X86_CR4_PKE | X86_CR4_PKS)))
+		return true;
+	return !(p->leaf & PTE_KEY) && !((cpu->pkru | cpu->pkrs) & 3);
+}
+
 enum x86_result soft_walk(struct soft_vcpu *v, uint64_t gla, unsigned acc, struct x86_walk *out)
 {
 	const struct x86_cpu *cpu = &v->cpu;
@@ -85,7 +94,7 @@ enum x86_result soft_walk(struct soft_vcpu *v, uint64_t gla, unsigned acc, struc
 	/* NOFAULT marks nothing. */
 	if (!(cpu->efer & X86_EFER_LMA) ||
 		!descend(v, gla, acc & X86_ACC_NOFAULT ? 0 : PTE_A, &p) ||
-		!is_permitted(cpu, &p, acc))
+		!is_permitted(cpu, &p, acc) || !is_unlocked(cpu, &p))
 		return x86_walk(&v->cpu, gla, acc, out);
 	in_page = (1ull << p.shift) - 1;
 	*out = (struct x86_walk){

@@ -30,6 +30,7 @@ struct kernel_class {
 	const char *name;
 	const struct kernel *kernels;
 	size_t count;
+	bool apart; /* not among all of them: only if it is named */
 };
 
 extern const struct kernel_class class_integer;
@@ -39,6 +40,7 @@ extern const struct kernel_class class_rep;
 extern const struct kernel_class class_fp;
 extern const struct kernel_class class_kernel;
 extern const struct kernel_class class_jit;
+extern const struct kernel_class class_smp;
 
 /* The argument with which fork+exec starts this program anew: it exits at once with EXEC_STATUS. */
 #define EXEC_ARGUMENT "--exit"

@@ -27,6 +27,7 @@ static const struct kernel_class *const classes[] = {
 	&class_fp,
 	&class_kernel,
 	&class_jit,
+	&class_smp,
 };
 
 struct options {
@@ -142,6 +143,8 @@ static int run_all(const struct options *o)
 			const struct kernel *k = &classes[c]->kernels[i];
 
 			if (!wanted(o->only, k->name) && !wanted(o->only, classes[c]->name))
+				continue;
+			if (classes[c]->apart && !o->only)
 				continue;
 			if (o->list)
 				printf("%s %s\n", k->name, classes[c]->name);

@@ -294,7 +294,7 @@ boolean_t vm_mem_allocated(struct vm *vm, vm_paddr_t gpa);
 /*
  * `reg` is an enum vm_reg_name.  EINVAL: vcpu out of range, reg past the end or not a register
  * here. Setting RIP does not move the next vm_run, which is told its own; other changes count at
- * next entry.
+ * next entry.  Bits that a processor has wired, like CR0.ET, are kept as it has them.
  */
 int vm_get_register(struct vm *vm, int vcpu, int reg, uint64_t *retval);
 int vm_set_register(struct vm *vm, int vcpu, int reg, uint64_t val);
@@ -372,7 +372,8 @@ void vm_exit_astpending(struct vm *vm, int vcpuid, uint64_t rip);
 /*
  * Calls func(vm, id, arg) once for each active vcpu in `dest`, on the thread that runs that vcpu,
  * outside guest code; returns when all are done.  A vcpu that wants to enter the guest meanwhile
- * waits.  One outside vm_run holds everybody up until it is back.  `func` runs under the rendezvous
+ * waits.  One outside vm_run holds everybody up until it is back, but once all active vcpus are
+ * suspended it ends without those that were not called yet.  `func` runs under the rendezvous
  * lock: it must neither sleep nor start another.  `vcpuid`: the caller's own vcpu (FROZEN), else
  * -1.  No locks held.
  */

@@ -354,7 +354,7 @@ static const struct control_row controls[] = {
 	{"c11_2_avx_needs_xcr0", CODE_("\xc5\xfc\x58\xc0"), 0, 0, 0, OSXSAVE, 6, 0},
 	{"c11_2_avx_with_xcr0_runs", CODE_(XSETBV "\xc5\xfc\x58\xc0"), 7, 0, 0, OSXSAVE | 0x600, -1,
 		7},
-	{"c11_2_vmx_is_ud", CODE_("\x0f\x01\xc1"), 0, 0, 0, CR4_PAE, 6, 0},
+	{"c11_2_vmxon_is_ud", CODE_("\xf3\x0f\xc7\x33"), 0, 0, 0, CR4_PAE, 6, 0},
 	{"c11_2_monitor_is_ud", CODE_("\x0f\x01\xc8"), 0x6000, 0, 0, CR4_PAE, 6, 0},
 	{"c11_3_cpl_0_instructions_run", CODE_("\x0f\x08\x0f\x09"), 1, 0, 0, CR4_PAE, -1, 1},
 };

@@ -148,6 +148,7 @@ void user_mode(struct contract *c, int vcpuid, const void *code, size_t n)
 	long_mode(c, vcpuid, code, n);
 	memset(c->ram + TSS, 0, 0x68);
 	memcpy(c->ram + TSS + 4, &rsp0, sizeof(rsp0));
+	c->ram[TSS + 102] = 0x68; /* no I/O permission bitmap */
 	set_desc(c, vcpuid, VM_REG_GUEST_TR, 0x40, (struct seg_desc){TSS, 0x67, 0x8b});
 	set_data_segments(c, vcpuid, 0x33, (struct seg_desc){0, UINT32_MAX, 0xc0f3});
 	set_desc(c, vcpuid, VM_REG_GUEST_CS, 0x3b, (struct seg_desc){0, UINT32_MAX, 0xa0fb});

@@ -221,6 +221,95 @@ static void test_pcid(void)
 	t_reset();
 }
 
+/* ---- protection keys: with the translations in use ---- */
+
+CODE(64, do_wrpkru, "wrpkru");
+
+#define CR4_PKE	 (1ul << 22)
+#define CR4_PKS	 (1ul << 24)
+#define MSR_PKRS 0x6e1
+#define E_PK	 0x20u
+#define KEY3	 (3ul << 59)
+#define AD3	 (1u << 6)
+#define WD3	 (2u << 6)
+
+static void pkru(uint32_t value)
+{
+	TRY(do_wrpkru, R.ax = value, R.cx = 0, R.dx = 0);
+	expect_end("pku.wrpkru");
+}
+
+static void test_user_keys(word cr4)
+{
+	map(T, T_GPA, PTE_ALL | KEY3);
+	paging_flush();
+	TRY(pg_write32, R.bx = T);
+	expect_end("pku.off");
+	write_cr4(cr4 | CR4_PKE);
+	check("pku.ospke", cpuid(7, 0).c >> 4 & 1, 1);
+	pkru(0);
+	TRY(pg_write32, R.bx = T);
+	expect_end("pku.allowed");
+	pkru(AD3);
+	TRY(pg_read32, R.bx = T);
+	expect_pf("pku.ad", E_P | E_PK, pg_read32, T);
+	fresh_alias(pg_write32);
+	R.bx = T;
+	run();
+	expect_pf("pku.ad_user", E_P | E_U | E_W | E_PK, USER(pg_write32), T);
+	pkru(WD3);
+	fresh_alias(pg_read32);
+	R.bx = T;
+	run();
+	expect_end("pku.wd_read");
+	fresh_alias(pg_write32);
+	R.bx = T;
+	run();
+	expect_pf("pku.wd_user", E_P | E_U | E_W | E_PK, USER(pg_write32), T);
+	pkru(~(AD3 | WD3));
+	fresh_alias(pg_read32);
+	R.bx = T;
+	run(); /* the code's key is 0, and code needs no right */
+	expect_end("pku.others");
+	pkru(0);
+	write_cr4(cr4);
+	check("pku.ospke_off", cpuid(7, 0).c >> 4 & 1, 0);
+}
+
+static void test_kernel_keys(word cr4)
+{
+	map(T, T_GPA, PTE_P | PTE_W | KEY3);
+	paging_flush();
+	write_cr4(cr4 | CR4_PKS);
+	wrmsr(MSR_PKRS, 0);
+	TRY(pg_write32, R.bx = T);
+	expect_end("pks.allowed");
+	wrmsr(MSR_PKRS, AD3);
+	TRY(pg_read32, R.bx = T);
+	expect_pf("pks.ad", E_P | E_PK, pg_read32, T);
+	wrmsr(MSR_PKRS, 0);
+	TRY(pg_read32, R.bx = T);
+	expect_end("pks.allowed_again");
+	write_cr4(cr4);
+}
+
+static void test_keys(void)
+{
+	word cr4 = read_cr4();
+	struct regs4 f = cpuid(7, 0);
+
+	t_reset();
+	if (f.c >> 3 & 1)
+		test_user_keys(cr4);
+	else
+		skip("pku");
+	if (f.c >> 31 & 1)
+		test_kernel_keys(cr4);
+	else
+		skip("pks");
+	t_reset();
+}
+
 void image_main(void)
 {
 	write_cr3((word)paging_build(&mode));
@@ -229,4 +318,5 @@ void image_main(void)
 	test_upper();
 	test_top();
 	test_pcid();
+	test_keys();
 }

@@ -34,9 +34,9 @@ struct fake_log {
 	uint64_t last_event; /* last word of vm_entry_intinfo, 0: none */
 	unsigned events;     /* how many there were */
 	unsigned kicks;
-	unsigned written, changed; /* mem_written, mem_changed */
-	vm_paddr_t written_gpa;
-	size_t written_len;
+	_Atomic unsigned written, changed; /* mem_written, mem_changed */
+	_Atomic vm_paddr_t written_gpa;
+	_Atomic size_t written_len;
 };
 struct fake_log *fake_log(struct vm *vm, int vcpuid);
 struct x86_cpu *fake_cpu(struct vm *vm, int vcpuid);

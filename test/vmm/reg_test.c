@@ -36,7 +36,12 @@ static void every_register_keeps_its_value(void **state)
 		if (reg == VM_REG_GUEST_IDTR || reg == VM_REG_GUEST_GDTR)
 			continue;
 		assert_int_equal(vm_get_register(vm, 1, reg, &value), 0);
-		assert_int_equal(value, 0x1000 + reg);
+		if (reg == VM_REG_GUEST_CR0) /* ET is wired */
+			assert_int_equal(value, (0x1000 + reg) | 0x10);
+		else if (reg == VM_REG_GUEST_DR7) /* bits 10 and 12 are */
+			assert_int_equal(value, 0x400 + reg);
+		else
+			assert_int_equal(value, 0x1000 + reg);
 	}
 }
 
@@ -182,7 +187,7 @@ static void reset_values(void **state)
 	assert_int_equal(vcpu_reset(vm, 0), 0);
 	assert_int_equal(reg(vm, VM_REG_GUEST_RIP), 0xfff0);
 	assert_int_equal(reg(vm, VM_REG_GUEST_RFLAGS), 2);
-	assert_int_equal(reg(vm, VM_REG_GUEST_CR0), 0x20);
+	assert_int_equal(reg(vm, VM_REG_GUEST_CR0), 0x30);
 	assert_int_equal(reg(vm, VM_REG_GUEST_CR4), 0);
 	assert_int_equal(reg(vm, VM_REG_GUEST_EFER), 0);
 	assert_int_equal(reg(vm, VM_REG_GUEST_RDX), 0xf00);

@@ -239,6 +239,36 @@ static void test_xcr0(void **state)
 
 /* ---- instructions ---- */
 
+#define RDPKRU 0x0f, 0x01, 0xee
+#define WRPKRU 0x0f, 0x01, 0xef
+
+static void test_pkru(void **state)
+{
+	struct guest *g = logged(GUEST_LONG64, 3);
+
+	(void)state;
+	guest_code(g, (const uint8_t[]){RDPKRU}, 3);
+	assert_fault(g, guest_step(g), X86_UD, 0); /* CR4.PKE is 0 */
+	guest_destroy(g);
+	g = logged(GUEST_LONG64, 3);
+	g->cpu.cr4 |= X86_CR4_PKE;
+	g->cpu.gpr[X86_RAX] = 0xffffffff55555554;
+	g->cpu.gpr[X86_RCX] = g->cpu.gpr[X86_RDX] = 0xffffffff00000000;
+	assert_int_equal(GUEST_RUN(g, WRPKRU), X86_DONE);
+	assert_int_equal(g->cpu.pkru, 0x55555554);
+	g->cpu.gpr[X86_RDX] = 1;
+	assert_int_equal(GUEST_RUN(g, RDPKRU), X86_DONE);
+	assert_int_equal(g->cpu.gpr[X86_RAX], 0x55555554);
+	assert_int_equal(g->cpu.gpr[X86_RDX], 0);
+	g->cpu.gpr[X86_RDX] = 1;
+	guest_code(g, (const uint8_t[]){WRPKRU}, 3);
+	assert_fault(g, guest_step(g), X86_GP, 0);
+	g->cpu.gpr[X86_RCX] = 1;
+	guest_code(g, (const uint8_t[]){RDPKRU}, 3);
+	assert_fault(g, guest_step(g), X86_GP, 0);
+	guest_destroy(g);
+}
+
 static void test_mov_cr(void **state)
 {
 	struct guest *g = logged(GUEST_LONG64, 0);
@@ -486,6 +516,7 @@ int main(void)
 		cmocka_unit_test(test_cr4),
 		cmocka_unit_test(test_pcid_rules),
 		cmocka_unit_test(test_xcr0),
+		cmocka_unit_test(test_pkru),
 		cmocka_unit_test(test_mov_cr),
 		cmocka_unit_test(test_mov_dr),
 		cmocka_unit_test(test_msw),

@@ -461,6 +461,71 @@ static void test_pdptes(void **state)
 	}
 }
 
+/* ---- protection keys (SDM vol. 3, 4.6.2) ---- */
+
+#define KEY(n) ((uint64_t)(n) << 59)
+
+/* Each rights value of key 5, of a user's page by PKRU or of a supervisor's by PKRS. */
+static void keys_of(bool user_page)
+{
+	static const struct {
+		unsigned acc;
+		bool wp;
+		unsigned denied; /* a bit for each rights value: AD is 1, WD 2 */
+	} cases[] = {
+		{X86_ACC_READ, false, 1 << 1 | 1 << 3},
+		{X86_ACC_WRITE, false, 1 << 1 | 1 << 3},
+		{X86_ACC_WRITE, true, 1 << 1 | 1 << 2 | 1 << 3},
+		{X86_ACC_READ | X86_ACC_USER, false, 1 << 1 | 1 << 3},
+		{X86_ACC_WRITE | X86_ACC_USER, false, 1 << 1 | 1 << 2 | 1 << 3},
+		{X86_ACC_EXEC, true, 0},
+	};
+	struct fixture f;
+	struct x86_walk out;
+
+	for (unsigned i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		for (unsigned rights = 0; rights < 4; rights++) {
+			bool user = cases[i].acc & X86_ACC_USER;
+
+			if (user && !user_page)
+				continue;
+			reset(&f, FORMAT_LONG);
+			put(&f, 3, P | W | (user_page ? U : 0) | KEY(5));
+			f.cpu.cr0 |= cases[i].wp ? X86_CR0_WP : 0;
+			f.cpu.pkru = user_page ? rights << 10 : ~0u;
+			f.cpu.pkrs = user_page ? ~0u : rights << 10;
+			/* Without the control bit a key is nothing. */
+			f.cpu.cr4 |= user_page ? X86_CR4_PKS : X86_CR4_PKE;
+			assert_int_equal(walk(&f, cases[i].acc, &out), X86_DONE);
+			put(&f, 3, P | W | (user_page ? U : 0) | KEY(5));
+			f.cpu.cr4 ^= X86_CR4_PKE | X86_CR4_PKS;
+			if (!(cases[i].denied >> rights & 1)) {
+				assert_int_equal(walk(&f, cases[i].acc, &out), X86_DONE);
+				continue;
+			}
+			assert_int_equal(walk(&f, cases[i].acc, &out), X86_FAULT);
+			assert_int_equal(f.cpu.fault.error,
+				0x21 | (cases[i].acc & X86_ACC_WRITE ? 2 : 0) | (user ? 4 : 0));
+			assert_int_equal(get(&f, 3) & (A | D), 0);
+		}
+	}
+}
+
+static void test_keys(void **state)
+{
+	struct fixture f;
+	struct x86_walk out;
+
+	(void)state;
+	keys_of(true);
+	keys_of(false);
+	/* Other formats have none. */
+	reset(&f, FORMAT_PAE);
+	f.cpu.cr4 |= X86_CR4_PKE;
+	f.cpu.pkru = ~0u;
+	assert_int_equal(walk(&f, X86_ACC_WRITE | X86_ACC_USER, &out), X86_DONE);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -477,6 +542,7 @@ int main(void)
 		cmocka_unit_test(test_table_outside_ram),
 		cmocka_unit_test(test_no_paging),
 		cmocka_unit_test(test_pdptes),
+		cmocka_unit_test(test_keys),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

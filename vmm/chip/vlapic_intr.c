@@ -94,6 +94,7 @@ bool vlapic_set_intr_ready(struct vlapic *v, int vector, bool level)
 	return true;
 }
 
+/* Before the interrupt is there: who waits for it may look. */
 static void count_lvt(struct vlapic *v, enum vlapic_lvt which)
 {
 	static const int own[VLAPIC_LVT_COUNT] = {[VLAPIC_LVT_ERROR] = VMM_STAT_VLAPIC_ERROR,
@@ -117,9 +118,10 @@ void vlapic_set_error(struct vlapic *v, uint32_t esr_bits)
 		return;
 	if ((lvt & 0xff) < APIC_VECTOR_MIN) {
 		v->esr_latch |= APIC_ESR_SEND_ILLEGAL;
-	} else if (vlapic_set_intr_ready(v, lvt & 0xff, false)) {
+	} else if (vlapic_enabled(v)) {
 		count_lvt(v, VLAPIC_LVT_ERROR);
-		vcpu_notify_event(v->vm, v->vcpuid, true);
+		if (vlapic_set_intr_ready(v, lvt & 0xff, false))
+			vcpu_notify_event(v->vm, v->vcpuid, true);
 	}
 }
 
@@ -136,20 +138,23 @@ void vlapic_fire_lvt(struct vlapic *v, enum vlapic_lvt which)
 			vlapic_set_error(v, APIC_ESR_SEND_ILLEGAL);
 			return;
 		}
-		if (!vlapic_set_intr_ready(v, vector, false))
+		if (!vlapic_enabled(v))
 			return;
-		vcpu_notify_event(v->vm, v->vcpuid, true);
+		count_lvt(v, which);
+		if (vlapic_set_intr_ready(v, vector, false))
+			vcpu_notify_event(v->vm, v->vcpuid, true);
 		break;
 	case APIC_DELMODE_NMI:
+		count_lvt(v, which);
 		vm_inject_nmi(v->vm, v->vcpuid);
 		break;
 	case APIC_DELMODE_EXTINT:
+		count_lvt(v, which);
 		vm_inject_extint(v->vm, v->vcpuid);
 		break;
 	default: /* SMI and INIT: not here */
-		return;
+		break;
 	}
-	count_lvt(v, which);
 }
 
 /* An APIC that is off is transparent: its pins are the processor's INTR and NMI (SDM 3A 10.4.3). */

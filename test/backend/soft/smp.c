@@ -37,7 +37,7 @@ static void set_segment(struct smp *s, int vcpu, int reg, uint32_t access)
 	assert_int_equal(vmmdev_set_seg_desc(s->vm, vcpu, reg, &d), 0);
 }
 
-static void prepare_vcpu(struct smp *s, int vcpu)
+void prepare_vcpu(struct smp *s, int vcpu)
 {
 	const struct {
 		int reg;
@@ -52,6 +52,7 @@ static void prepare_vcpu(struct smp *s, int vcpu)
 		{VM_REG_GUEST_RDI, (unsigned)vcpu},
 	};
 
+	assert_int_equal(vmmdev_activate_cpu(s->vm, vcpu), 0);
 	for (size_t i = 0; i < sizeof(regs) / sizeof(regs[0]); i++)
 		assert_int_equal(vmmdev_set_register(s->vm, vcpu, regs[i].reg, regs[i].value), 0);
 	set_segment(s, vcpu, VM_REG_GUEST_CS, 0xa09b);
@@ -60,7 +61,7 @@ static void prepare_vcpu(struct smp *s, int vcpu)
 	set_segment(s, vcpu, VM_REG_GUEST_ES, 0xc093);
 }
 
-int set_up(void **state)
+struct smp *smp_create(void)
 {
 	struct smp *s = calloc(1, sizeof(*s));
 
@@ -71,10 +72,15 @@ int set_up(void **state)
 	s->ram = vmmdev_map_gpa(s->vm, 0, RAM_SIZE);
 	assert_non_null(s->ram);
 	build_tables(s);
-	for (int i = 0; i < VCPUS; i++) {
-		assert_int_equal(vmmdev_activate_cpu(s->vm, i), 0);
+	return s;
+}
+
+int set_up(void **state)
+{
+	struct smp *s = smp_create();
+
+	for (int i = 0; i < VCPUS; i++)
 		prepare_vcpu(s, i);
-	}
 	*state = s;
 	return 0;
 }

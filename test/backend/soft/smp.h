@@ -44,6 +44,10 @@ struct runner {
 
 void put64(struct smp *s, uint32_t gpa, uint64_t value);
 uint64_t get64(const struct smp *s, uint32_t gpa);
+/* The VM, with page tables; its vcpus are neither active nor prepared. */
+struct smp *smp_create(void);
+/* Activates a vcpu that has been reset, with all registers but RIP for the snippet. */
+void prepare_vcpu(struct smp *s, int vcpu);
 /* cmocka's, around a struct smp with VCPUS vcpus. */
 int set_up(void **state);
 int tear_down(void **state);
