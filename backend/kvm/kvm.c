@@ -204,5 +204,7 @@ struct vmm_ops vmm_ops_kvm = {
 	.cpu_put = kvm_cpu_put,
 	.kick = kvm_kick,
 	.mem_changed = kvm_mem_changed,
+	.dirty_log = kvm_dirty_log,
+	.dirty_collect = kvm_dirty_collect,
 	.stat = kvm_stat,
 };

@@ -621,8 +621,11 @@ static void *op_ram(struct x86_cpu *cpu, uint64_t gpa, unsigned len, bool write)
 	size_t contiguous;
 	void *hva = vm_gpa_ram(c->vm, gpa, &contiguous);
 
-	(void)write;
-	return hva && contiguous >= len ? hva : NULL;
+	if (!hva || contiguous < len)
+		return NULL;
+	if (write)
+		vm_dirty_note(c->vm, gpa, len);
+	return hva;
 }
 
 static enum x86_result op_read(
