@@ -90,10 +90,18 @@ static void mask(const struct kvm_cpu *c, struct kvm_cpuid_entry2 *e)
 	}
 	if (e->function == 7 && !c->cap[VM_CAP_ENABLE_INVPCID])
 		e->ebx &= ~(1u << 10);
-	if (e->function == 7) /* protection keys: where KVM keeps PKRU depends on the processor */
+	if (e->function == 7) /* protection keys: the software CPU does not see KVM's PKRU */
 		e->ecx &= ~(1u << 3 | 1u << 4);
 	if (e->function == 0xd && e->index == 0)
 		mask_xsave(c, e);
+	/* Where a component lies is the processor's word. */
+	if (e->function == 0xd && e->index >= 2) {
+		const struct kvm_cpuid_entry2 *s = supported(c->guest, 0xd, e->index);
+
+		e->eax = s ? s->eax : 0;
+		e->ebx = s ? s->ebx : 0;
+		e->ecx = s ? s->ecx : 0;
+	}
 }
 
 static struct x86_topology topology(const struct kvm_cpu *c)

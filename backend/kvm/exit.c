@@ -423,13 +423,14 @@ static enum kvm_end user_store(struct kvm_cpu *c, int *error)
 	return leave_device(c, &insn, gpa);
 }
 
+/* What goes to read-only memory is lost, and thereby done. */
 static bool store_done(struct kvm_cpu *c)
 {
 	uint64_t gpa = c->run->mmio.phys_addr;
 	const void *data = c->run->mmio.data;
 	unsigned len = c->run->mmio.len;
 
-	return vm_chip_store(c->vm, c->vcpuid, gpa, data, len) ||
+	return vm_gpa_is_rom(c->vm, gpa) || vm_chip_store(c->vm, c->vcpuid, gpa, data, len) ||
 	       vm_device_store(c->vm, c->vcpuid, gpa, data, len);
 }
 

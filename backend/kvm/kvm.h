@@ -25,7 +25,7 @@
 #include "x86/x86.h"
 
 #define KVM_DEVICE	"/dev/kvm"
-#define KVM_SLOTS	8u /* guest memory comes in fewer pieces */
+#define KVM_SLOTS	12u /* two segments, cut by ROMs, and those of ROMs */
 #define KVM_CPUID_MAX	128u
 #define KVM_SYNC_ALL	(KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS | KVM_SYNC_X86_EVENTS)
 #define KVM_INSN_LENGTH 15u

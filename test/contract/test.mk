@@ -21,3 +21,5 @@ conformance: $(addprefix $(BUILD)/test/contract/,$(CONTRACT))
 	@test/contract/run $(BUILD) doc/CONFORMANCE.md
 
 -include $(CONTRACT_OBJ:.o=.d)
+
+$(BUILD)/test/contract/suite_test: $(CONTRACT_OBJ)

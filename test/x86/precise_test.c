@@ -113,10 +113,12 @@ static void make_memory(struct random *r, struct guest *g)
 		guest_put(g, STACK_NOW + 8 * i, value(r), one_in(r, 2) ? 4 : 8);
 }
 
+/* In the middle of a repetition; or behind it, by the trap of SYSRET that has set TF. */
 static bool may_stop_inside(const struct x86_insn *insn)
 {
 	return insn->row != NULL &&
-	       (insn->row->class == X86_STRING || insn->row->props & X86_P_VSIB);
+	       (insn->row->class == X86_STRING || insn->row->props & X86_P_VSIB ||
+		       insn->row->mnem == X86_I_sysret);
 }
 
 static void round_trip(struct random *r, struct guest *g, const struct x86_cpu *base, unsigned cpl)

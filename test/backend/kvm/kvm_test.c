@@ -24,6 +24,7 @@
 #include <vmm/vmm_dev.h>
 
 #include "backend/backend.h"
+#include "vmm/vm.h"
 
 #define RAM_SIZE  0x200000u
 #define CODE	  0x1000u
@@ -174,6 +175,30 @@ static void popcnt(void **state)
 	START(g, "\xf3\x0f\xb8\xc3\xe7\xe9"); /* popcnt eax, ebx; out */
 	set(g, VM_REG_GUEST_RBX, 0xf0f01);
 	assert_int_equal(run_to_out(g), 9);
+}
+
+/* Memory becomes read-only in the middle of a segment that KVM knows already. */
+static void stores_to_roms_are_lost(void **state)
+{
+	/* mov byte [rsi], 55h; inc byte [rsi+1]; mov byte [rsi+4096], 1; mov eax, [rsi]; out */
+	static const char code[] =
+		"\xc6\x06\x55\xfe\x46\x01\xc6\x86\x00\x10\x00\x00\x01\x8b\x06\xe7\xe9";
+
+	GUEST_OR_SKIP(state, g);
+	START(g, code);
+	set(g, VM_REG_GUEST_RSI, DATA);
+	memset(g->ram + DATA, 0, 4);
+	assert_int_equal(run_to_out(g), 0x155);
+	assert_int_equal(vm_map_rom(g->vm, DATA, 0x1000), 0);
+	g->ram[DATA + 4096] = 0;
+	START(g, code);
+	set(g, VM_REG_GUEST_RSI, DATA);
+	assert_int_equal(run_to_out(g), 0x155); /* and not 0x255 */
+	g->ram[DATA] = 0x77;			/* the host goes on changing it */
+	START(g, code);
+	set(g, VM_REG_GUEST_RSI, DATA);
+	assert_int_equal(run_to_out(g), 0x177);
+	assert_int_equal(g->ram[DATA + 4096], 1);
 }
 
 /* movups xmm0, [rsi]; addps xmm0, xmm0; movd eax, xmm0; out; movups xmm1, xmm0; addps; movd; out */
@@ -722,6 +747,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(lock_cmpxchg16b),
 		T(popcnt),
+		T(stores_to_roms_are_lost),
 		T(sse_arithmetic),
 		T(xgetbv),
 		T(x87_arithmetic),

@@ -4,6 +4,7 @@
 # The contract and the rows of the instruction table under torture, with the seed of SOFT_TORTURE (3), and in
 # the smallest code cache; the rows in lock-step, too.
 . test/backend/soft/lib.sh
+export CONTRACT_BACKEND=soft
 contracts=$(cd test/contract && ls ./c[0-9]*_test.c)
 # shellcheck disable=SC2086
 set -- $contracts
