@@ -192,6 +192,11 @@ enum kvm_end {
 	KVM_ERROR  /* c->failure, *error */
 };
 enum kvm_end kvm_exit(struct kvm_cpu *c, int *error);
+/*
+ * The trap flag does not stop behind a load of SS (SDM vol. 3, 6.8.3), MTRAP does: we execute that.
+ * False: none is next.
+ */
+bool kvm_step_over_ss(struct kvm_cpu *c, enum kvm_end *how, int *error);
 /* The registers of c->cpu, for paging.  */
 void kvm_paging(const struct x86_cpu *cpu, struct vm_guest_paging *paging);
 
