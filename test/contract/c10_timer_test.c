@@ -35,7 +35,7 @@ static const struct script_row apic_timer[] = {
 	{"c10_1_5_unmasked_in_time", ON
 		"[fee00320]<10041 in=900000 [fee003e0]<b [fee00380]<100000 [fee00320]<41 wait=41"},
 	{"c10_1_5_vector_below_16_is_an_error",
-		ON "[fee00320]<5 [fee00380]<1000 us=3000 int=- [fee00280]<0 [fee00280]>20"},
+		ON "[fee00370]<e1 [fee00320]<5 [fee00380]<1000 wait=e1 [fee00280]<0 [fee00280]>20"},
 	{"c10_1_5_deadline_mode_ignores_the_count",
 		ON "[fee00320]<40041 [fee00380]<1000 [fee00380]>0 us=2000 int=-"},
 	{"c10_1_5_deadline_in_the_past", ON "[fee00320]<40041 $6e0<1 wait=41 $6e0>0"},
