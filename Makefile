@@ -122,7 +122,7 @@ TSAN_TESTS := $(wildcard test/vmm/*_test.c) $(patsubst %,test/%_test.c,vmm/chip/
 # The longest first, so that two at a time end together.
 LONG_TESTS := $(filter test/differential/% test/x86/decode_test.c test/backend/soft/%,$(TEST_SRC))
 QUICK_TESTS := $(filter-out test/differential/%,$(TEST_SRC))
-QUICK_SH := $(filter-out test/backend/% test/boot/% test/lab/% test/real/% test/tools/%,$(TEST_SH))
+QUICK_SH := $(filter-out test/outside/% test/backend/% test/boot/% test/lab/% test/real/% test/tools/%,$(TEST_SH))
 # test/run's LABEL=COMMAND of programs and scripts: (prefix, sources, build folder).
 programs = $(foreach t,$(2:test/%_test.c=%),'$(1)$(t)=$(3)/test/$(t)_test')
 scripts = $(foreach t,$(2:test/%_test.sh=%),'$(t)=BUILD=$(BUILD) sh test/$(t)_test.sh')

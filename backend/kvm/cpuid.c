@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Copyright (c) 2026, the hyve authors */
 /*
- * CPUID: the model of x86_cpuid(), as on every backend, less what this KVM cannot give a guest, and with what
- * the host's processor tells about its speculation, which the guest runs on unprotected by a translator.
+ * CPUID: the model of x86_cpuid(), as on every backend, less what this KVM cannot give a guest, and
+ * with what the host's processor tells about its speculation, which the guest runs on unprotected
+ * by a translator.
  */
 #include <stdlib.h>
 
@@ -83,6 +84,14 @@ static void mask(const struct kvm_cpu *c, struct kvm_cpuid_entry2 *e)
 		const struct kvm_cpuid_entry2 *s = supported(c->guest, 0xd, 0);
 
 		e->eax &= s ? s->eax : 3;
+	}
+	/* Where a component lies is the processor's word. */
+	if (e->function == 0xd && e->index >= 2) {
+		const struct kvm_cpuid_entry2 *s = supported(c->guest, 0xd, e->index);
+
+		e->eax = s ? s->eax : 0;
+		e->ebx = s ? s->ebx : 0;
+		e->ecx = s ? s->ecx : 0;
 	}
 }
 

@@ -121,8 +121,8 @@ static int check(int fd, int cap)
 
 static int read_supported(struct kvm_guest *g)
 {
-	g->supported = calloc(1, sizeof(*g->supported) +
-					 KVM_CPUID_MAX * sizeof(struct kvm_cpuid_entry2));
+	g->supported =
+		calloc(1, sizeof(*g->supported) + KVM_CPUID_MAX * sizeof(struct kvm_cpuid_entry2));
 	if (!g->supported)
 		return ENOMEM;
 	g->supported->nent = KVM_CPUID_MAX;
@@ -227,33 +227,71 @@ void kvm_guest_close(struct kvm_guest *g)
 
 /* ---- Memory ---- */
 
-static int slot_set(struct kvm_guest *g, unsigned i, const struct vm_ram *ram)
+/* The part of a segment from `at` on that is read-only as a whole, or not at all. */
+static struct kvm_userspace_memory_region piece_at(
+	struct kvm_guest *g, const struct vm_ram *seg, size_t at)
 {
-	struct kvm_userspace_memory_region *s = &g->slot[i];
-	const struct kvm_userspace_memory_region want = {
-		.slot = i,
-		.guest_phys_addr = ram->gpa,
-		.memory_size = ram->len,
-		.userspace_addr = (uintptr_t)ram->hva,
-	};
+	vm_paddr_t gpa = seg->gpa + at, rom;
+	bool is_rom = vm_gpa_is_rom(g->vm, gpa);
+	size_t len = seg->len - at, rom_len;
 
-	if (i < g->nslots && memcmp(s, &want, sizeof(want)) == 0)
-		return 0;
-	*s = want;
-	return kvm_call(g->fd, KVM_SET_USER_MEMORY_REGION, s) < 0 ? errno : 0;
+	for (unsigned i = 0; vm_rom_at(g->vm, i, &rom, &rom_len); i++) {
+		vm_paddr_t end = gpa < rom ? rom : rom + rom_len;
+
+		if (end > gpa && end - gpa < len)
+			len = end - gpa;
+	}
+	return (struct kvm_userspace_memory_region){
+		.flags = is_rom ? KVM_MEM_READONLY : 0,
+		.guest_phys_addr = gpa,
+		.memory_size = len,
+		.userspace_addr = (uintptr_t)seg->hva + at,
+	};
 }
 
 /* RAM only: what vm_map_mmio shows is reached through exits, as device memory must be. */
+static int slots_wanted(struct kvm_guest *g, struct kvm_userspace_memory_region *want, unsigned *n)
+{
+	struct vm_ram seg;
+
+	*n = 0;
+	for (unsigned i = 0; vm_ram_at(g->vm, i, &seg); i++) {
+		for (size_t at = 0; at < seg.len; at += want[(*n)++].memory_size) {
+			if (*n == KVM_SLOTS)
+				return E2BIG;
+			want[*n] = piece_at(g, &seg, at);
+			want[*n].slot = *n;
+		}
+	}
+	return 0;
+}
+
+static int slot_set(struct kvm_guest *g, const struct kvm_userspace_memory_region *want)
+{
+	g->slot[want->slot] = *want;
+	return kvm_call(g->fd, KVM_SET_USER_MEMORY_REGION, &g->slot[want->slot]) < 0 ? errno : 0;
+}
+
+/* KVM changes no slot's size: from the first one that differs on they go, and come anew. */
 static int slots_set(struct kvm_guest *g)
 {
-	struct vm_ram ram;
-	unsigned n = 0;
-	int error = 0;
+	struct kvm_userspace_memory_region want[KVM_SLOTS];
+	unsigned n, same = 0;
+	int error = slots_wanted(g, want, &n);
 
-	while (!error && n < KVM_SLOTS && vm_ram_at(g->vm, n, &ram))
-		error = slot_set(g, n++, &ram);
-	if (!error)
-		g->nslots = n; /* segments are never taken away */
+	if (error)
+		return error;
+	while (same < n && same < g->nslots &&
+		memcmp(&g->slot[same], &want[same], sizeof(want[same])) == 0)
+		same++;
+	for (; g->nslots > same && !error; g->nslots--) {
+		struct kvm_userspace_memory_region gone = g->slot[g->nslots - 1];
+
+		gone.memory_size = 0;
+		error = slot_set(g, &gone);
+	}
+	for (; g->nslots < n && !error; g->nslots++)
+		error = slot_set(g, &want[g->nslots]);
 	return error;
 }
 

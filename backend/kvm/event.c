@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Copyright (c) 2026, the hyve authors */
 /*
- * Events into the guest (vmm-api.md 7.5), as struct kvm_vcpu_events, which travels with the registers and costs
- * no call.  KVM keeps what it could not deliver; we take it back at once, so that the core's rules combine it
- * with what comes up meanwhile.
+ * Events into the guest (vmm-api.md 7.5), as struct kvm_vcpu_events, which travels with the
+ * registers and costs no call.  KVM keeps what it could not deliver; we take it back at once, so
+ * that the core's rules combine it with what comes up meanwhile.
  */
 #include <vmm/vatpic.h>
 #include <vmm/vlapic.h>
 
 #include "backend/kvm/kvm.h"
 
-/* Not as a new exception: those that INT3 and INTO raise, for which KVM wants an instruction to skip. */
+/* Not as a new exception: those that INT3 and INTO raise, for which KVM wants an instruction to
+ * skip. */
 static bool is_soft_exception(uint64_t info)
 {
 	unsigned vector = VM_INTINFO_VECTOR(info), type = info & VM_INTINFO_TYPE;
@@ -43,7 +44,8 @@ static bool must_deliver(struct kvm_cpu *c, uint64_t info)
 	return is_soft_exception(info) || (c->guest->late && vm_nmi_pending(c->vm, c->vcpuid));
 }
 
-/* The event that the core hands out: whatever the guest's flags say. *taken: KVM has it before it. */
+/* The event that the core hands out: whatever the guest's flags say. *taken: KVM has it before it.
+ */
 static int set_info(struct kvm_cpu *c, uint64_t info, bool *taken)
 {
 	struct kvm_vcpu_events *e = &c->regs->events;

@@ -3,10 +3,10 @@
 /*
  * Exits of KVM to exits of vmm.h (vmm-api.md 6.2).
  *
- * What a chip answers is answered at once, and KVM finishes the instruction when it is entered next.  What the
- * user shall answer must look as on every backend: the registers before the instruction, its length, and
- * nothing of it done; so KVM is made to finish it, what that did to registers is undone, and the exit is
- * made of what the instruction is.
+ * What a chip answers is answered at once, and KVM finishes the instruction when it is entered
+ * next.  What the user shall answer must look as on every backend: the registers before the
+ * instruction, its length, and nothing of it done; so KVM is made to finish it, what that did to
+ * registers is undone, and the exit is made of what the instruction is.
  */
 #include <sys/mman.h>
 
@@ -159,8 +159,7 @@ static enum kvm_end leave_as_cpu(struct kvm_cpu *c, unsigned length)
 	case X86_EXIT_WRMSR:
 		e->u.msr.code = x->msr.msr;
 		e->u.msr.wval = x->msr.value;
-		return leave(c,
-			x->reason == X86_EXIT_RDMSR ? VM_EXITCODE_RDMSR : VM_EXITCODE_WRMSR,
+		return leave(c, x->reason == X86_EXIT_RDMSR ? VM_EXITCODE_RDMSR : VM_EXITCODE_WRMSR,
 			c->cpu.rip, length);
 	case X86_EXIT_TASK_SWITCH:
 		return leave_task(c, length);
@@ -193,9 +192,9 @@ static enum kvm_end leave_port(struct kvm_cpu *c, const struct x86_insn *insn, u
 			.in = c->run->io.direction == KVM_EXIT_IO_IN,
 			.rep = is_string(insn) && insn->rep != 0,
 			.addrsize = insn->addrsize,
-			.seg = insn->row->mnem == X86_I_ins		? X86_ES
-			       : insn->seg_override != X86_NOREG	? insn->seg_override
-									: X86_DS},
+			.seg = insn->row->mnem == X86_I_ins	 ? X86_ES
+			       : insn->seg_override != X86_NOREG ? insn->seg_override
+								 : X86_DS},
 	};
 	return leave_as_cpu(c, length);
 }
@@ -218,12 +217,17 @@ static void feed_ins(struct kvm_cpu *c, uint8_t *data)
 
 		if (piece > bytes - n)
 			piece = (unsigned)(bytes - n);
-		from = x86_map_walk(
-			&c->cpu, gla + n, piece, X86_ACC_READ | X86_ACC_NOFAULT, &res);
+		from = x86_map_walk(&c->cpu, gla + n, piece, X86_ACC_READ | X86_ACC_NOFAULT, &res);
 		if (from)
 			memcpy(data + n, from, piece);
 		n += piece;
 	}
+}
+
+/* What the processor has decoded KVM finishes only if it is entered at that very place. */
+static _Atomic signed char *stands_on_out(struct kvm_cpu *c)
+{
+	return &c->guest->stands_on_out[c->regs->sregs.cr0 & X86_CR0_PE];
 }
 
 static enum kvm_end user_in(struct kvm_cpu *c, uint8_t *data, int *error)
@@ -234,37 +238,63 @@ static enum kvm_end user_in(struct kvm_cpu *c, uint8_t *data, int *error)
 	kvm_state_view(c);
 	if (x86_fetch(&c->cpu, &insn) != X86_DONE || !is_port_in(&insn))
 		return leave_raw(c, c->run->io.port);
+	if (!is_string(&insn) && atomic_load(stands_on_out(c)) > 0) {
+		c->port_open = true;
+		return leave_port(c, &insn, insn.len);
+	}
 	if (is_string(&insn))
 		feed_ins(c, data);
 	*error = kvm_settle(c, &next);
 	return *error ? KVM_ERROR : leave_port(c, &insn, insn.len);
 }
 
+/* Is the instruction at rip the OUT that KVM tells of? */
+static bool is_at_out(struct kvm_cpu *c, struct x86_insn *insn)
+{
+	const struct kvm_run *run = c->run;
+
+	kvm_state_view(c);
+	if (x86_fetch(&c->cpu, insn) != X86_DONE || insn->row->mnem != X86_I_out ||
+		insn->op[1].size != run->io.size)
+		return false;
+	return (insn->op[0].kind == X86_OK_IMM ? (uint8_t)insn->imm
+					       : (uint16_t)c->cpu.gpr[X86_RDX]) == run->io.port;
+}
+
 /*
- * KVM stands on an OUT if the processor has decoded it and behind it if KVM has; what it does when it is entered
- * tells which.
+ * KVM stands on an OUT if the processor has decoded it and behind it if KVM has.  What it does when
+ * it is entered tells which, and which it is does not change.
  */
 static enum kvm_end user_out(struct kvm_cpu *c, int *error)
 {
-	const struct kvm_run *run = c->run;
-	unsigned port = run->io.port, size = run->io.size;
+	_Atomic signed char *on = stands_on_out(c);
 	struct x86_insn insn;
+	struct kvm_run *run = c->run;
+	unsigned port = run->io.port, size = run->io.size;
+	bool stands = is_at_out(c, &insn);
 	uint64_t next;
 
+	if (stands && atomic_load(on) > 0) {
+		c->port_open = true;
+		return leave_port(c, &insn, insn.len);
+	}
 	*error = kvm_settle(c, &next);
 	if (*error)
 		return KVM_ERROR;
-	c->run->io.port = (uint16_t)port;
-	c->run->io.size = (uint8_t)size;
-	c->run->io.direction = KVM_EXIT_IO_OUT;
-	if (next == c->regs->regs.rip) {
-		if (!kvm_undo_out(c, port, size, &insn))
+	run->io.port = (uint16_t)port;
+	run->io.size = (uint8_t)size;
+	run->io.direction = KVM_EXIT_IO_OUT;
+	if (next != c->regs->regs.rip) {
+		if (!stands)
 			return leave_raw(c, port);
+		if (atomic_load(on) == 0)
+			atomic_store(on, 1);
 		return leave_port(c, &insn, insn.len);
 	}
-	kvm_state_view(c);
-	if (x86_fetch(&c->cpu, &insn) != X86_DONE)
+	if (!kvm_undo_out(c, port, size, &insn))
 		return leave_raw(c, port);
+	if (!is_string(&insn)) /* it also decodes what the processor might: never be sure again */
+		atomic_store(on, -1);
 	return leave_port(c, &insn, insn.len);
 }
 
@@ -393,13 +423,14 @@ static enum kvm_end user_store(struct kvm_cpu *c, int *error)
 	return leave_device(c, &insn, gpa);
 }
 
+/* What goes to read-only memory is lost, and thereby done. */
 static bool store_done(struct kvm_cpu *c)
 {
 	uint64_t gpa = c->run->mmio.phys_addr;
 	const void *data = c->run->mmio.data;
 	unsigned len = c->run->mmio.len;
 
-	return vm_chip_store(c->vm, c->vcpuid, gpa, data, len) ||
+	return vm_gpa_is_rom(c->vm, gpa) || vm_chip_store(c->vm, c->vcpuid, gpa, data, len) ||
 	       vm_device_store(c->vm, c->vcpuid, gpa, data, len);
 }
 
@@ -454,8 +485,8 @@ static enum kvm_end hlt(struct kvm_cpu *c)
 }
 
 /*
- * What KVM's emulator does not know, the software CPU does: this one instruction. Or it finds that it takes an
- * exit.
+ * What KVM's emulator does not know, the software CPU does: this one instruction. Or it finds that
+ * it takes an exit.
  */
 static enum kvm_end emulate(struct kvm_cpu *c, int *error)
 {
@@ -476,8 +507,7 @@ static enum kvm_end emulate(struct kvm_cpu *c, int *error)
 	if (code == EFAULT && c->cpu.exit.reason == X86_EXIT_MMIO)
 		return leave_as_cpu(c, 0);
 	if (code == ENOTSUP)
-		return leave_as_cpu(
-			c, x86_fetch(&c->cpu, &insn) == X86_DONE ? insn.len : 0);
+		return leave_as_cpu(c, x86_fetch(&c->cpu, &insn) == X86_DONE ? insn.len : 0);
 	*error = kvm_failed(c, code, "an instruction that KVM cannot emulate");
 	return KVM_ERROR;
 }

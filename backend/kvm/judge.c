@@ -1,22 +1,24 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Copyright (c) 2026, the hyve authors */
 /*
- * Not every /dev/kvm has hardware behind it.  Some interpret privileged code, know no 32-bit paging, and take a
- * microsecond for an instruction: a guest is better off on the software CPU.  Names and version numbers do
- * not tell; so a few small guests do, through the backend as it will be used.
+ * Not every /dev/kvm has hardware behind it.  Some interpret privileged code, know no 32-bit
+ * paging, and take a microsecond for an instruction: a guest is better off on the software CPU.
+ * Names and version numbers do not tell; so a few small guests do, through the backend as it will
+ * be used.
  */
 #include <time.h>
 
 #include "backend/kvm/kvm.h"
 #include "backend/kvm/option.h"
 
-#define RAM_SIZE   0x200000u
-#define CODE	   0x1000u
-#define TABLES	   0x10000u
-#define DONE_PORT  0xe9u /* OUT there ends a guest; nobody else has it */
-#define LOOPS	   10000u
-#define TRIES	   3
-#define MIN_RATE   20.0 /* million instructions a second; interpreters reach one, nested hardware 70 */
+#define RAM_SIZE  0x200000u
+#define CODE	  0x1000u
+#define TABLES	  0x10000u
+#define DONE_PORT 0xe9u /* OUT there ends a guest; nobody else has it */
+#define LOOPS	  10000u
+#define TRIES	  3
+#define MIN_RATE                                                                                   \
+	20.0 /* million instructions a second; interpreters reach one, nested hardware 70 */
 #define PS	   0x80u
 #define PRESENT_RW 3u
 
@@ -87,8 +89,7 @@ static int finish(struct trial *t)
 
 	if (error)
 		return error;
-	return run.vm_exit.exitcode == VM_EXITCODE_INOUT &&
-			       run.vm_exit.u.inout.port == DONE_PORT
+	return run.vm_exit.exitcode == VM_EXITCODE_INOUT && run.vm_exit.u.inout.port == DONE_PORT
 		       ? 0
 		       : EIO;
 }
@@ -198,7 +199,7 @@ static int try_speed(struct trial *t)
 
 static int run_all(struct trial *t)
 {
-	static int (*const trials[])(struct trial *t) = {try_vectors, try_pae, try_pse, try_speed};
+	static int (*const trials[])(struct trial * t) = {try_vectors, try_pae, try_pse, try_speed};
 	int error = 0;
 
 	for (size_t i = 0; i < sizeof(trials) / sizeof(trials[0]) && !error; i++)

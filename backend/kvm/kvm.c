@@ -78,9 +78,12 @@ static struct kvm_cpu *cpu_new(struct kvm_guest *g, int id)
 	c->vcpuid = id;
 	c->fd = -1;
 	c->regs = &c->early;
+	if (id == 0)
+		x86_features_init(&c->cpu);
+	else /* asking the host takes long where CPUID traps */
+		c->cpu = g->cpu[0]->cpu;
 	c->cpu.ops = &kvm_x86_ops;
 	c->cpu.owner = c;
-	x86_features_init(&c->cpu);
 	x86_reset(&c->cpu);
 	c->cpu.tsc_offset = g->tsc_offset;
 	c->early.sregs.apic_base = 0xfee00800u | (id == 0 ? 0x100u : 0);

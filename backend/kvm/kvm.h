@@ -4,9 +4,9 @@
  * The insides of the KVM backend.  README.md says how it works.
  *
  * Where the registers of a vcpu are: what KVM_CAP_SYNC_REGS carries (general, segment and control
- * registers, events) is in c->regs, always; `dirty` says which of them KVM has to load.  Everything else
- * comes in parts, fetched from KVM when somebody asks (`have`), and given back if it was changed (`put`).
- * Until the vcpu first runs there is no KVM vcpu, and all of it is here.
+ * registers, events) is in c->regs, always; `dirty` says which of them KVM has to load.  Everything
+ * else comes in parts, fetched from KVM when somebody asks (`have`), and given back if it was
+ * changed (`put`). Until the vcpu first runs there is no KVM vcpu, and all of it is here.
  */
 #ifndef BACKEND_KVM_KVM_H
 #define BACKEND_KVM_KVM_H
@@ -25,7 +25,7 @@
 #include "x86/x86.h"
 
 #define KVM_DEVICE	"/dev/kvm"
-#define KVM_SLOTS	8u /* guest memory comes in fewer pieces */
+#define KVM_SLOTS	12u /* two segments, cut by ROMs, and those of ROMs */
 #define KVM_CPUID_MAX	128u
 #define KVM_SYNC_ALL	(KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS | KVM_SYNC_X86_EVENTS)
 #define KVM_INSN_LENGTH 15u
@@ -74,11 +74,12 @@ struct kvm_cpu {
 	void *rendezvous_cookie, *suspend_cookie;
 	uint64_t entry_rip; /* where the guest was entered last */
 	uint64_t last_rip;  /* where vmrun was left */
+	bool port_open;	    /* KVM stands on a port access that the user has been given */
 	bool completing;    /* KVM is in the middle of an instruction that has been answered */
 	bool trap_due;	    /* TF: #DB behind the instruction that the user completes */
 	uint64_t trap_rip;
-	bool light;	    /* the loan for the exit at hand needs no parts */
-	bool stepping;	    /* KVM has been told to single-step */
+	bool light;    /* the loan for the exit at hand needs no parts */
+	bool stepping; /* KVM has been told to single-step */
 	bool cap[VM_CAP_MAX];
 
 	char failure[160]; /* why vmrun returned an error; "" if its number tells */
@@ -93,8 +94,8 @@ struct kvm_guest {
 	char device[128];
 	pthread_mutex_t lock; /* opening, slots, making vcpus */
 	atomic_bool open;
-	atomic_bool stale;     /* the slots do not show the memory as it is */
-	int system, fd;	       /* /dev/kvm, and the VM in it; -1 */
+	atomic_bool stale; /* the slots do not show the memory as it is */
+	int system, fd;	   /* /dev/kvm, and the VM in it; -1 */
 	size_t run_size;
 	unsigned max_vcpus;
 	unsigned nslots;
@@ -103,6 +104,8 @@ struct kvm_guest {
 	uint64_t msrs; /* bit n: this KVM has kvm_state_msrs[n] */
 	bool has_sregs2;
 	bool late; /* see late.c */
+	/* By CR0.PE: does KVM stand on an OUT at its exit, rather than behind it? */
+	_Atomic signed char stands_on_out[2]; /* 1: yes; -1: no; 0: not seen yet */
 	uint64_t tsc_hz, tsc_offset;
 	struct kvm_cpu *cpu[VM_MAXCPU];
 };
@@ -173,8 +176,8 @@ void kvm_kick(void *vmi, int vcpu);
 /* KVM_RUN once, and the registers as it left them: 0, EINTR, or an errno with c->failure. */
 int kvm_enter(struct kvm_cpu *c);
 /*
- * Brings KVM out of the middle of an instruction that shall not be executed, or shall be by us: what it does to
- * registers is undone.  Where it went on: *next.
+ * Brings KVM out of the middle of an instruction that shall not be executed, or shall be by us:
+ * what it does to registers is undone.  Where it went on: *next.
  */
 int kvm_settle(struct kvm_cpu *c, uint64_t *next);
 
@@ -192,8 +195,8 @@ void kvm_paging(const struct x86_cpu *cpu, struct vm_guest_paging *paging);
 /* Is the port access at hand an OUT or OUTS that ends here? Then c->regs are those before it. */
 bool kvm_undo_out(struct kvm_cpu *c, unsigned port, unsigned size, struct x86_insn *insn);
 /* The same for a store to a device of `size` bytes at `gpa`. */
-bool kvm_undo_store(struct kvm_cpu *c, uint64_t gpa, const uint8_t *data, unsigned size,
-	struct x86_insn *insn);
+bool kvm_undo_store(
+	struct kvm_cpu *c, uint64_t gpa, const uint8_t *data, unsigned size, struct x86_insn *insn);
 
 /* stat.c */
 bool kvm_stat(void *vmi, int vcpu, unsigned i, const char **name, uint64_t *value);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Copyright (c) 2026, the hyve authors */
 /*
- * KVM without hardware behind it interprets privileged code in bursts, and looks only between them whether the
- * guest lets interrupts in: a thousand instructions late.  Where that is so we single-step while something waits.
- * A VM of one page tells, but making one takes a while, so it is asked only where it is suspect.
+ * KVM without hardware behind it interprets privileged code in bursts, and looks only between them
+ * whether the guest lets interrupts in: a thousand instructions late.  Where that is so we
+ * single-step while something waits. A VM of one page tells, but making one takes a while, so it is
+ * asked only where it is suspect.
  */
 #include <sys/mman.h>
 #include <unistd.h>

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Copyright (c) 2026, the hyve authors */
 /*
- * Model-specific registers.  Those that the processor itself uses are KVM's, and mostly without an exit; all
- * others come to us, and are answered by the code that answers them on every backend, so that a guest finds the
- * same machine.
+ * Model-specific registers.  Those that the processor itself uses are KVM's, and mostly without an
+ * exit; all others come to us, and are answered by the code that answers them on every backend, so
+ * that a guest finds the same machine.
  */
 #include <vmm/vlapic.h>
 
@@ -49,9 +49,9 @@ uint64_t *kvm_msr_place(struct x86_cpu *cpu, unsigned i)
 #define WRITE KVM_MSR_FILTER_WRITE
 
 /*
- * What KVM answers; the bits count from `base`.  The time-stamp counter is read there and written here: its
- * offset is ours, for the APIC's deadline.  FLUSH_CMD, SPEC_CTRL, PRED_CMD and ARCH_CAPABILITIES tell of the
- * processor that really runs the guest.
+ * What KVM answers; the bits count from `base`.  The time-stamp counter is read there and written
+ * here: its offset is ours, for the APIC's deadline.  FLUSH_CMD, SPEC_CTRL, PRED_CMD and
+ * ARCH_CAPABILITIES tell of the processor that really runs the guest.
  */
 static const struct {
 	uint32_t base, count, flags;
@@ -66,7 +66,8 @@ static const struct {
 	{0xc0000100, 4, READ | WRITE, 0xf},
 };
 
-/* APIC registers of x2APIC mode cannot be filtered; without a chip in the kernel they are errors there. */
+/* APIC registers of x2APIC mode cannot be filtered; without a chip in the kernel they are errors
+ * there. */
 int kvm_msr_filter_set(int vm_fd)
 {
 	struct kvm_msr_filter filter = {.flags = KVM_MSR_FILTER_DEFAULT_DENY};

@@ -11,8 +11,9 @@ int kvm_set_option(void *vmi, const char *key, const char *value, char *why, siz
 int kvm_check_options(void *vmi, unsigned ncpus, char *why, size_t size);
 bool kvm_explain(void *vmi, int vcpu, char *why, size_t size);
 /*
- * Is this KVM as good as the hardware that it stands for?  Runs guests of a few instructions each, some
- * milliseconds in all.  0, or ENOTSUP and a line: it works, but guests are better off elsewhere.
+ * Is this KVM as good as the hardware that it stands for?  Runs guests of a few instructions each,
+ * some milliseconds in all.  0, or ENOTSUP and a line: it works, but guests are better off
+ * elsewhere.
  */
 int kvm_judge(char *why, size_t size);
 

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Copyright (c) 2026, the hyve authors */
 /*
- * vmrun: what is due goes into the shared page, KVM_RUN, and what came out of it is answered, until the core is
- * needed.  An access to a chip costs no other call.
+ * vmrun: what is due goes into the shared page, KVM_RUN, and what came out of it is answered, until
+ * the core is needed.  An access to a chip costs no other call.
  *
- * Kicks.  Who kicks sets immediate_exit, which ends the next KVM_RUN, and sends a signal if one is going on.
- * Between its look at what is due and KVM_RUN the thread needs no lock: what comes in between sets the flag
- * after it was cleared.  The signal is blocked but in KVM_RUN, so it is never delivered, and is sent only while
- * the thread is known to be there.
+ * Kicks.  Who kicks sets immediate_exit, which ends the next KVM_RUN, and sends a signal if one is
+ * going on. Between its look at what is due and KVM_RUN the thread needs no lock: what comes in
+ * between sets the flag after it was cleared.  The signal is blocked but in KVM_RUN, so it is never
+ * delivered, and is sent only while the thread is known to be there.
  */
 #include <sched.h>
 #include <signal.h>
@@ -144,14 +144,16 @@ static void leave_asked(struct kvm_cpu *c)
 		vm_exit_astpending(c->vm, c->vcpuid, rip);
 }
 
-/* An APIC register in the shared page; KVM tells of each change (KVM_EXIT_SET_TPR) or of the last. */
+/* An APIC register in the shared page; KVM tells of each change (KVM_EXIT_SET_TPR) or of the last.
+ */
 static void take_cr8(struct kvm_cpu *c, uint64_t was)
 {
 	if (c->run->cr8 != was)
 		(void)vlapic_set_cr8(vm_lapic(c->vm, c->vcpuid), c->run->cr8);
 }
 
-/* KVM forgets that it has halted when it is told to stop there, and remembers an instruction later. */
+/* KVM forgets that it has halted when it is told to stop there, and remembers an instruction later.
+ */
 static bool is_at_hlt(struct kvm_cpu *c)
 {
 	struct x86_insn insn;
@@ -210,11 +212,15 @@ static int step_trap(struct kvm_cpu *c)
 static int begin(struct kvm_cpu *c, uint64_t rip)
 {
 	struct kvm_vcpu_events *e = &c->regs->events;
+	uint64_t next;
 	int error = 0;
 
 	if (c->trap_due && rip == c->trap_rip && c->regs->regs.rflags & X86_RF_TF)
 		error = step_trap(c);
 	c->trap_due = c->light = false;
+	if (!error && c->port_open && rip == c->last_rip)
+		error = kvm_settle(c, &next); /* it shall happen again: KVM must forget it */
+	c->port_open = false;
 	if (rip != c->last_rip && e->interrupt.shadow) { /* it went with what was completed since */
 		e->interrupt.shadow = 0;
 		kvm_state_set_events(c);

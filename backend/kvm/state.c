@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Copyright (c) 2026, the hyve authors */
 /*
- * Registers: where they are, and to and from struct x86_cpu, in which the software CPU finishes what KVM leaves
- * to us.  See kvm.h for the plan.
+ * Registers: where they are, and to and from struct x86_cpu, in which the software CPU finishes
+ * what KVM leaves to us.  See kvm.h for the plan.
  */
 #include <stdlib.h>
 
@@ -80,9 +80,10 @@ static struct kvm_segment *segment(struct kvm_sregs *s, int num)
 
 /* Where KVM has what cpu.gpr[] has. */
 #define GPRS(X)                                                                                    \
-	X(RAX, rax) X(RCX, rcx) X(RDX, rdx) X(RBX, rbx) X(RSP, rsp) X(RBP, rbp) X(RSI, rsi)        \
-	X(RDI, rdi) X(R8, r8) X(R9, r9) X(R10, r10) X(R11, r11) X(R12, r12) X(R13, r13)            \
-	X(R14, r14) X(R15, r15)
+	X(RAX, rax)                                                                                \
+	X(RCX, rcx) X(RDX, rdx) X(RBX, rbx) X(RSP, rsp) X(RBP, rbp) X(RSI, rsi) X(RDI, rdi)        \
+		X(R8, r8) X(R9, r9) X(R10, r10) X(R11, r11) X(R12, r12) X(R13, r13) X(R14, r14)    \
+			X(R15, r15)
 
 static void regs_view(struct x86_cpu *cpu, const struct kvm_regs *r)
 {
@@ -201,8 +202,9 @@ static void events_put(struct kvm_cpu *c)
 {
 	struct kvm_vcpu_events *e = &c->regs->events;
 	const struct x86_cpu *cpu = &c->cpu;
-	uint8_t shadow = (uint8_t)((cpu->shadow & X86_SHADOW_STI ? KVM_X86_SHADOW_INT_STI : 0) |
-				   (cpu->shadow & X86_SHADOW_MOVSS ? KVM_X86_SHADOW_INT_MOV_SS : 0));
+	uint8_t shadow =
+		(uint8_t)((cpu->shadow & X86_SHADOW_STI ? KVM_X86_SHADOW_INT_STI : 0) |
+			  (cpu->shadow & X86_SHADOW_MOVSS ? KVM_X86_SHADOW_INT_MOV_SS : 0));
 
 	if (e->interrupt.shadow == shadow && e->nmi.masked == cpu->nmi_blocked)
 		return;
@@ -416,8 +418,9 @@ int kvm_state_push(struct kvm_cpu *c)
 static int tsc_offset_put(struct kvm_cpu *c)
 {
 	uint64_t offset = c->cpu.tsc_offset;
-	struct kvm_device_attr attr = {
-		.group = KVM_VCPU_TSC_CTRL, .attr = KVM_VCPU_TSC_OFFSET, .addr = (uintptr_t)&offset};
+	struct kvm_device_attr attr = {.group = KVM_VCPU_TSC_CTRL,
+		.attr = KVM_VCPU_TSC_OFFSET,
+		.addr = (uintptr_t)&offset};
 	struct msr_list msr = {.head.nmsrs = 1, .entry = {{.index = 0x10}}};
 
 	if (kvm_call(c->fd, KVM_SET_DEVICE_ATTR, &attr) == 0)
@@ -626,8 +629,8 @@ static enum x86_result op_read(
 	struct x86_cpu *cpu, uint64_t gla, uint64_t gpa, void *buf, unsigned len)
 {
 	(void)buf;
-	cpu->exit = (struct x86_exit){.reason = X86_EXIT_MMIO,
-		.mmio = {.gpa = gpa, .gla = gla, .size = (uint8_t)len}};
+	cpu->exit = (struct x86_exit){
+		.reason = X86_EXIT_MMIO, .mmio = {.gpa = gpa, .gla = gla, .size = (uint8_t)len}};
 	return X86_EXIT;
 }
 
@@ -682,7 +685,9 @@ static void op_cr8_write(struct x86_cpu *cpu, uint64_t value)
 static void op_cpuid(struct x86_cpu *cpu, uint32_t leaf, uint32_t subleaf, uint32_t out[4])
 {
 	const struct x86_topology topo = {
-		.apic_id = (uint32_t)((struct kvm_cpu *)cpu->owner)->vcpuid, .cores = 1, .threads = 1};
+		.apic_id = (uint32_t)((struct kvm_cpu *)cpu->owner)->vcpuid,
+		.cores = 1,
+		.threads = 1};
 
 	x86_cpuid(cpu, &topo, leaf, subleaf, out);
 }

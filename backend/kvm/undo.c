@@ -3,12 +3,13 @@
 /*
  * Back to the beginning of an instruction.
  *
- * A store to a device, and an OUT that KVM has decoded itself, come to us when the instruction is over: the
- * instruction pointer is behind it, and pointers and counts have moved.  Instructions cannot be read backwards;
- * but each of the fifteen places where this one may begin can be tried, and the right one decodes to
- * an instruction that ends here and would have done what KVM asks us to do: this address, this size, this
- * value.  First comes the one that the straight way from where the guest was entered leads to; then from the
- * shortest on, because a byte of an older instruction may look like a prefix.
+ * A store to a device, and an OUT that KVM has decoded itself, come to us when the instruction is
+ * over: the instruction pointer is behind it, and pointers and counts have moved.  Instructions
+ * cannot be read backwards; but each of the fifteen places where this one may begin can be tried,
+ * and the right one decodes to an instruction that ends here and would have done what KVM asks us
+ * to do: this address, this size, this value.  First comes the one that the straight way from where
+ * the guest was entered leads to; then from the shortest on, because a byte of an older instruction
+ * may look like a prefix.
  */
 #include "backend/kvm/kvm.h"
 
@@ -188,8 +189,8 @@ static bool leads_to(struct kvm_cpu *c, unsigned seg, uint64_t offset, uint64_t 
 /* As much of an operand as there is in a piece that KVM makes of it. */
 static bool is_size(unsigned operand, const struct wanted *w)
 {
-	return operand == w->size || (operand > w->size && (w->size == 8 ||
-								   (w->gpa + w->size) % 4096 == 0));
+	return operand == w->size ||
+	       (operand > w->size && (w->size == 8 || (w->gpa + w->size) % 4096 == 0));
 }
 
 /* What the register or constant holds, if the instruction stores just that. */
@@ -230,7 +231,8 @@ static bool is_string_store(struct kvm_cpu *c, const struct wanted *w, const str
 	return false;
 }
 
-/* The bytes that a PUSH took, if it is one; the frames of calls lead elsewhere and are not found. */
+/* The bytes that a PUSH took, if it is one; the frames of calls lead elsewhere and are not found.
+ */
 static bool is_push(struct kvm_cpu *c, const struct wanted *w, const struct x86_insn *insn)
 {
 	uint64_t rsp = c->cpu.gpr[X86_RSP];
@@ -267,8 +269,8 @@ static bool is_store(struct kvm_cpu *c, const struct wanted *w, const struct x86
 	       is_value(c, w, insn);
 }
 
-bool kvm_undo_store(struct kvm_cpu *c, uint64_t gpa, const uint8_t *data, unsigned size,
-	struct x86_insn *insn)
+bool kvm_undo_store(
+	struct kvm_cpu *c, uint64_t gpa, const uint8_t *data, unsigned size, struct x86_insn *insn)
 {
 	const struct wanted w = {.is = is_store, .gpa = gpa, .data = data, .size = size};
 

@@ -11,8 +11,9 @@
 #define KERNEL_SIGSET 8u /* bytes of the kernel's signal set */
 
 /*
- * A real-time signal, so that no one else's is merged with it, and away from the end where libraries look for
- * theirs.  It is never delivered: it is blocked but inside KVM_RUN, which it ends, and eaten behind that.
+ * A real-time signal, so that no one else's is merged with it, and away from the end where
+ * libraries look for theirs.  It is never delivered: it is blocked but inside KVM_RUN, which it
+ * ends, and eaten behind that.
  */
 int kvm_kick_signal(void)
 {
@@ -113,7 +114,8 @@ static int inside_mask(struct kvm_cpu *c, const sigset_t *outside)
 	return 0;
 }
 
-/* Each time: neither a thread's name nor its number tells that it is the one that was here before. */
+/* Each time: neither a thread's name nor its number tells that it is the one that was here before.
+ */
 static int thread_prepare(struct kvm_cpu *c)
 {
 	sigset_t kick, outside;

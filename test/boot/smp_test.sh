@@ -33,7 +33,7 @@ cpus() {
 }
 
 # What a kernel says when a vcpu was away too long, or when their clocks disagree.
-complaints='rcu.*stall|lockup|hung task|unstable|clocksource.*skew|TSC warp|TSC ADJUST|call trace|WARNING:|BUG:|not responding'
+complaints='rcu.*stall|soft lockup|hard LOCKUP|hung task|[Uu]nstable|clocksource.*skew|TSC warp|TSC ADJUST|Call Trace|WARNING:|BUG: |not responding'
 
 # crowd NAME FLAVOUR VCPUS OPTION...
 crowd() {
@@ -60,7 +60,7 @@ crowd() {
 		elif ! grep -aq '^clock: tsc' "$logs/$name.out"; then
 			fail "$name" "the clock is not the TSC in round $round"
 			return
-		elif grep -aiE "$complaints" "$logs/$name.out" >"$logs/$name.complaints"; then
+		elif grep -aE "$complaints" "$logs/$name.out" >"$logs/$name.complaints"; then
 			fail "$name" "round $round: $(head -n 1 "$logs/$name.complaints" | tr -d '\r')"
 			return
 		fi

@@ -9,6 +9,7 @@
  *   CONTRACT_BACKEND=name   soft, kvm...: only there; "all" or nothing: wherever this host can
  *   CONTRACT_RESULTS=file   appends the result lines that test/contract/table reads
  *   CONTRACT_ONLY=pattern   only behaviours whose name matches, as the shell matches file names
+ *   CONTRACT_SKIP=file      lines "pattern reason": what cannot even be tried out on this host
  *   CONTRACT_TIMEOUT=s      seconds for a behaviour, 30
  *   CONTRACT_LIST=1         prints the names, runs nothing
  */

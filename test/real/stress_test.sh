@@ -34,7 +34,7 @@ echo \$? >stress.status
 END
 test/real/mkroot "$logs/root.cpio" "$logs/real" stress-ng
 
-complaints='rcu.*stall|lockup|hung task|blocked for more|unstable|clocksource.*skew|call trace|WARNING:|BUG:|segfault|general protection|Oops'
+complaints='rcu.*stall|soft lockup|hard LOCKUP|hung task|[Uu]nstable|clocksource.*skew|TSC warp|TSC ADJUST|Call Trace|WARNING:|BUG: |blocked for more|segfault|general protection|Oops'
 
 # stress NAME VCPUS
 stress() {
@@ -48,7 +48,7 @@ stress() {
 	for stressor in $stressors; do
 		grep -Eq "\] $stressor +[1-9][0-9]* " "$logs/$1.out" || idle="$idle $stressor"
 	done
-	if grep -aiE "$complaints" "$logs/$1.console" >"$logs/$1.complaints"; then
+	if grep -aE "$complaints" "$logs/$1.console" >"$logs/$1.complaints"; then
 		fail "$1" "the kernel: $(head -n 1 "$logs/$1.complaints")"
 	elif [ $hyve != 1 ] || [ "$(cat "$logs/$1.status" 2>/dev/null)" != 0 ]; then
 		fail "$1" "hyve: exit status $hyve; stress-ng: '$(cat "$logs/$1.status" 2>/dev/null)'"

@@ -98,6 +98,7 @@ static void test_policy(void **state)
 		{7, EBX, 20, true},	      /* SMAP */
 		{7, ECX, 2, true},	      /* UMIP */
 		{7, ECX, 3, true},	      /* PKU */
+		{7, ECX, 4, false},	      /* OSPKE: CR4.PKE is 0 */
 		{7, ECX, 7, false},	      /* CET shadow stacks */
 		{7, ECX, 16, false},	      /* LA57 */
 		{7, EDX, 4, true},	      /* FSRM */
@@ -310,6 +311,8 @@ static void test_dynamic(void **state)
 	assert_int_equal(get(g, 1, 0, ECX) >> 27 & 1, 0);
 	g->cpu.cr4 |= X86_CR4_OSXSAVE;
 	assert_int_equal(get(g, 1, 0, ECX) >> 27 & 1, 1);
+	g->cpu.cr4 |= X86_CR4_PKE;
+	assert_int_equal(get(g, 7, 0, ECX) >> 4 & 1, 1);
 	x86_cpuid(&g->cpu, &xapic, 1, 0, out);
 	assert_int_equal(out[ECX] >> 21 & 1, 0);
 	if (x86_has_feature(&g->cpu, X86_F_AVX)) {
@@ -317,8 +320,13 @@ static void test_dynamic(void **state)
 		assert_int_equal(get(g, 0xd, 0, EBX), 576);
 		g->cpu.xcr0 = 7;
 		assert_int_equal(get(g, 0xd, 0, EBX), 832);
+		g->cpu.xcr0 = 0x203;
+		assert_int_equal(get(g, 0xd, 0, EBX), 840);
+		assert_int_equal(get(g, 0xd, 1, EBX), 584);
 		assert_int_equal(get(g, 0xd, 0, EAX), 0x207);
 		assert_int_equal(get(g, 0xd, 0, ECX), 840);
+		assert_int_equal(get(g, 0xd, 9, EAX), 8);
+		assert_int_equal(get(g, 0xd, 9, EBX), 832);
 		assert_int_equal(get(g, 0xd, 1, EAX), 7);
 		assert_int_equal(get(g, 0xd, 2, EAX), 256);
 		assert_int_equal(get(g, 0xd, 2, EBX), 576);
