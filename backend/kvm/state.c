@@ -285,10 +285,12 @@ static int put_debug(struct kvm_cpu *c)
 		       : 0;
 }
 
+/* struct kvm_msrs, with room. */
 struct msr_list {
-	struct kvm_msrs head;
+	uint32_t nmsrs, pad;
 	struct kvm_msr_entry entry[16];
 };
+_Static_assert(offsetof(struct msr_list, entry) == offsetof(struct kvm_msrs, entries), "kvm_msrs");
 
 static unsigned list_msrs(struct kvm_cpu *c, struct msr_list *list, uint64_t *place[16])
 {
@@ -303,7 +305,7 @@ static unsigned list_msrs(struct kvm_cpu *c, struct msr_list *list, uint64_t *pl
 		list->entry[n].data = *place[n];
 		n++;
 	}
-	list->head.nmsrs = n;
+	list->nmsrs = n;
 	return n;
 }
 
@@ -329,7 +331,7 @@ static int put_msrs(struct kvm_cpu *c)
 	unsigned n = list_msrs(c, &list, place);
 
 	for (unsigned i = 0; i < n; i++) {
-		one = (struct msr_list){.head.nmsrs = 1, .entry = {list.entry[i]}};
+		one = (struct msr_list){.nmsrs = 1, .entry = {list.entry[i]}};
 		if (kvm_call(c->fd, KVM_SET_MSRS, &one) < 0)
 			return kvm_failed(c, errno, "KVM_SET_MSRS");
 	}
@@ -421,7 +423,7 @@ static int tsc_offset_put(struct kvm_cpu *c)
 	struct kvm_device_attr attr = {.group = KVM_VCPU_TSC_CTRL,
 		.attr = KVM_VCPU_TSC_OFFSET,
 		.addr = (uintptr_t)&offset};
-	struct msr_list msr = {.head.nmsrs = 1, .entry = {{.index = 0x10}}};
+	struct msr_list msr = {.nmsrs = 1, .entry = {{.index = 0x10}}};
 
 	if (kvm_call(c->fd, KVM_SET_DEVICE_ATTR, &attr) == 0)
 		return 0;
@@ -433,7 +435,7 @@ static int tsc_offset_put(struct kvm_cpu *c)
 /* There are KVMs that agree and do nothing: the guest then has the host's, and so have we. */
 int kvm_tsc_offset_set(struct kvm_cpu *c)
 {
-	struct msr_list msr = {.head.nmsrs = 1, .entry = {{.index = 0x10}}};
+	struct msr_list msr = {.nmsrs = 1, .entry = {{.index = 0x10}}};
 	int error = tsc_offset_put(c);
 	uint64_t is, off;
 

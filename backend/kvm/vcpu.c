@@ -115,14 +115,14 @@ int kvm_cpu_step(struct kvm_cpu *c, bool on)
 /* Of all signals but ours KVM_RUN lets through what the thread does. */
 static int inside_mask(struct kvm_cpu *c, const sigset_t *outside)
 {
-	struct {
-		struct kvm_signal_mask head;
+	struct { /* struct kvm_signal_mask, with room */
+		uint32_t len;
 		uint8_t set[KERNEL_SIGSET];
-	} mask = {.head.len = KERNEL_SIGSET};
+	} mask = {.len = KERNEL_SIGSET};
 	sigset_t inside = *outside;
 
 	sigdelset(&inside, kvm_kick_signal());
-	memcpy(mask.head.sigset, &inside, KERNEL_SIGSET);
+	memcpy(mask.set, &inside, KERNEL_SIGSET);
 	if (c->mask_known && memcmp(&c->mask, &inside, KERNEL_SIGSET) == 0)
 		return 0;
 	if (kvm_call(c->fd, KVM_SET_SIGNAL_MASK, &mask) < 0)
