@@ -4,6 +4,7 @@
  * The events of a vcpu besides its local APIC's: NMI, ExtINT, queued exceptions, and an event whose
  * delivery an exit interrupted; and how the last two combine (vmm-api.md 7).
  */
+#include "vmm/chip/extint.h"
 #include "vmm/vm.h"
 #include "x86/x86.h"
 
@@ -56,11 +57,16 @@ int vm_extint_pending(struct vm *vm, int vcpuid)
 
 void vm_extint_clear(struct vm *vm, int vcpuid)
 {
-	bool was = atomic_exchange(&vm->vcpu[vcpuid].extint_pending, false);
-
-	assert(was);
-	(void)was;
+	/* It may just have been withdrawn: then the vector is the spurious one. */
+	atomic_store(&vm->vcpu[vcpuid].extint_pending, false);
 	vmm_stat_incr(vm, vcpuid, VMM_STAT_EXTINT_COUNT, 1);
+}
+
+void vm_extint_withdraw(struct vm *vm)
+{
+	for (int i = 0; i < VM_MAXCPU; i++)
+		if (atomic_load(&vm->vcpu[i].extint_pending))
+			atomic_store(&vm->vcpu[i].extint_pending, false);
 }
 
 /* ---- Queued exceptions ---- */

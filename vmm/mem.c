@@ -300,6 +300,7 @@ void vm_gpa_release(void *cookie)
 
 void vm_mem_written(struct vm *vm, vm_paddr_t gpa, size_t len)
 {
+	vm_dirty_note(vm, gpa, len);
 	if (vm->ops->mem_written != NULL && len != 0)
 		vm->ops->mem_written(vm->vmi, gpa, len);
 }

@@ -146,6 +146,7 @@ void vm_free(struct vm *vm)
 {
 	for (int i = 0; i < VM_MAXCPU; i++)
 		vcpu_destruct(&vm->vcpu[i]);
+	vm_dirty_free(vm);
 	pthread_cond_destroy(&vm->rendezvous.done_cond);
 	pthread_mutex_destroy(&vm->rendezvous.lock);
 	pthread_rwlock_destroy(&vm->dev.chips_lock);
@@ -241,6 +242,7 @@ int vm_reinit(struct vm *vm)
 	if (atomic_load(&vm->suspended) != atomic_load(&vm->active))
 		return EBUSY;
 	vrtc_save(vm->vrtc, &rtc);
+	vm_dirty_stop(vm);
 	state_cleanup(vm);
 	error = state_init(vm);
 	if (error == 0)

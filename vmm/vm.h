@@ -148,6 +148,7 @@ struct vm {
 	struct vm_segment segs[VM_SYSMEM_SEGS + VM_ROM_RANGES];
 	struct vm_rom roms[VM_ROM_RANGES];
 	struct vm_mmio mmio[VM_MMIO_RANGES];
+	struct vm_dirty *_Atomic dirty; /* NULL: never asked for */
 
 	/* The checked layer's (dev.c). */
 	struct {
@@ -176,6 +177,9 @@ static inline bool vm_rendezvous_pending(struct vm *vm)
 {
 	return __atomic_load_n(&vm->rendezvous.func, __ATOMIC_SEQ_CST) != NULL;
 }
+
+/* dirty.c: nobody is in the VM any more. */
+void vm_dirty_free(struct vm *vm);
 
 /* vm.c */
 /*

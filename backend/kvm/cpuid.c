@@ -9,6 +9,8 @@
 
 #include "backend/kvm/kvm.h"
 
+#define XSAVE_LEGACY_SIZE 576u /* with the header */
+
 enum { EAX, EBX, ECX, EDX };
 
 /* Words of feature bits: the guest sees those that the model has and KVM too. */
@@ -65,6 +67,15 @@ static uint32_t supported_word(const struct kvm_guest *g, size_t i)
 	return *entry_word(&copy, words[i].reg);
 }
 
+/* State that KVM lets guests have and that we can move: never more than x87, SSE and AVX. */
+static void mask_xsave(const struct kvm_cpu *c, struct kvm_cpuid_entry2 *e)
+{
+	const struct kvm_cpuid_entry2 *s = supported(c->guest, 0xd, 0);
+
+	e->eax &= (s ? s->eax : 3) & X86_XCR0_SUPPORTED;
+	e->ecx = e->eax & 4 ? X86_XSAVE_SIZE : XSAVE_LEGACY_SIZE;
+}
+
 static void mask(const struct kvm_cpu *c, struct kvm_cpuid_entry2 *e)
 {
 	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
@@ -79,12 +90,10 @@ static void mask(const struct kvm_cpu *c, struct kvm_cpuid_entry2 *e)
 	}
 	if (e->function == 7 && !c->cap[VM_CAP_ENABLE_INVPCID])
 		e->ebx &= ~(1u << 10);
-	/* The state that KVM lets guests have: never more than it can. */
-	if (e->function == 0xd && e->index == 0) {
-		const struct kvm_cpuid_entry2 *s = supported(c->guest, 0xd, 0);
-
-		e->eax &= s ? s->eax : 3;
-	}
+	if (e->function == 7) /* protection keys: the software CPU does not see KVM's PKRU */
+		e->ecx &= ~(1u << 3 | 1u << 4);
+	if (e->function == 0xd && e->index == 0)
+		mask_xsave(c, e);
 	/* Where a component lies is the processor's word. */
 	if (e->function == 0xd && e->index >= 2) {
 		const struct kvm_cpuid_entry2 *s = supported(c->guest, 0xd, e->index);
@@ -122,7 +131,7 @@ static void fill(const struct kvm_cpu *c, struct kvm_cpuid2 *to)
 		struct kvm_cpuid_entry2 *e = &to->entries[to->nent];
 		uint32_t out[4], sub = has_subleaves(l->leaf) ? l->subleaf : 0;
 
-		if (l->leaf >= UINT32_MAX - 1)
+		if (l->leaf >= UINT32_MAX - 1 || (l->leaf == 0xd && sub > 2))
 			continue;
 		x86_cpuid(&c->cpu, &topo, l->leaf, sub, out);
 		*e = (struct kvm_cpuid_entry2){

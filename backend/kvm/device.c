@@ -242,7 +242,7 @@ static struct kvm_userspace_memory_region piece_at(
 			len = end - gpa;
 	}
 	return (struct kvm_userspace_memory_region){
-		.flags = is_rom ? KVM_MEM_READONLY : 0,
+		.flags = is_rom ? KVM_MEM_READONLY : g->logging ? KVM_MEM_LOG_DIRTY_PAGES : 0,
 		.guest_phys_addr = gpa,
 		.memory_size = len,
 		.userspace_addr = (uintptr_t)seg->hva + at,
@@ -272,6 +272,47 @@ static int slot_set(struct kvm_guest *g, const struct kvm_userspace_memory_regio
 	return kvm_call(g->fd, KVM_SET_USER_MEMORY_REGION, &g->slot[want->slot]) < 0 ? errno : 0;
 }
 
+static int slot_collect(struct kvm_guest *g, const struct kvm_userspace_memory_region *slot)
+{
+	const size_t pages = slot->memory_size / 4096, words = (pages + 63) / 64;
+	uint64_t *bits = calloc(words, sizeof(*bits));
+	struct kvm_dirty_log log = {.slot = slot->slot, .dirty_bitmap = bits};
+	int error = 0;
+
+	if (!bits)
+		return ENOMEM;
+	if (kvm_call(g->fd, KVM_GET_DIRTY_LOG, &log) < 0)
+		error = errno;
+	for (size_t i = 0; !error && i < words; i++)
+		for (; bits[i]; bits[i] &= bits[i] - 1)
+			vm_dirty_note(g->vm,
+				slot->guest_phys_addr +
+					(64 * i + (unsigned)__builtin_ctzll(bits[i])) * 4096,
+				4096);
+	free(bits);
+	return error;
+}
+
+int kvm_dirty_collect(void *vmi)
+{
+	struct kvm_guest *g = vmi;
+	int error = 0;
+
+	for (unsigned i = 0; i < g->nslots && !error; i++)
+		if (g->slot[i].flags & KVM_MEM_LOG_DIRTY_PAGES)
+			error = slot_collect(g, &g->slot[i]);
+	return error;
+}
+
+int kvm_dirty_log(void *vmi, bool on)
+{
+	struct kvm_guest *g = vmi;
+
+	g->logging = on;
+	atomic_store(&g->stale, true);
+	return kvm_dirty_collect(g); /* begins anew */
+}
+
 /* KVM changes no slot's size: from the first one that differs on they go, and come anew. */
 static int slots_set(struct kvm_guest *g)
 {
@@ -279,6 +320,8 @@ static int slots_set(struct kvm_guest *g)
 	unsigned n, same = 0;
 	int error = slots_wanted(g, want, &n);
 
+	if (!error)
+		error = kvm_dirty_collect(g); /* what goes takes its log along */
 	if (error)
 		return error;
 	while (same < n && same < g->nslots &&

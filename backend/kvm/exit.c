@@ -528,6 +528,28 @@ static enum kvm_end debug(struct kvm_cpu *c)
 	return KVM_LEAVE;
 }
 
+static bool loads_ss(const struct x86_insn *insn)
+{
+	return (insn->row->mnem == X86_I_mov || insn->row->mnem == X86_I_pop) && insn->nops > 0 &&
+	       insn->op[0].kind == X86_OK_SEG && insn->op[0].reg == X86_SS;
+}
+
+bool kvm_step_over_ss(struct kvm_cpu *c, enum kvm_end *how, int *error)
+{
+	const struct kvm_vcpu_events *e = &c->regs->events;
+	struct x86_insn insn;
+
+	if (e->exception.injected || e->interrupt.injected || e->nmi.injected || e->nmi.pending)
+		return false;
+	kvm_state_view(c);
+	if (x86_fetch(&c->cpu, &insn) != X86_DONE || !loads_ss(&insn))
+		return false;
+	*how = emulate(c, error);
+	if (*how == KVM_AGAIN)
+		*how = debug(c);
+	return true;
+}
+
 enum kvm_end kvm_exit(struct kvm_cpu *c, int *error)
 {
 	switch (c->run->exit_reason) {

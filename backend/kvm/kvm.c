@@ -78,9 +78,10 @@ static struct kvm_cpu *cpu_new(struct kvm_guest *g, int id)
 	c->vcpuid = id;
 	c->fd = -1;
 	c->regs = &c->early;
-	if (id == 0)
+	if (id == 0) {
 		x86_features_init(&c->cpu);
-	else /* asking the host takes long where CPUID traps */
+		c->cpu.features[X86_F_PKU / 64] &= ~(1ull << X86_F_PKU % 64); /* see cpuid.c */
+	} else /* asking the host takes long where CPUID traps */
 		c->cpu = g->cpu[0]->cpu;
 	c->cpu.ops = &kvm_x86_ops;
 	c->cpu.owner = c;
@@ -172,8 +173,6 @@ static int kvm_setcap(void *vmi, int vcpu, int num, int value)
 	if (num == VM_CAP_UNRESTRICTED_GUEST)
 		return value ? 0 : EINVAL;
 	c->cap[num] = value != 0;
-	if (num == VM_CAP_MTRAP_EXIT)
-		error = kvm_cpu_step(c, value != 0);
 	if (num == VM_CAP_ENABLE_INVPCID && c->fd >= 0)
 		error = kvm_cpuid_set(c); /* KVM refuses it once the vcpu ran */
 	if (error)
@@ -204,5 +203,7 @@ struct vmm_ops vmm_ops_kvm = {
 	.cpu_put = kvm_cpu_put,
 	.kick = kvm_kick,
 	.mem_changed = kvm_mem_changed,
+	.dirty_log = kvm_dirty_log,
+	.dirty_collect = kvm_dirty_collect,
 	.stat = kvm_stat,
 };

@@ -99,6 +99,7 @@ struct kvm_guest {
 	size_t run_size;
 	unsigned max_vcpus;
 	unsigned nslots;
+	bool logging; /* slots are to have a dirty log */
 	struct kvm_userspace_memory_region slot[KVM_SLOTS];
 	struct kvm_cpuid2 *supported;
 	uint64_t msrs; /* bit n: this KVM has kvm_state_msrs[n] */
@@ -117,6 +118,9 @@ int kvm_guest_open(struct kvm_guest *g, char *why, size_t size);
 void kvm_guest_close(struct kvm_guest *g);
 /* Shows KVM the guest's memory, if that changed. */
 int kvm_slots_sync(struct kvm_guest *g, char *why, size_t size);
+/* vmm_ops.dirty_log, vmm_ops.dirty_collect */
+int kvm_dirty_log(void *vmi, bool on);
+int kvm_dirty_collect(void *vmi);
 
 /* late.c */
 /* Does this KVM let interrupts in later than it should? */
@@ -188,6 +192,11 @@ enum kvm_end {
 	KVM_ERROR  /* c->failure, *error */
 };
 enum kvm_end kvm_exit(struct kvm_cpu *c, int *error);
+/*
+ * The trap flag does not stop behind a load of SS (SDM vol. 3, 6.8.3), MTRAP does: we execute that.
+ * False: none is next.
+ */
+bool kvm_step_over_ss(struct kvm_cpu *c, enum kvm_end *how, int *error);
 /* The registers of c->cpu, for paging.  */
 void kvm_paging(const struct x86_cpu *cpu, struct vm_guest_paging *paging);
 

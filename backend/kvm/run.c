@@ -171,9 +171,13 @@ static bool wants_steps(struct kvm_cpu *c)
 /* One KVM_RUN. `only_finish`: the instruction that KVM is in the middle of, nothing behind it. */
 static enum kvm_end turn(struct kvm_cpu *c, bool only_finish, int *error)
 {
+	enum kvm_end how;
 	uint64_t cr8;
 
 	*error = only_finish ? 0 : kvm_events_to_guest(c);
+	if (!*error && c->cap[VM_CAP_MTRAP_EXIT] && !c->completing &&
+		kvm_step_over_ss(c, &how, error))
+		return how;
 	if (!*error)
 		*error = kvm_cpu_step(c, wants_steps(c));
 	if (!*error)

@@ -81,9 +81,9 @@ static struct kvm_segment *segment(struct kvm_sregs *s, int num)
 /* Where KVM has what cpu.gpr[] has. */
 #define GPRS(X)                                                                                    \
 	X(RAX, rax)                                                                                \
-	X(RCX, rcx) X(RDX, rdx) X(RBX, rbx) X(RSP, rsp) X(RBP, rbp) X(RSI, rsi) X(RDI, rdi)        \
-		X(R8, r8) X(R9, r9) X(R10, r10) X(R11, r11) X(R12, r12) X(R13, r13) X(R14, r14)    \
-			X(R15, r15)
+	X(RCX, rcx)                                                                                \
+	X(RDX, rdx) X(RBX, rbx) X(RSP, rsp) X(RBP, rbp) X(RSI, rsi) X(RDI, rdi) X(R8, r8)          \
+		X(R9, r9) X(R10, r10) X(R11, r11) X(R12, r12) X(R13, r13) X(R14, r14) X(R15, r15)
 
 static void regs_view(struct x86_cpu *cpu, const struct kvm_regs *r)
 {
@@ -621,8 +621,11 @@ static void *op_ram(struct x86_cpu *cpu, uint64_t gpa, unsigned len, bool write)
 	size_t contiguous;
 	void *hva = vm_gpa_ram(c->vm, gpa, &contiguous);
 
-	(void)write;
-	return hva && contiguous >= len ? hva : NULL;
+	if (!hva || contiguous < len)
+		return NULL;
+	if (write)
+		vm_dirty_note(c->vm, gpa, len);
+	return hva;
 }
 
 static enum x86_result op_read(

@@ -38,8 +38,6 @@ static int state_first(struct kvm_cpu *c)
 	c->put = KVM_PART_ALL;
 	if (!error)
 		error = apply(c, kvm_tsc_offset_set(c), "the time-stamp counter");
-	if (!error && c->cap[VM_CAP_MTRAP_EXIT])
-		error = kvm_cpu_step(c, true);
 	return error;
 }
 
@@ -79,13 +77,33 @@ void kvm_cpu_unmake(struct kvm_cpu *c)
 	c->fd = -1;
 }
 
+/* Registers that KVM is going to be given, now. */
+static int registers_first(struct kvm_cpu *c)
+{
+	if (c->dirty & KVM_SYNC_X86_SREGS && kvm_call(c->fd, KVM_SET_SREGS, &c->regs->sregs) < 0)
+		return kvm_failed(c, errno, "KVM_SET_SREGS");
+	if (c->dirty & KVM_SYNC_X86_REGS && kvm_call(c->fd, KVM_SET_REGS, &c->regs->regs) < 0)
+		return kvm_failed(c, errno, "KVM_SET_REGS");
+	c->dirty &= ~(unsigned)(KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS);
+	return 0;
+}
+
+/*
+ * KVM puts TF where the guest stands when it is told, and takes it away when it is given other
+ * registers: so these go first, and it is told again.
+ */
 int kvm_cpu_step(struct kvm_cpu *c, bool on)
 {
 	struct kvm_guest_debug debug = {
 		.control = on ? KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP : 0};
+	bool moved = c->dirty & (KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS);
+	int error;
 
-	if (c->fd < 0 || c->stepping == on)
+	if (c->fd < 0 || (c->stepping == on && !(on && moved)))
 		return 0;
+	error = on ? registers_first(c) : 0;
+	if (error)
+		return error;
 	if (kvm_call(c->fd, KVM_SET_GUEST_DEBUG, &debug) < 0)
 		return kvm_failed(c, errno, "KVM_SET_GUEST_DEBUG");
 	c->stepping = on;

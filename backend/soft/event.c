@@ -133,12 +133,6 @@ static int take_interrupt(struct soft_vcpu *v)
 	bool ext = vm_extint_pending(v->vm, v->vcpuid);
 	int vector = -1;
 
-	/* INTR is a level: a request that was masked or withdrawn meanwhile is none. */
-	if (ext && !vatpic_intr_asserted(v->vm)) {
-		vm_extint_clear(v->vm, v->vcpuid);
-		ext = false;
-	}
-
 	if (!ext && !vlapic_pending_intr(vlapic, &vector))
 		return -1;
 	if (!can_interrupt(v)) {

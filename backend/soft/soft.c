@@ -341,6 +341,33 @@ static void soft_mem_written(void *vmi, vm_paddr_t gpa, size_t len)
 		}
 }
 
+/* Whoever wants to write to a page marks it in page_writers[] first, and then keeps the right. */
+static int soft_dirty_collect(void *vmi)
+{
+	struct soft_vm *s = vmi;
+
+	for (uint64_t p = 0; p < s->pages; p++)
+		if (atomic_exchange(&s->page_writers[p], 0))
+			vm_dirty_note(s->vm, p << 12, 4096);
+	for (int i = 0; i < VM_MAXCPU; i++)
+		soft_tlb_drop_writes(s->vcpu[i], SOFT_ALL_PAGES);
+	return 0;
+}
+
+/* What was written before is not in the log: the core empties it behind this. */
+static int soft_dirty_log(void *vmi, bool on)
+{
+	struct soft_vm *s = vmi;
+
+	if (!on)
+		return 0;
+	for (uint64_t p = 0; p < s->pages; p++)
+		atomic_store(&s->page_writers[p], 0);
+	for (int i = 0; i < VM_MAXCPU; i++)
+		soft_tlb_drop_writes(s->vcpu[i], SOFT_ALL_PAGES);
+	return 0;
+}
+
 /* No page of a ROM ever gets a write tag: stores to it all come to op_map(). */
 static void note_roms(struct soft_vm *s)
 {
@@ -614,6 +641,8 @@ struct vmm_ops vmm_ops_soft = {
 	.cpu_put = soft_cpu_put,
 	.kick = soft_kick,
 	.mem_written = soft_mem_written,
+	.dirty_log = soft_dirty_log,
+	.dirty_collect = soft_dirty_collect,
 	.mem_changed = soft_mem_changed,
 	.stat = soft_stat,
 };

@@ -369,6 +369,7 @@ static void note_write(struct soft_vcpu *v, uint64_t gpa, unsigned len)
 {
 	uint64_t pfn = gpa >> 12;
 
+	vm_dirty_note(v->vm, gpa, len);
 	if (pfn >= v->soft->pages || !atomic_load(&v->soft->page_code[pfn]))
 		return;
 	if (v->npending_writes < SOFT_PENDING_WRITES) {

@@ -40,6 +40,8 @@ bool vm_ram_at(struct vm *vm, unsigned i, struct vm_ram *ram);
  */
 bool vm_gpa_is_rom(const struct vm *vm, vm_paddr_t gpa);
 bool vm_rom_at(const struct vm *vm, unsigned index, vm_paddr_t *gpa, size_t *len);
+/* For the dirty log: these bytes have been written. Nothing, if there is no log. Any. */
+void vm_dirty_note(struct vm *vm, vm_paddr_t gpa, size_t len);
 /* True for the LAPIC, I/O APIC and HPET pages, which the core serves itself. */
 bool vm_gpa_is_chip(struct vm *vm, vm_paddr_t gpa);
 /*

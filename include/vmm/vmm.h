@@ -200,6 +200,13 @@ struct vmm_ops {
 	void (*mem_written)(void *vmi, vm_paddr_t gpa, size_t len);
 	/* hyve: the map of guest memory changed. Quiesced. */
 	void (*mem_changed)(void *vmi);
+	/*
+	 * hyve: the dirty log, or NULL. From now on, or no longer, the backend keeps track of pages
+	 * that the guest writes; collect names those since then, or since the last time, by
+	 * vm_dirty_note(). Quiesced.
+	 */
+	int (*dirty_log)(void *vmi, bool on);
+	int (*dirty_collect)(void *vmi);
 	/* hyve: the i-th counter of the backend's own, false past the end. Any. */
 	bool (*stat)(void *vmi, int vcpu, unsigned i, const char **name, uint64_t *value);
 };
@@ -253,6 +260,22 @@ struct vatpit *vm_atpit(struct vm *vm);
 void *vm_iommu_domain(struct vm *vm);
 
 /* ---- Guest memory (vmm-api.md 4.2) ---- */
+
+/*
+ * hyve: the dirty log. From vm_dirty_start to vm_dirty_stop, or vm_reinit, pages of RAM that exist
+ * by then are watched: stores of the guest, accessed and dirty bits of its page tables, and what
+ * the core writes or is told of (vm_mem_written, vm_gpa_release).  Starting once more begins anew.
+ * ENOTSUP: the backend has none; ENOMEM; an errno of the host.  Quiesced.
+ */
+int vm_dirty_start(struct vm *vm) VMM_MUST_CHECK;
+void vm_dirty_stop(struct vm *vm);
+/*
+ * hyve: which pages of [gpa, gpa+len), multiples of 4 KiB, have been written since the start or
+ * since they were got last: bit i of bitmap[], len / 4 KiB of them, for page i.  No written page is
+ * left out, and some may be named that were only close to it.  ENXIO: not started; EINVAL:
+ * unaligned, or beyond the end of RAM at the start; an errno of the host.  Quiesced.
+ */
+int vm_dirty_get(struct vm *vm, vm_paddr_t gpa, size_t len, uint64_t *bitmap) VMM_MUST_CHECK;
 
 /*
  * Zero-filled RAM at [gpa, gpa+len), bytes, multiples of 4 KiB.  0 without effect if all of it is

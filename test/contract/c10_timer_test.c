@@ -33,9 +33,9 @@ static const struct script_row apic_timer[] = {
 	{"c10_1_5_writing_it_starts_over",
 		ON "[fee00320]<41 [fee00380]<20000 wait=41 [fee000b0]<0 [fee00380]<20000 wait=41"},
 	{"c10_1_5_unmasked_in_time", ON
-		"[fee00320]<10041 in=900000 [fee003e0]<b [fee00380]<100000 [fee00320]<41 wait=41"},
+		"[fee00320]<30041 [fee003e0]<b [fee00380]<100000 int=- [fee00320]<20041 wait=41"},
 	{"c10_1_5_vector_below_16_is_an_error",
-		ON "[fee00320]<5 [fee00380]<1000 us=3000 int=- [fee00280]<0 [fee00280]>20"},
+		ON "[fee00370]<e1 [fee00320]<5 [fee00380]<1000 wait=e1 [fee00280]<0 [fee00280]>20"},
 	{"c10_1_5_deadline_mode_ignores_the_count",
 		ON "[fee00320]<40041 [fee00380]<1000 [fee00380]>0 us=2000 int=-"},
 	{"c10_1_5_deadline_in_the_past", ON "[fee00320]<40041 $6e0<1 wait=41 $6e0>0"},
@@ -245,10 +245,10 @@ static const struct script_row rtc[] = {
 	{"c10_9_periodic_waits_for_c_to_be_read",
 		"20<11 21<20 21<4 21<1 21<fb a0<11 a1<28 a1<2 a1<1 a1<fe 70<c 71>0/f 70<b 71<42 "
 		"wait=28 a0<20 20<20 us=3000 int=-"},
-	{"c10_9_alarm_interrupt",
-		"20<11 21<20 21<4 21<1 21<fb a0<11 a1<28 a1<2 a1<1 a1<fe rtc=5e0be10c " SOON
-		"70<1 71<13 70<3 "
-		"71<ff 70<5 71<ff 70<c 71>0/f 70<b 71<22 wait=28 70<c 71>a0/a0 70<0 71>13"},
+	{"c10_9_alarm_interrupt", "20<11 21<20 21<4 21<1 21<fb a0<11 a1<28 a1<2 a1<1 a1<fe "
+				  "rtc=5e0be10c 70<1 71<13 70<3 "
+				  "71<ff 70<5 71<ff 70<c 71>0/f 70<b 71<22 rtc=5e0be10c " SOON
+				  "wait=28 in=400000 70<c 71>a0/a0 70<0 71>13"},
 	{"c10_9_alarm_that_does_not_match",
 		"rtc=5e0be10c " SOON
 		"70<1 71<55 70<3 71<ff 70<5 71<ff 70<c 71>0/f us=600000 71>0/20"},

@@ -356,17 +356,40 @@ static void c7_6_extint_before_apic_vectors(void **state)
 	assert_int_equal(out(c), 0x80);
 }
 
-/* The line has gone when the vector is fetched: the spurious one of IRQ 7. */
+/* INTR is a level: what is masked before the vcpu takes it was nothing. */
+static void c7_6_withdrawn_request(void **state)
+{
+	struct contract *c = *state;
+	uint32_t mask = 0xff;
+
+	RUN_WITH_HANDLERS(c, report_80);
+	set_reg(c, 0, VM_REG_GUEST_RFLAGS, RFLAGS_IF | 2);
+	pic_init(c);
+	assert_int_equal(vmmdev_isa_pulse_irq(c->vm, 4, -1), 0);
+	assert_int_equal(vm_extint_pending(c->vm, 0), 1);
+	assert_int_equal(vatpic_master_handler(c->vm, 0, false, 0x21, 1, &mask), 0);
+	assert_int_equal(vm_extint_pending(c->vm, 0), 0);
+	assert_int_equal(out(c), 0x80);
+}
+
+/*
+ * The line has gone when the vector is fetched: the spurious one of IRQ 7; or, by a processor that looks
+ * at INTR before it asks, none.  The request is over in any case.
+ */
 static void c7_6_spurious_vector(void **state)
 {
 	struct contract *c = *state;
+	uint32_t vector;
 
 	RUN_WITH_HANDLERS(c, report_80);
 	set_reg(c, 0, VM_REG_GUEST_RFLAGS, RFLAGS_IF | 2);
 	pic_init(c);
 	assert_int_equal(vm_inject_extint(c->vm, 0), 0);
-	assert_int_equal(out(c), 0x27);
-	assert_int_equal(out(c), 0x80);
+	vector = out(c);
+	if (vector == 0x27)
+		vector = out(c);
+	assert_int_equal(vector, 0x80);
+	assert_int_equal(vm_extint_pending(c->vm, 0), 0);
 }
 
 /* ---- 7.7 ---- */
@@ -458,6 +481,7 @@ int main(void)
 		CONTRACT(c7_5_acceptance_moves_irr_to_isr),
 		CONTRACT(c7_6_extint_takes_the_pics_vector),
 		CONTRACT(c7_6_extint_before_apic_vectors),
+		CONTRACT(c7_6_withdrawn_request),
 		CONTRACT(c7_6_spurious_vector),
 		CONTRACT(c7_7_fault_restarts_trap_continues),
 		CONTRACT(c7_7_real_mode_has_no_error_code),

@@ -18,6 +18,7 @@
 #include <vmm/vatpic.h>
 #include <vmm/vioapic.h>
 #include <vmm/vlapic.h>
+#include "vmm/chip/extint.h"
 #include "vmm/chip/port.h"
 
 #define LINES	 16
@@ -132,6 +133,7 @@ static void update_output(struct vatpic *vatpic)
 		lapic_set_local_intr(vatpic->vm, -1, VLAPIC_LVT_LINT0);
 		vioapic_assert_irq(vatpic->vm, 0);
 	} else {
+		vm_extint_withdraw(vatpic->vm);
 		vioapic_deassert_irq(vatpic->vm, 0);
 	}
 }

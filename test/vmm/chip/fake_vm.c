@@ -2,6 +2,7 @@
 /* Copyright (c) 2026, the hyve authors */
 #include <stdlib.h>
 
+#include "vmm/chip/extint.h"
 #include "test/vmm/chip/fake_vm.h"
 
 /* What chips ask of the core. */
@@ -86,6 +87,11 @@ int vm_inject_extint(struct vm *vm, int vcpu)
 {
 	vm->extints[vcpu]++;
 	return 0;
+}
+
+void vm_extint_withdraw(struct vm *vm)
+{
+	vm->withdrawn++;
 }
 
 /* The VM. */

@@ -40,6 +40,7 @@ struct vm {
 	struct vlapic *vlapic[VM_MAXCPU];
 	uint32_t active; /* bit mask; at first vcpu 0 alone */
 	_Atomic unsigned notified[VM_MAXCPU], nmis[VM_MAXCPU], extints[VM_MAXCPU];
+	unsigned withdrawn;
 	struct vm_exit exitinfo[VM_MAXCPU];
 };
 

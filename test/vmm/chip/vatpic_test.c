@@ -104,8 +104,11 @@ static void output(void **state)
 	MASTER(0x20, 0x20);
 	assert_int_equal(vm->extints[2], 2);
 	/* Masked away again: INTR falls, and INTA would be spurious. */
+	unsigned before = vm->withdrawn;
+
 	MASTER(0x21, 0x10);
 	assert_false(vatpic_intr_asserted(vm));
+	assert_int_equal(vm->withdrawn, before + 1);
 	assert_int_equal(take(vm), 0x27);
 	assert_int_equal(master_isr(vm), 0);
 	MASTER(0x21, 0);
