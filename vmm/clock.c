@@ -119,10 +119,8 @@ void vmm_clock_fini(struct vmm_clock *clock)
 /*
  * Takes the first timer out and runs it. The callback may free what is around the timer afterwards.
  */
-void vmm_clock_fire_first(struct vmm_clock *clock)
+static void fire(struct vmm_clock *clock, struct vmm_timer *timer)
 {
-	struct vmm_timer *timer = clock->first;
-
 	heap_remove(clock, timer);
 	clock->running = timer;
 	clock->runner = pthread_self();
@@ -131,6 +129,11 @@ void vmm_clock_fire_first(struct vmm_clock *clock)
 	pthread_mutex_lock(&clock->lock);
 	clock->running = NULL;
 	pthread_cond_broadcast(&clock->fired);
+}
+
+void vmm_clock_fire_first(struct vmm_clock *clock)
+{
+	fire(clock, clock->first);
 }
 
 uint64_t vmm_clock_now(struct vmm_clock *clock)
@@ -196,6 +199,32 @@ void vmm_timer_drain(struct vmm_timer *timer)
 	pthread_mutex_unlock(&clock->lock);
 }
 
+uint64_t vmm_timer_due(struct vmm_timer *timer)
+{
+	struct vmm_clock *clock = timer->clock;
+	uint64_t due = UINT64_MAX;
+
+	pthread_mutex_lock(&clock->lock);
+	if (timer->link && clock->ops->is_monotonic)
+		due = timer->deadline_ns;
+	pthread_mutex_unlock(&clock->lock);
+	return due;
+}
+
+bool vmm_timer_run(struct vmm_timer *timer)
+{
+	struct vmm_clock *clock = timer->clock;
+	bool can;
+
+	pthread_mutex_lock(&clock->lock);
+	can = clock->ops->is_monotonic && timer->link && !clock->running &&
+	      timer->deadline_ns <= clock->ops->now(clock);
+	if (can)
+		fire(clock, timer);
+	pthread_mutex_unlock(&clock->lock);
+	return can;
+}
+
 /* The real clock. */
 
 #define NS_PER_S 1000000000ull
@@ -246,7 +275,9 @@ static void *timer_thread(void *arg)
 	prctl(PR_SET_TIMERSLACK, 1);
 	pthread_mutex_lock(&clock->lock);
 	while (!real->stop) {
-		if (clock->first && clock->first->deadline_ns <= real_now(clock))
+		if (clock->running) /* by vmm_timer_run() */
+			pthread_cond_wait(&clock->fired, &clock->lock);
+		else if (clock->first && clock->first->deadline_ns <= real_now(clock))
 			vmm_clock_fire_first(clock);
 		else
 			sleep_until_first(clock);
@@ -271,6 +302,7 @@ static const struct vmm_clock_ops real_ops = {
 	.now = real_now,
 	.wall = real_wall,
 	.destroy = real_destroy,
+	.is_monotonic = true,
 };
 
 struct vmm_clock *vmm_clock_create(void)

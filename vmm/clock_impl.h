@@ -12,6 +12,7 @@ struct vmm_clock_ops {
 	uint64_t (*now)(struct vmm_clock *clock);
 	int64_t (*wall)(struct vmm_clock *clock);
 	void (*destroy)(struct vmm_clock *clock);
+	bool is_monotonic; /* now() is CLOCK_MONOTONIC */
 };
 
 /* The first member of either clock. */
@@ -30,7 +31,8 @@ struct vmm_clock {
 int vmm_clock_init(struct vmm_clock *clock, const struct vmm_clock_ops *ops);
 /* Frees it, too: allocated by malloc. */
 void vmm_clock_fini(struct vmm_clock *clock);
-/* Caller holds clock->lock, which is dropped while the callback runs; there is a first timer. */
+/* Caller holds clock->lock, which is dropped while the callback runs; there is a first timer, and
+ * no callback is in progress. */
 void vmm_clock_fire_first(struct vmm_clock *clock);
 
 #endif

@@ -15,10 +15,18 @@
 
 #define NS_PER_TICK 1000000u /* of the idle-ticks counter */
 
+/*
+ * The timer of its own APIC wakes a vcpu directly, not by way of the clock's thread: whichever of
+ * the two is first runs it.
+ */
 static void vcpu_sleep(struct vm *vm, int vcpuid, uint32_t seq)
 {
+	struct vlapic *vlapic = vm->vcpu[vcpuid].vlapic;
+
 	(void)vcpu_set_state(vm, vcpuid, VCPU_SLEEPING, false);
-	vcpu_wait(&vm->vcpu[vcpuid], seq);
+	vcpu_wait(&vm->vcpu[vcpuid], seq, vlapic_timer_due(vlapic));
+	if (!vlapic_timer_run(vlapic) && vlapic_timer_due(vlapic) <= vmm_clock_now(vm->clock))
+		vcpu_wait(&vm->vcpu[vcpuid], seq, UINT64_MAX); /* the thread is about to run it */
 	(void)vcpu_set_state(vm, vcpuid, VCPU_FROZEN, false);
 }
 

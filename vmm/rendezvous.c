@@ -71,7 +71,7 @@ static bool join(struct vm *vm, int vcpuid, bool may_leave)
 		/* Somebody may wait for this vcpu while the rendezvous waits for him. */
 		if (may_leave && vcpu_user_yield(vcpu))
 			return false;
-		vcpu_wait(vcpu, seq);
+		vcpu_wait(vcpu, seq, UINT64_MAX);
 	}
 }
 

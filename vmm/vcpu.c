@@ -211,10 +211,14 @@ void vcpu_release_all(struct vm *vm)
 
 /* ---- Waiting and waking ---- */
 
-void vcpu_wait(struct vcpu *vcpu, uint32_t seq)
+void vcpu_wait(struct vcpu *vcpu, uint32_t seq, uint64_t until_ns)
 {
+	const struct timespec ts = {
+		.tv_sec = (time_t)(until_ns / 1000000000u), .tv_nsec = (long)(until_ns % 1000000000u)};
+
 	atomic_fetch_add(&vcpu->waiters, 1);
-	syscall(SYS_futex, &vcpu->seq, FUTEX_WAIT_PRIVATE, seq, NULL, NULL, 0);
+	syscall(SYS_futex, &vcpu->seq, FUTEX_WAIT_BITSET | FUTEX_PRIVATE_FLAG, seq,
+		until_ns == UINT64_MAX ? NULL : &ts, NULL, FUTEX_BITSET_MATCH_ANY);
 	atomic_fetch_sub(&vcpu->waiters, 1);
 }
 

@@ -212,8 +212,11 @@ const struct vm_mmio *vm_mmio_find(struct vm *vm, vm_paddr_t gpa, size_t len);
 /* vcpu.c */
 void vcpu_construct(struct vcpu *vcpu);
 void vcpu_destruct(struct vcpu *vcpu);
-/* Waits until seq moves away from `seq`; returns early at will. */
-void vcpu_wait(struct vcpu *vcpu, uint32_t seq);
+/*
+ * Waits until seq moves away from `seq`, or for that time of CLOCK_MONOTONIC, UINT64_MAX: for ever;
+ * returns early at will.
+ */
+void vcpu_wait(struct vcpu *vcpu, uint32_t seq, uint64_t until_ns);
 /* After publishing an event: ends vcpu_wait. Any+locks, signal handlers. */
 void vcpu_wake(struct vcpu *vcpu);
 /* No vcpu runs any more: until nobody is about to tell the backend to leave the guest. */

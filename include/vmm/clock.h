@@ -58,6 +58,16 @@ void vmm_timer_stop(struct vmm_timer *timer);
  * From inside a callback of the same clock it only stops.
  */
 void vmm_timer_drain(struct vmm_timer *timer);
+/*
+ * For who sleeps until then instead of being woken by the clock's thread: when the timer is due, of
+ * CLOCK_MONOTONIC.  UINT64_MAX: it is not armed, or its clock is a fake one.
+ */
+uint64_t vmm_timer_due(struct vmm_timer *timer);
+/*
+ * Runs the callback on this thread, if the timer is due, its clock no fake one, and no callback of
+ * that in progress; says whether it did. As for vmm_timer_drain(), no lock that the callback takes.
+ */
+bool vmm_timer_run(struct vmm_timer *timer);
 
 #pragma GCC visibility pop
 #ifdef __cplusplus

@@ -326,6 +326,66 @@ static void churned_by_threads(void **state)
 	vmm_clock_destroy(clock);
 }
 
+/* ---- a sleeper that runs its timer itself ---- */
+
+struct shot {
+	struct vmm_timer timer;
+	_Atomic unsigned fired, by_us;
+	pthread_t sleeper;
+};
+
+static void shoot(void *arg)
+{
+	struct shot *shot = arg;
+
+	shot->fired++;
+	shot->by_us += pthread_equal(pthread_self(), shot->sleeper) != 0;
+}
+
+/* It and the clock's thread both want to: each time one of them does. */
+static void run_by_who_sleeps(void **state)
+{
+	struct vmm_clock *clock = vmm_clock_create();
+	struct shot shot = {.sleeper = pthread_self()};
+	const unsigned rounds = 300;
+
+	(void)state;
+	assert_non_null(clock);
+	vmm_timer_init(&shot.timer, clock, shoot, &shot);
+	assert_true(vmm_timer_due(&shot.timer) == UINT64_MAX);
+	assert_false(vmm_timer_run(&shot.timer));
+	for (unsigned i = 1; i <= rounds; i++) {
+		uint64_t due = vmm_clock_now(clock) + 200 * US;
+
+		vmm_timer_set(&shot.timer, due);
+		while (vmm_clock_now(clock) < due)
+			;
+		while (!vmm_timer_run(&shot.timer) && shot.fired < i)
+			sched_yield();
+		vmm_timer_drain(&shot.timer);
+		assert_int_equal(shot.fired, i);
+	}
+	assert_true(shot.by_us > 0);
+	vmm_timer_set(&shot.timer, vmm_clock_now(clock) + 3600000 * MS);
+	assert_true(vmm_timer_due(&shot.timer) < UINT64_MAX);
+	assert_false(vmm_timer_run(&shot.timer)); /* too early */
+	vmm_timer_drain(&shot.timer);
+	vmm_clock_destroy(clock);
+}
+
+/* A fake clock's time is no time to sleep by. */
+static void not_by_a_fake_clock(void **state)
+{
+	struct fake *fake = *state;
+	struct vmm_timer *timer = &fake->timers[0].timer;
+
+	vmm_timer_set(timer, 0);
+	assert_true(vmm_timer_due(timer) == UINT64_MAX);
+	assert_false(vmm_timer_run(timer));
+	vmm_clock_advance(fake->clock, 1);
+	assert_int_equal(fake->fired, 1);
+}
+
 #define FAKE(f) cmocka_unit_test_setup_teardown(f, setup_fake, teardown_fake)
 
 int main(void)
@@ -338,6 +398,8 @@ int main(void)
 		cmocka_unit_test(real_time),
 		cmocka_unit_test(periodic),
 		cmocka_unit_test(earlier),
+		cmocka_unit_test(run_by_who_sleeps),
+		FAKE(not_by_a_fake_clock),
 		cmocka_unit_test(drain_waits),
 		cmocka_unit_test(churned_by_threads),
 	};

@@ -118,7 +118,7 @@ static void no_wakeup_is_lost(void **state)
 
 			if (atomic_load(&p.event) == i)
 				break;
-			vcpu_wait(vcpu, seq);
+			vcpu_wait(vcpu, seq, UINT64_MAX);
 		}
 		atomic_store(&p.event, 0);
 	}

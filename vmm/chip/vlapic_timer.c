@@ -124,6 +124,16 @@ void vlapic_timer_init(struct vlapic *v)
 	vmm_timer_init(&v->timer, vm_clock(v->vm), timer_fired, v);
 }
 
+uint64_t vlapic_timer_due(struct vlapic *v)
+{
+	return vmm_timer_due(&v->timer);
+}
+
+bool vlapic_timer_run(struct vlapic *v)
+{
+	return vmm_timer_run(&v->timer);
+}
+
 void vlapic_timer_reset(struct vlapic *v)
 {
 	pthread_mutex_lock(&v->lock);
