@@ -12,6 +12,9 @@
 #define TSS_ADDRESS	 0xfeffd000u
 #define IDENTITY_ADDRESS 0xfeffc000ull
 
+/* MONITOR and MWAIT, which CPUID does not offer, would do nothing instead of #UD. */
+#define UNWANTED_QUIRKS (KVM_X86_QUIRK_OUT_7E_INC_RIP | KVM_X86_QUIRK_MWAIT_NEVER_UD_FAULTS)
+
 /* Without these we do not run; all of Linux 5.14 or later has them. */
 static const struct {
 	int number;
@@ -152,13 +155,14 @@ static int read_msrs(struct kvm_guest *g)
 
 static void vm_options(struct kvm_guest *g)
 {
-	uint64_t identity = IDENTITY_ADDRESS;
+	uint64_t identity = IDENTITY_ADDRESS, quirks;
 
 	/* Who does not need them may refuse them. */
 	(void)kvm_call(g->fd, KVM_SET_IDENTITY_MAP_ADDR, &identity);
 	(void)ioctl(g->fd, KVM_SET_TSS_ADDR, (unsigned long)TSS_ADDRESS);
-	if (check(g->fd, KVM_CAP_DISABLE_QUIRKS2) & KVM_X86_QUIRK_OUT_7E_INC_RIP)
-		(void)enable(g->fd, KVM_CAP_DISABLE_QUIRKS2, KVM_X86_QUIRK_OUT_7E_INC_RIP);
+	quirks = (uint64_t)check(g->fd, KVM_CAP_DISABLE_QUIRKS2) & UNWANTED_QUIRKS;
+	if (quirks)
+		(void)enable(g->fd, KVM_CAP_DISABLE_QUIRKS2, quirks);
 	g->has_sregs2 = check(g->fd, KVM_CAP_SREGS2) > 0;
 	g->max_vcpus = (unsigned)check(g->fd, KVM_CAP_MAX_VCPUS);
 }

@@ -431,10 +431,22 @@ static void c9_8_a_device_that_fails_reads_all_ones(void **state)
 	run_to_out(c, 0);
 }
 
-/*
- * PUSH: the stack is looked at first, so that the device is not read twice.  A backend may find the
- * fault out by itself; here the guest has no handler for it.
- */
+/* A gate of vector 14 to an OUT, which runs on a stack of its own. */
+static void report_page_faults(struct contract *c)
+{
+	const uint64_t handler = 0x8000, tss = 0x9000, stack = 0xa000;
+	const uint64_t gate[2] = {handler | 8u << 16 | 1ull << 32 | 0x8e00ull << 32, 0};
+	struct seg_desc idtr = {0xb000, 0xfff, 0}, tr = {tss, 0x67, 0x8b};
+
+	memcpy(c->ram + 0xb000 + 14 * 16, gate, sizeof(gate));
+	memcpy(c->ram + tss + 36, &stack, sizeof(stack)); /* IST1 */
+	memcpy(c->ram + handler, "\xe6\xe9", 2);
+	assert_int_equal(vm_set_seg_desc(c->vm, 0, VM_REG_GUEST_IDTR, &idtr), 0);
+	assert_int_equal(vm_set_seg_desc(c->vm, 0, VM_REG_GUEST_TR, &tr), 0);
+	set_reg(c, 0, VM_REG_GUEST_TR, 0x40);
+}
+
+/* PUSH: the stack is looked at first, so that the device is not read twice. */
 static void c9_7_push_faults_before_the_device_is_read(void **state)
 {
 	struct contract *c = *state;
@@ -442,17 +454,19 @@ static void c9_7_push_faults_before_the_device_is_read(void **state)
 	struct vm_exit *exit = &c->run[0].vm_exit;
 
 	load(c, 64, "\xff\x33", 2);
+	report_page_faults(c);
 	((uint64_t *)(c->ram + 0x102000))[4] = 0;
 	set_reg(c, 0, VM_REG_GUEST_RSP, 0x800800);
-	do {
+	do { /* a backend may find the fault out by itself */
 		step_over(c, 0);
 		assert_int_equal(vm_run(c->vm, &c->run[0]), 0);
 		if (exit->exitcode == VM_EXITCODE_INST_EMUL)
 			assert_int_equal(
 				vm_emulate_instruction(c->vm, 0, exit, dev_read, dev_write, &log),
 				0);
-	} while (exit->exitcode != VM_EXITCODE_SUSPENDED);
-	assert_int_equal(exit->u.suspended.how, VM_SUSPEND_TRIPLEFAULT);
+	} while (exit->exitcode == VM_EXITCODE_INST_EMUL || exit->exitcode == VM_EXITCODE_BOGUS);
+	assert_int_equal(exit->exitcode, VM_EXITCODE_INOUT);
+	assert_int_equal(exit->rip, 0x8000);
 	assert_int_equal(get_reg(c, 0, VM_REG_GUEST_CR2), 0x8007f8);
 	assert_string_equal(log.text, "");
 }

@@ -11,7 +11,7 @@
 # behaviours.
 BUILD=${BUILD:-build}
 lab=$BUILD/lab
-limit=${LAB_LIMIT:-480}
+limit=${LAB_LIMIT:-300}
 backend=${LAB_BACKEND:-kvm}
 cases=0
 failed=0
