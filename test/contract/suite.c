@@ -17,6 +17,7 @@
 #include "test/contract/contract.h"
 
 #define TIMEOUT_S 30
+#define NO_END	  (-2) /* of reap() */
 #define PROBE_S	  10
 #define NOTE_SIZE 240
 #define ATTEMPTS  10
@@ -103,9 +104,11 @@ static int reap(pid_t pid, unsigned seconds)
 		;
 	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
 		return 0;
-	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM)
+	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM) {
 		snprintf(suite.note, NOTE_SIZE, "no end within %u s", seconds);
-	else if (WIFSIGNALED(status))
+		return NO_END;
+	}
+	if (WIFSIGNALED(status))
 		snprintf(suite.note, NOTE_SIZE, "killed: %s", strsignal(WTERMSIG(status)));
 	else if (!suite.note[0])
 		snprintf(suite.note, NOTE_SIZE, "exit status %d", WEXITSTATUS(status));
@@ -142,6 +145,13 @@ static unsigned timeout_s(void)
 	return text ? (unsigned)strtoul(text, NULL, 10) : TIMEOUT_S;
 }
 
+static unsigned retries(void)
+{
+	const char *text = getenv("CONTRACT_RETRY");
+
+	return text ? (unsigned)strtoul(text, NULL, 10) : 0;
+}
+
 /* BEHAVIOUR name backend pass|fail|skip reason: one write for a line, several programs may append.
  */
 static void record(const char *name, const char *verdict, const char *reason)
@@ -162,11 +172,16 @@ static void record(const char *name, const char *verdict, const char *reason)
 
 static int attempt(const struct behaviour *test, const void *row)
 {
-	unsigned seconds = timeout_s();
+	unsigned seconds = timeout_s(), more = retries();
 	int result = TOO_SLOW;
 
-	for (int i = 0; i < ATTEMPTS && result == TOO_SLOW; i++) {
-		pid_t pid = fork_child(seconds);
+	for (unsigned i = 0; (result == TOO_SLOW && i < ATTEMPTS) || (result == NO_END && more--);
+		i++) {
+		pid_t pid;
+
+		if (result == NO_END)
+			printf("# %s, on %s: once more\n", suite.note, suite.ops->name);
+		pid = fork_child(seconds);
 
 		if (pid == 0)
 			run_child(test, row);

@@ -11,6 +11,7 @@
  *   CONTRACT_ONLY=pattern   only behaviours whose name matches, as the shell matches file names
  *   CONTRACT_SKIP=file      lines "pattern reason": what cannot even be tried out on this host
  *   CONTRACT_TIMEOUT=s      seconds for a behaviour, 30
+ *   CONTRACT_RETRY=n        one that has not ended by then is tried so many times more
  *   CONTRACT_LIST=1         prints the names, runs nothing
  */
 #ifndef TEST_CONTRACT_SUITE_H

@@ -141,6 +141,7 @@ static const struct {
 	{"one that differs on another thread", "not ok 4 - differs_on_a_thread on soft\n"},
 	{"one that crashes", "not ok 5 - crashes on soft\n# killed: Segmentation fault"},
 	{"one that hangs", "not ok 6 - hangs on soft\n# no end within 2 s\n"},
+	{"... and is tried once more", "# no end within 2 s, on soft: once more\n"},
 	{"one that is always too slow",
 		"not ok 7 - is_too_slow on soft\n# the host was too slow 10 times\n"},
 	{"one that ends the process", "not ok 8 - exits on soft\n# exit status 3\n"},
@@ -170,6 +171,7 @@ int main(void)
 	setenv("CONTRACT_BACKEND", "soft", 1);
 	setenv("CONTRACT_RESULTS", lines, 1);
 	setenv("CONTRACT_TIMEOUT", "2", 1);
+	setenv("CONTRACT_RETRY", "1", 1);
 	unsetenv("CONTRACT_ONLY");
 	unsetenv("CONTRACT_LIST");
 	printf("1..%zu\n", sizeof(tap) / sizeof(tap[0]) + sizeof(results) / sizeof(results[0]) + 6);

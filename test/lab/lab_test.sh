@@ -107,7 +107,7 @@ tsc_khz=$("$BUILD/test/lab/tsc_khz")
 
 sections=$(cd test/contract && ls -- c[0-9]*_test.c | sed 's/_test\.c$//')
 "$BUILD/hyve" --preflight | grep -q "^$backend " || sections=
-suite="CONTRACT_BACKEND=$backend CONTRACT_RESULTS=/tmp/results CONTRACT_SKIP=skips ${LAB_ONLY:+CONTRACT_ONLY='$LAB_ONLY'}"
+suite="CONTRACT_BACKEND=$backend CONTRACT_RESULTS=/tmp/results CONTRACT_SKIP=skips CONTRACT_RETRY=1 ${LAB_ONLY:+CONTRACT_ONLY='$LAB_ONLY'}"
 {
 	echo "smoke_kvm 20 ./smoke_kvm"
 	[ -z "$sections" ] || echo "nested 200 ./hyve --backend $backend -c 1 -m 256M --kernel vmlinuz" \
