@@ -34,7 +34,7 @@ GENERAL := -mgeneral-regs-only $(if $(findstring clang,$(CC)),,-minline-all-stri
 plain_mem = objcopy $(foreach f,memcpy memmove memset memcmp,--redefine-sym $(1)$(f)=x86_plain_$(f)) $(2)
 
 LIB_ROOMS := x86 vmm vmm/chip backend backend/soft backend/kvm backend/intel backend/amd
-CMD_ROOMS := host device device/pci device/uart machine machine/firmware machine/boot
+CMD_ROOMS := $(patsubst %/,%,$(sort host/ device/ machine/ $(wildcard host/*/ device/*/ machine/*/)))
 # What the software CPU's traces get their text from.
 DISASM := $(shell echo '\#include <Zydis/Zydis.h>' | $(CC) -E -x c - >/dev/null 2>&1 && echo zydis || echo none)
 LIB_SRC := $(filter-out backend/soft/disasm_%,$(foreach r,$(LIB_ROOMS),$(wildcard $(r)/*.c $(r)/*.S))) \
@@ -42,7 +42,7 @@ LIB_SRC := $(filter-out backend/soft/disasm_%,$(foreach r,$(LIB_ROOMS),$(wildcar
 CMD_SRC := $(foreach r,$(CMD_ROOMS),$(wildcard $(r)/*.c))
 LIB_OBJ := $(patsubst %,$(BUILD)/%.o,$(basename $(LIB_SRC)))
 CMD_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(CMD_SRC))
-CMD_LIBS := -lz -llzma -lzstd -llz4
+CMD_LIBS := -lz -llzma -lzstd -llz4 -luring -lslirp -ljansson -lseccomp
 EXAMPLES := $(patsubst %.c,$(BUILD)/%,$(wildcard examples/*.c)) \
 	$(patsubst %.S,$(BUILD)/%,$(wildcard examples/guest/*.S))
 
