@@ -54,6 +54,7 @@ static const char *const known_keys[] = {
 	"lpc.com[1-4].path",
 	"lpc.fwcfg",
 	"lpc.pc-testdev",
+	"lpc.ps2",
 	"pci.0.0.0.device",
 	"pci.0.0.0.pcireg.vendor",
 	"pci.0.0.0.pcireg.device",
