@@ -55,9 +55,7 @@ static const char *const known_keys[] = {
 	"lpc.fwcfg",
 	"lpc.pc-testdev",
 	"lpc.ps2",
-	"pci.0.0.0.device",
-	"pci.0.0.0.pcireg.vendor",
-	"pci.0.0.0.pcireg.device",
+	"pci.*", /* whose keys are looked at when all devices are known */
 	"x86.mptable",
 	"x86.x2apic",
 	"x86.strictio",
