@@ -11,7 +11,7 @@ panic() {
 	want=$2
 	append=$3
 	shift 3
-	if ! vmlinuz=$(kernel cloud-amd64) || ! archive panic cloud-amd64 pvpanic pvpanic-mmio; then
+	if ! vmlinuz=$(kernel cloud-amd64) || ! archive panic cloud-amd64 pvpanic.ko pvpanic-mmio.ko; then
 		skip "$name" "linux-image-cloud-amd64 cannot be downloaded here"
 		return
 	fi
