@@ -28,7 +28,7 @@ struct device_resource {
 /* One place in the machine where the model can stand. */
 struct device_unit {
 	const char *name;
-	const char *config;   /* its settings stand below this key: "lpc.com1" */
+	const char *config;   /* its settings stand below this key: "lpc.com1"; "": any */
 	const char *required; /* it exists only if this setting does; NULL: always */
 	const char *acpi_hid; /* "PNP0501"; NULL: not in ACPI */
 	struct device_resource res[DEVICE_MAX_RESOURCES];
@@ -70,6 +70,19 @@ extern const struct device_model device_reset;
 extern const struct device_model device_post;
 extern const struct device_model device_fwcfg;
 extern const struct device_model device_testdev;
+
+/* What stands on the PCI bus is a list of its own, of which the command line sees this. */
+struct device_pci_facts {
+	const char *name, *about;
+	const char *first;	 /* key of what needs none, NULL: there is no such */
+	const char *const *keys; /* patterns of fnmatch(3); ends with NULL; NULL: none */
+};
+
+/* The index-th model; false: there are fewer. */
+bool device_pci_describe(size_t index, struct device_pci_facts *facts);
+bool device_pci_find(const char *name, struct device_pci_facts *facts);
+/* Does the model know this key, as it stands below pci.BUS.SLOT.FUNCTION? */
+bool device_pci_has_key(const struct device_pci_facts *facts, const char *key);
 
 /* What a read that nobody answers gives. */
 static inline uint64_t device_all_ones(unsigned size)

@@ -44,8 +44,11 @@ struct guest_timer;
 struct guest_ops {
 	int (*read)(struct guest *guest, uint64_t gpa, void *buf, size_t len);
 	int (*write)(struct guest *guest, uint64_t gpa, const void *buf, size_t len);
+	void *(*at)(struct guest *guest, uint64_t gpa, size_t len);
+	void (*written)(struct guest *guest, const void *at, size_t len);
 	void (*irq)(struct guest *guest, unsigned irq, bool asserted);
 	void (*irq_level)(struct guest *guest, unsigned irq);
+	void (*msi)(struct guest *guest, uint64_t address, uint32_t data);
 	void (*end)(struct guest *guest, enum guest_end how);
 	void (*exit)(struct guest *guest, uint8_t status);
 	void (*unmap)(struct guest *guest, uint64_t gpa);
@@ -85,6 +88,22 @@ static inline int guest_write(struct guest *guest, uint64_t gpa, const void *buf
 }
 
 /*
+ * Guest memory itself, for a device that transfers straight into it; NULL: [gpa, gpa+len) is not all
+ * RAM in one piece.  RAM stays where it is as long as models exist.  The guest may change it at any
+ * time: look at each byte once.  Any thread.
+ */
+static inline void *guest_at(struct guest *guest, uint64_t gpa, size_t len)
+{
+	return guest->ops->at(guest, gpa, len);
+}
+
+/* These bytes at a place that guest_at() gave have been written: whoever runs the guest looks anew. */
+static inline void guest_written(struct guest *guest, const void *at, size_t len)
+{
+	guest->ops->written(guest, at, len);
+}
+
+/*
  * Raises or lowers this model's share of an ISA line, or from 16 on of a pin that the I/O APIC alone
  * has; only on a change, since asserts are counted.
  * Any thread; the model's lock may be held.
@@ -98,6 +117,12 @@ static inline void guest_irq(struct guest *guest, unsigned irq, bool asserted)
 static inline void guest_irq_level(struct guest *guest, unsigned irq)
 {
 	guest->ops->irq_level(guest, irq);
+}
+
+/* A message-signalled interrupt, as the write of `data` to `address` is one. Any thread. */
+static inline void guest_msi(struct guest *guest, uint64_t address, uint32_t data)
+{
+	guest->ops->msi(guest, address, data);
 }
 
 /* Ends the machine; the vcpus stop soon after. The first end counts. Any thread. */

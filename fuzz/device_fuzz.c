@@ -6,12 +6,13 @@
  * between.  Each model keeps its interrupt line in balance.
  */
 #include <errno.h>
+#include <string.h>
 
 #include "device/device.h"
 #include "fuzz/fuzz.h"
 #include "machine/bus.h"
 
-enum { DEVICES = 16, TIMERS = 16, LINES = 24, RANGES = 64 };
+enum { DEVICES = 16, TIMERS = 16, LINES = 24, RANGES = 128, RAM = 0x10000 };
 
 struct guest_timer {
 	void (*fn)(void *arg);
@@ -32,6 +33,7 @@ struct world {
 	struct guest_timer timers[TIMERS];
 	unsigned ntimers;
 	int asserts[LINES];
+	uint8_t ram[RAM];
 };
 
 static struct world *world_of(struct guest *guest)
@@ -41,16 +43,41 @@ static struct world *world_of(struct guest *guest)
 
 /* ---- What the models see ---- */
 
-static int no_read(struct guest *guest, uint64_t gpa, void *buf, size_t len)
+static void *ram_at(struct guest *guest, uint64_t gpa, size_t len)
 {
-	(void)guest, (void)gpa, (void)buf, (void)len;
-	return EFAULT;
+	return gpa < RAM && len <= RAM - gpa ? world_of(guest)->ram + gpa : NULL;
 }
 
-static int no_write(struct guest *guest, uint64_t gpa, const void *buf, size_t len)
+static int ram_read(struct guest *guest, uint64_t gpa, void *buf, size_t len)
 {
-	(void)guest, (void)gpa, (void)buf, (void)len;
-	return EFAULT;
+	void *from = ram_at(guest, gpa, len);
+
+	if (!from)
+		return EFAULT;
+	memcpy(buf, from, len);
+	return 0;
+}
+
+static int ram_write(struct guest *guest, uint64_t gpa, const void *buf, size_t len)
+{
+	void *to = ram_at(guest, gpa, len);
+
+	if (!to)
+		return EFAULT;
+	memcpy(to, buf, len);
+	return 0;
+}
+
+static void written(struct guest *guest, const void *at, size_t len)
+{
+	size_t offset = (size_t)((const uint8_t *)at - world_of(guest)->ram);
+
+	FUZZ_CHECK(offset < RAM && len <= RAM - offset);
+}
+
+static void msi(struct guest *guest, uint64_t address, uint32_t data)
+{
+	(void)guest, (void)address, (void)data;
 }
 
 /* COM1 and COM3 share a line, as do COM2 and COM4; the test device raises any. */
@@ -90,14 +117,29 @@ static int claim(struct guest *guest, const struct guest_range *range)
 {
 	struct world *w = world_of(guest);
 
-	FUZZ_CHECK(w->nranges < RANGES);
-	w->ranges[w->nranges++] = *range;
-	return bus_claim(w->bus, range);
+	int error = bus_claim(w->bus, range);
+
+	if (!error) {
+		FUZZ_CHECK(w->nranges < RANGES);
+		w->ranges[w->nranges++] = *range;
+	}
+	return error;
 }
 
+/* BARs move. */
 static void unclaim(struct guest *guest, const struct guest_range *range)
 {
-	bus_unclaim(world_of(guest)->bus, range);
+	struct world *w = world_of(guest);
+
+	for (unsigned i = 0; i < w->nranges; i++) {
+		const struct guest_range *r = &w->ranges[i];
+
+		if (r->space == range->space && r->base == range->base && r->size == range->size) {
+			w->ranges[i] = w->ranges[--w->nranges];
+			break;
+		}
+	}
+	bus_unclaim(w->bus, range);
 }
 
 static int timer_create_fake(
@@ -123,8 +165,11 @@ static void timer_stop(struct guest_timer *timer)
 }
 
 static const struct guest_ops ops = {
-	.read = no_read,
-	.write = no_write,
+	.read = ram_read,
+	.write = ram_write,
+	.at = ram_at,
+	.written = written,
+	.msi = msi,
 	.irq = irq,
 	.irq_level = irq_level,
 	.end = end,
@@ -140,10 +185,19 @@ static const struct guest_ops ops = {
 
 /* ---- Building and taking apart ---- */
 
-/* No settings: serial lines are not connected. */
+/* Serial lines are not connected; on the PCI bus there are devices that need nothing of the host. */
 static const char *option(const void *config, const char *key)
 {
-	(void)config, (void)key;
+	static const char *const settings[][2] = {
+		{"pci.0.3.0.device", "virtio-rnd"},
+		{"pci.0.4.0.device", "virtio-rnd"},
+		{"pci.0.4.1.device", "virtio-rnd"},
+	};
+
+	(void)config;
+	for (size_t i = 0; i < sizeof(settings) / sizeof(settings[0]); i++)
+		if (strcmp(settings[i][0], key) == 0)
+			return settings[i][1];
 	return NULL;
 }
 

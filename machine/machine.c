@@ -185,9 +185,9 @@ struct option_source {
 static const char *device_option(const void *arg, const char *key)
 {
 	const struct option_source *source = arg;
-	char path[128];
+	char path[256];
 
-	snprintf(path, sizeof(path), "%s.%s", source->prefix, key);
+	snprintf(path, sizeof(path), "%s%s%s", source->prefix, *source->prefix ? "." : "", key);
 	return config_get(source->config, path);
 }
 

@@ -56,6 +56,13 @@
 #define PC_PCI_PIN_FIRST  16 /* PCI INTx on I/O APIC pins 16..23 */
 #define PC_PCI_PIN_LAST	  23
 
+/*
+ * Pin (0: INTA) of a PCI slot shares one of eight links: an I/O APIC pin from PC_PCI_PIN_FIRST, and
+ * for guests that know the PIC alone the ISA line to which firmware has routed the link.
+ */
+#define PC_PCI_LINK(slot, pin) (((slot) + (pin)) % 8u)
+#define PC_PIRQ_LINES	       {10, 11, 5, 15, 10, 11, 5, 15}
+
 #define PC_IOAPIC_PINS 24
 
 /* Values written to PM1A_CNT: SLP_TYP of \_S5 as our DSDT declares it, and SLP_EN. */

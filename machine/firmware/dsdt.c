@@ -86,24 +86,49 @@ static void unit_device(struct aml *a, const struct device_unit *unit, unsigned 
 	aml_close(a);
 }
 
-/* INTA..INTD of every slot, spread over the I/O APIC's upper pins. */
-static void pci_routes(struct aml *a)
+/* INTA..INTD of every slot: I/O APIC pins, or the ISA lines to which firmware routes the links. */
+static void pci_routes(struct aml *a, const char *name, bool apic)
 {
-	enum { SLOTS = 32, PINS = 4, LINES = PC_PCI_PIN_LAST - PC_PCI_PIN_FIRST + 1 };
+	static const uint8_t lines[] = PC_PIRQ_LINES;
+	enum { SLOTS = 32, PINS = 4 };
 
-	aml_name(a, "_PRT");
+	aml_name(a, name);
 	aml_package(a, (SLOTS - 1) * PINS);
 	/* Slot 0 is the host bridge, which has no pin. */
 	for (unsigned slot = 1; slot < SLOTS; slot++) {
 		for (unsigned pin = 0; pin < PINS; pin++) {
+			unsigned link = PC_PCI_LINK(slot, pin);
+
 			aml_package(a, 4);
 			aml_integer(a, slot << 16 | 0xffff); /* any function */
 			aml_integer(a, pin);
 			aml_integer(a, 0); /* no link device: */
-			aml_integer(a, PC_PCI_PIN_FIRST + (slot + pin) % LINES);
+			aml_integer(a, apic ? PC_PCI_PIN_FIRST + link : lines[link]);
 			aml_close(a);
 		}
 	}
+	aml_close(a);
+}
+
+/* The guest says by _PIC which interrupt controller it uses (ACPI 6.4, 5.8.1). */
+static void pci_routing(struct aml *a)
+{
+	pci_routes(a, "PRTA", true);
+	pci_routes(a, "PRTP", false);
+	aml_method(a, "_PRT", 0);
+	aml_if(a, "\\PICM");
+	aml_return(a, "PRTA");
+	aml_close(a);
+	aml_return(a, "PRTP");
+	aml_close(a);
+}
+
+static void pic_mode(struct aml *a)
+{
+	aml_name(a, "\\PICM");
+	aml_integer(a, 0);
+	aml_method(a, "\\_PIC", 1);
+	aml_store_arg0(a, "\\PICM");
 	aml_close(a);
 }
 
@@ -124,7 +149,7 @@ static void pci_root(struct aml *a)
 	aml_res_window_io(a, PC_PCI_CONF_ADDR + 8, 0xffff);
 	aml_res_window_memory(a, PC_PCI_HOLE_BASE, PC_PCI_HOLE_LIMIT - 1);
 	aml_resources_end(a);
-	pci_routes(a);
+	pci_routing(a);
 	aml_close(a);
 }
 
@@ -147,6 +172,7 @@ void dsdt_fill(struct aml *a, const struct firmware_facts *facts)
 {
 	unsigned uid = 1;
 
+	pic_mode(a);
 	aml_name(a, "\\_S5");
 	aml_package(a, 2);
 	aml_integer(a, PC_SLP_TYP_S5);

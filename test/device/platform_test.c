@@ -45,6 +45,8 @@ static void pci_bus_is_otherwise_empty(void **state)
 	(void)state;
 	fake_create(&g, &device_pci_root, "pci0", 0);
 	for (uint32_t bdf = 1; bdf < 0x10000; bdf++) {
+		if (bdf == 31 << 3) /* the ISA bridge */
+			continue;
 		assert_int_equal(config(&g, ENABLE | bdf << 8, 0, 4), 0xffffffff);
 		assert_int_equal(fake_in(&g, PC_ECAM_BASE + ((uint64_t)bdf << 12), 4), 0xffffffff);
 	}
@@ -87,8 +89,9 @@ static void pci_address_is_for_dwords(void **state)
 
 static void pci_ids_come_from_the_configuration(void **state)
 {
-	struct fake_guest g = {.options = {{"vendor", "0x8086"}, {"device", "4663"}}};
-	struct fake_guest bad = {.options = {{"vendor", "0x12345"}}};
+	struct fake_guest g = {.options = {{"pci.0.0.0.pcireg.vendor", "0x8086"},
+					   {"pci.0.0.0.pcireg.device", "4663"}}};
+	struct fake_guest bad = {.options = {{"pci.0.0.0.pcireg.vendor", "0x12345"}}};
 
 	(void)state;
 	fake_create(&g, &device_pci_root, "pci0", 0);
