@@ -19,6 +19,22 @@ struct guest;
 /* What a model can do to the whole machine. */
 enum guest_end { GUEST_RESET, GUEST_POWEROFF };
 
+/* What a person does at the machine's keyboard and mouse. */
+enum guest_input_kind { GUEST_INPUT_KEY, GUEST_INPUT_MOTION };
+
+struct guest_input {
+	enum guest_input_kind kind;
+	/* A key goes down or up. KEY_... of linux/input-event-codes.h; repetitions are ignored. */
+	uint16_t key;
+	bool down;
+	/*
+	 * The mouse moves right and down, its wheel away from the user (in notches), and these buttons
+	 * are down now: bit 0 left, 1 right, 2 middle, 3 and 4 those at the side.
+	 */
+	int dx, dy, wheel;
+	uint8_t buttons;
+};
+
 enum guest_space { GUEST_PORTS, GUEST_MEMORY };
 
 /*
@@ -52,6 +68,7 @@ struct guest_ops {
 	void (*end)(struct guest *guest, enum guest_end how);
 	void (*exit)(struct guest *guest, uint8_t status);
 	void (*unmap)(struct guest *guest, uint64_t gpa);
+	void (*input)(struct guest *guest, const struct guest_input *input);
 	int (*claim)(struct guest *guest, const struct guest_range *range);
 	void (*unclaim)(struct guest *guest, const struct guest_range *range);
 	int (*timer_create)(
@@ -76,6 +93,15 @@ struct guest {
 	struct event_loop *loop;
 	struct log *log;
 };
+
+/*
+ * To the models that take input, from one that has a person in front of it (a display).  Any thread,
+ * with no lock of a model held; each model keeps the events' order.
+ */
+static inline void guest_input(struct guest *guest, const struct guest_input *input)
+{
+	guest->ops->input(guest, input);
+}
 
 /* Guest memory. EFAULT: not all of it is RAM, and nothing was copied. Any thread. */
 static inline int guest_read(struct guest *guest, uint64_t gpa, void *buf, size_t len)

@@ -2,8 +2,8 @@
 /* Copyright (c) 2026, the hyve authors */
 /*
  * A hostile guest before the device models: all of them on one bus, accessed through the ranges that
- * they claim, across their ends, and beside them.  Timers fire and the power button is pressed in
- * between.  Each model keeps its interrupt line in balance.
+ * they claim, across their ends, and beside them.  Timers fire, keys and the power button are pressed
+ * in between.  Each model keeps its interrupt line in balance.
  */
 #include <errno.h>
 #include <string.h>
@@ -113,6 +113,15 @@ static void unmap(struct guest *guest, uint64_t gpa)
 	(void)guest, (void)gpa;
 }
 
+static void input(struct guest *guest, const struct guest_input *event)
+{
+	struct world *w = world_of(guest);
+
+	for (unsigned i = 0; i < w->ndevices; i++)
+		if (w->devices[i].model->input)
+			w->devices[i].model->input(w->devices[i].dev, event);
+}
+
 static int claim(struct guest *guest, const struct guest_range *range)
 {
 	struct world *w = world_of(guest);
@@ -175,6 +184,7 @@ static const struct guest_ops ops = {
 	.end = end,
 	.exit = exit_with,
 	.unmap = unmap,
+	.input = input,
 	.claim = claim,
 	.unclaim = unclaim,
 	.timer_create = timer_create_fake,
@@ -289,6 +299,22 @@ static void press_button(struct world *w)
 			w->devices[i].model->event(w->devices[i].dev, DEVICE_POWER_BUTTON);
 }
 
+/* Somebody at the keyboard and the mouse: any values. */
+static void use_input(struct world *w, struct fuzz_input *in, bool key)
+{
+	const struct guest_input event = {
+		.kind = key ? GUEST_INPUT_KEY : GUEST_INPUT_MOTION,
+		.key = (uint16_t)fuzz_take(in, key ? 1 : 0),
+		.down = fuzz_take(in, 1) & 1,
+		.dx = (int)fuzz_take(in, key ? 0 : 4),
+		.dy = (int)fuzz_take(in, key ? 0 : 2) - 0x8000,
+		.wheel = (int)fuzz_take(in, key ? 0 : 4),
+		.buttons = (uint8_t)fuzz_take(in, key ? 0 : 1),
+	};
+
+	guest_input(&w->guest, &event);
+}
+
 static void step(struct world *w, struct fuzz_input *in)
 {
 	unsigned op = (unsigned)fuzz_take(in, 1);
@@ -301,7 +327,10 @@ static void step(struct world *w, struct fuzz_input *in)
 		fire_timer(w, op >> 3);
 		break;
 	case 2:
-		press_button(w);
+		if (op & 8)
+			use_input(w, in, op & 16);
+		else
+			press_button(w);
 		break;
 	default:
 		access_bus(w, in, op & 8);

@@ -54,6 +54,7 @@ static const char *const known_keys[] = {
 	"lpc.com[1-4].path",
 	"lpc.fwcfg",
 	"lpc.pc-testdev",
+	"lpc.ps2",
 	"pci.*", /* whose keys are looked at when all devices are known */
 	"x86.mptable",
 	"x86.x2apic",

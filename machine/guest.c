@@ -121,6 +121,15 @@ static void unmap(struct guest *guest, uint64_t gpa)
 		vm_mem_written(m->vm, page, 0x1000);
 }
 
+static void input(struct guest *guest, const struct guest_input *event)
+{
+	struct machine *m = machine_of(guest);
+
+	for (unsigned i = 0; i < m->ndevices; i++)
+		if (m->devices[i].model->input && m->devices[i].dev)
+			m->devices[i].model->input(m->devices[i].dev, event);
+}
+
 static int claim(struct guest *guest, const struct guest_range *range)
 {
 	return bus_claim(machine_of(guest)->bus, range);
@@ -173,6 +182,7 @@ const struct guest_ops machine_guest_ops = {
 	.end = end,
 	.exit = exit_with,
 	.unmap = unmap,
+	.input = input,
 	.claim = claim,
 	.unclaim = unclaim,
 	.timer_create = timer_create_on_loop,

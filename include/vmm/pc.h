@@ -48,11 +48,13 @@
 
 /* Interrupt lines (ISA numbers; the PIT reaches the I/O APIC on pin 2). */
 #define PC_PIT_IRQ	  0
+#define PC_KEYBOARD_IRQ	  1
 #define PC_PIT_IOAPIC_PIN 2
 #define PC_COM2_IRQ	  3
 #define PC_COM1_IRQ	  4
 #define PC_RTC_IRQ	  8
 #define PC_SCI_IRQ	  9
+#define PC_MOUSE_IRQ	  12
 #define PC_PCI_PIN_FIRST  16 /* PCI INTx on I/O APIC pins 16..23 */
 #define PC_PCI_PIN_LAST	  23
 

@@ -4,6 +4,7 @@
 
 #include <ctype.h>
 #include <stdio.h>
+#include <string.h>
 
 #include <vmm/pc.h>
 
@@ -66,16 +67,40 @@ static void unit_resource(struct aml *a, const struct device_resource *res)
 	}
 }
 
-/* A model's unit; its name in capitals is its ACPI name. */
+/* "PNP0501" is packed into an integer, "QEMU0001" stays text. */
+static void hardware_id(struct aml *a, const char *id)
+{
+	aml_name(a, "_HID");
+	if (strlen(id) == 7)
+		aml_eisa_id(a, id);
+	else
+		aml_string(a, id);
+}
+
+/* A name in capitals is the ACPI name. */
+static void open_device(struct aml *a, const char *name, const char *id)
+{
+	char path[5] = "";
+
+	for (unsigned i = 0; i < 4 && name[i]; i++)
+		path[i] = (char)toupper((unsigned char)name[i]);
+	aml_device(a, path);
+	hardware_id(a, id);
+}
+
+static void beside_device(struct aml *a, const struct device_beside *beside)
+{
+	open_device(a, beside->name, beside->acpi_hid);
+	aml_name(a, "_CRS");
+	aml_resources(a);
+	aml_res_irq(a, beside->irq);
+	aml_resources_end(a);
+	aml_close(a);
+}
+
 static void unit_device(struct aml *a, const struct device_unit *unit, unsigned uid)
 {
-	char name[5] = "";
-
-	for (unsigned i = 0; i < 4 && unit->name[i]; i++)
-		name[i] = (char)toupper((unsigned char)unit->name[i]);
-	aml_device(a, name);
-	aml_name(a, "_HID");
-	aml_eisa_id(a, unit->acpi_hid);
+	open_device(a, unit->name, unit->acpi_hid);
 	aml_name(a, "_UID");
 	aml_integer(a, uid);
 	aml_name(a, "_CRS");
@@ -184,8 +209,11 @@ void dsdt_fill(struct aml *a, const struct firmware_facts *facts)
 	pci_root(a);
 	for (size_t i = 0; i < sizeof(core_devices) / sizeof(core_devices[0]); i++)
 		core_device(a, &core_devices[i]);
-	for (size_t i = 0; i < facts->nunits; i++)
+	for (size_t i = 0; i < facts->nunits; i++) {
 		if (facts->units[i]->acpi_hid)
 			unit_device(a, facts->units[i], uid++);
+		if (facts->units[i]->beside.name)
+			beside_device(a, &facts->units[i]->beside);
+	}
 	aml_close(a);
 }

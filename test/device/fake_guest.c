@@ -127,6 +127,13 @@ static void unmap(struct guest *guest, uint64_t gpa)
 	((struct fake_guest *)guest)->unmapped = gpa;
 }
 
+static void input(struct guest *guest, const struct guest_input *event)
+{
+	struct fake_guest *g = (struct fake_guest *)guest;
+
+	g->model->input(g->dev, event);
+}
+
 static int timer_create_fake(
 	struct guest *guest, void (*fn)(void *arg), void *arg, struct guest_timer **timer)
 {
@@ -168,6 +175,7 @@ static const struct guest_ops fake_ops = {
 	.end = end,
 	.exit = exit_with,
 	.unmap = unmap,
+	.input = input,
 	.timer_create = timer_create_fake,
 	.timer_set = timer_set,
 	.timer_stop = timer_stop,
