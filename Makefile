@@ -3,6 +3,7 @@
 #
 #   make              the library, the commands and the examples, into $(BUILD)
 #   make run          boots Debian's cloud kernel on this terminal (installs what is missing)
+#   make debian       installs Debian 12 on a disk image and boots it here, with a network; the first time takes two minutes
 #   make test         everything that must pass; make check: the part of it that takes under a minute
 #   make lab          the KVM backend on a true KVM, inside an emulated machine
 #   make bench        hyve beside QEMU, as a table; make fuzz: libFuzzer for FUZZ_S seconds a target
@@ -119,7 +120,7 @@ SAN_TESTS := $(filter-out $(SAN_OUT),$(TEST_SRC))
 # Those with threads that matter once more under ThreadSanitizer.  What is translated it does not see.
 TSAN_BUILD := $(BUILD)-tsan
 TSAN_TESTS := $(wildcard test/vmm/*_test.c) $(patsubst %,test/%_test.c,vmm/chip/thread host/event \
-	contract/c5_lifecycle contract/c6_waiting contract/c7_events backend/soft/smp backend/soft/storm)
+	machine/bus contract/c5_lifecycle contract/c6_waiting contract/c7_events backend/soft/smp backend/soft/storm)
 # The longest first, so that two at a time end together.
 LONG_TESTS := $(filter test/differential/% test/x86/decode_test.c test/backend/soft/%,$(TEST_SRC))
 QUICK_TESTS := $(filter-out test/differential/%,$(TEST_SRC))
@@ -128,11 +129,19 @@ QUICK_SH := $(filter-out test/outside/% test/backend/% test/boot/% test/lab/% te
 programs = $(foreach t,$(2:test/%_test.c=%),'$(1)$(t)=$(3)/test/$(t)_test')
 scripts = $(foreach t,$(2:test/%_test.sh=%),'$(t)=BUILD=$(BUILD) sh test/$(t)_test.sh')
 
-.PHONY: run test check sanitized threaded kernels
+.PHONY: run debian debian-image test check sanitized threaded kernels
 run:
 	@tools/setup build run
 	+@$(SUBMAKE) all $(BUILD)/initramfs.gz
 	@tools/run $(BUILD)
+
+debian:
+	@tools/setup build debian
+	+@$(SUBMAKE) all
+	@tools/mkdebian build/debian
+	@tools/debian $(BUILD)
+debian-image:
+	@-tools/mkdebian build/debian
 
 kernels:
 	@-tools/get-kernel --modules cloud-amd64 build/kernel >/dev/null
@@ -140,8 +149,8 @@ kernels:
 
 test:
 	@tools/setup build run test
-	@-tools/setup real lab
-	+@$(SUBMAKE) all tests kernels lab-programs
+	@-tools/setup real debian lab
+	+@$(SUBMAKE) all tests kernels debian-image lab-programs
 	+@$(SUBMAKE) sanitized BUILD=$(SAN_BUILD) SAN=address,undefined
 	+@$(SUBMAKE) threaded BUILD=$(TSAN_BUILD) SAN=thread
 	+@$(SUBMAKE) all tests CC=clang BUILD=$(BUILD)-clang

@@ -13,14 +13,15 @@
 
 #include "cmd/options.h"
 #include "cmd/stats.h"
+#include "device/device.h"
 #include "host/host.h"
 #include "machine/machine.h"
 
 enum { EXIT_REBOOT = 0, EXIT_POWEROFF = 1, EXIT_HALT = 2, EXIT_TRIPLEFAULT = 3, EXIT_ERROR = 4 };
 
 static const char usage[] =
-	"usage: hyve [-aACehHPuwxY] [-c N] [-m size] [-l comN,dev] [-k file] [-o key=value] [-U "
-	"uuid]\n"
+	"usage: hyve [-aACehHPSuwWxY] [-c N] [-m size] [-s slot,device] [-l comN,dev] [-k file]\n"
+	"            [-o key=value] [-U uuid]\n"
 	"            [--kernel file [--initrd file] [--append text]] [--backend auto|kvm|soft] "
 	"[--stats] "
 	"name\n"
@@ -28,6 +29,7 @@ static const char usage[] =
 	"\n"
 	"  -c N           virtual cpus (1); also cpus=N,sockets=N,cores=N,threads=N\n"
 	"  -m size        memory (256M); K, M, G, T\n"
+	"  -s slot,device[,options]  a PCI device, as in 3,virtio-blk,disk.img; -s help lists them\n"
 	"  -l comN,dev    serial line 1 to 4 on stdio, pty, file=PATH or /dev/... (com1,stdio)\n"
 	"  -l bootrom,file run firmware from the reset vector\n"
 	"  -l pc-testdev  devices for kernels that test hypervisors\n"
@@ -41,10 +43,11 @@ static const char usage[] =
 	"  -e             end on access to a port that nothing answers\n"
 	"  -w             ignore unknown MSRs instead of #GP\n"
 	"  -u             clock in UTC\n"
+	"  -W             virtio devices with MSI instead of MSI-X\n"
 	"  -C             guest memory in core files\n"
 	"  -Y             no MP table\n"
 	"  -U uuid        identity of the machine\n"
-	"  -A -H -P       ACPI tables, exit on HLT (both always), exit on PAUSE\n"
+	"  -A -H -P -S    ACPI tables, exit on HLT (both always), exit on PAUSE, wired memory (not done)\n"
 	"\n"
 	"Ctrl-A x ends the machine, Ctrl-A Ctrl-A is one Ctrl-A. SIGTERM presses the power "
 	"button.\n"
@@ -84,6 +87,25 @@ static int preflight(void)
 		chosen |= chooses;
 	}
 	return chosen ? 0 : EXIT_ERROR;
+}
+
+/* The devices of -s, with their options. */
+static void print_pci_models(void)
+{
+	struct device_pci_facts facts;
+
+	for (size_t i = 0; device_pci_describe(i, &facts); i++) {
+		printf("%-16s %s\n", facts.name, facts.about);
+		if (facts.first || (facts.keys && facts.keys[0]))
+			printf("%16s", "");
+		if (facts.first)
+			printf(" %s", facts.first);
+		for (const char *const *key = facts.keys; key && *key; key++)
+			if (!facts.first || strcmp(*key, facts.first) != 0)
+				printf(" [%s=]", *key);
+		if (facts.first || (facts.keys && facts.keys[0]))
+			putchar('\n');
+	}
 }
 
 static int dump(const struct config *config)
@@ -202,6 +224,9 @@ static int act(
 		return 0;
 	case OPTIONS_LPC_HELP:
 		puts("bootrom\ncom1\ncom2\ncom3\ncom4\npc-testdev");
+		return 0;
+	case OPTIONS_SLOT_HELP:
+		print_pci_models();
 		return 0;
 	case OPTIONS_VERSION:
 		puts("hyve " HYVE_VERSION);

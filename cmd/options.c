@@ -6,8 +6,10 @@
 #include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "device/device.h"
 #include "machine/machine.h"
 
 /* Long options stand outside the range of characters. */
@@ -33,7 +35,7 @@ static const struct option long_options[] = {
 	{NULL, 0, NULL, 0},
 };
 
-#define SHORT_OPTIONS ":Cac:k:l:m:o:AHIPU:Yehuwx"
+#define SHORT_OPTIONS ":Cac:k:l:m:o:s:AHIPSU:WYehuwx"
 
 /* Options that are one setting. A value of NULL: the option's argument. */
 static const struct {
@@ -44,7 +46,9 @@ static const struct {
 	{'C', "memory.guest_in_core", "true"},
 	{'H', "x86.vmexit_on_hlt", "true"},
 	{'P', "x86.vmexit_on_pause", "true"},
+	{'S', "memory.wired", "true"},
 	{'U', "uuid", NULL},
+	{'W', "virtio_msix", "false"},
 	{'Y', "x86.mptable", "false"},
 	{'a', "x86.x2apic", "false"},
 	{'e', "x86.strictio", "true"},
@@ -116,6 +120,102 @@ static int set_lpc(struct config *config, const char *text, struct machine_error
 	return set(config, key, text + 5, error);
 }
 
+/* -s [bus:]slot[:function] */
+static int read_slot(const char *text, unsigned place[3])
+{
+	unsigned n[3], count = 0;
+	const char *at = text;
+
+	do {
+		char *end;
+
+		if (count == 3 || !isdigit((unsigned char)*at))
+			return EINVAL;
+		unsigned long value = strtoul(at, &end, 10);
+
+		if (value > 255)
+			return EINVAL;
+		n[count++] = (unsigned)value;
+		at = end;
+	} while (*at++ == ':');
+	if (at[-1] != '\0')
+		return EINVAL;
+	place[0] = count == 3 ? n[0] : 0;
+	place[1] = n[count == 3 ? 1 : 0];
+	place[2] = count == 1 ? 0 : n[count - 1];
+	return place[1] < 32 && place[2] < 8 ? 0 : EINVAL;
+}
+
+/* What stands behind the device's name: key=value, a key alone, or first what needs no key. */
+static int set_device_options(struct config *config, const char *prefix,
+	const struct device_pci_facts *facts, char *rest, struct machine_error *error)
+{
+	char key[160];
+	bool first = true;
+	char *part;
+
+	while ((part = strsep(&rest, ",")) != NULL) {
+		bool keyless = first && facts->first;
+		char *value = keyless ? NULL : strchr(part, '=');
+
+		if (value)
+			*value++ = '\0';
+		snprintf(key, sizeof(key), "%s.%.100s", prefix, keyless ? facts->first : part);
+		if (!*part || (!keyless && !device_pci_has_key(facts, part)))
+			return machine_error(error, EINVAL, "-s %s: no option \"%.40s\"; see hyve -s help",
+				facts->name, part);
+		int code = set(config, key, keyless ? part : value ? value : "true", error);
+
+		if (code)
+			return code;
+		first = false;
+	}
+	return 0;
+}
+
+/* -s [bus:]slot[:function],device[,options] */
+static int set_slot(struct config *config, const char *text, struct machine_error *error)
+{
+	char *copy = strdup(text), *rest = copy, *name, *place_text;
+	struct device_pci_facts facts;
+	unsigned place[3];
+	char prefix[40], key[64];
+	int code;
+
+	if (!copy)
+		return machine_error(error, ENOMEM, "%s", strerror(ENOMEM));
+	place_text = strsep(&rest, ",");
+	name = strsep(&rest, ",");
+	if (!name || read_slot(place_text, place) != 0) {
+		code = machine_error(error, EINVAL,
+			"-s %.60s: use [bus:]slot[:function],device[,options], slots 0 to 31, as "
+			"in -s 3,virtio-blk,disk.img",
+			text);
+		goto out;
+	}
+	if (place[0] != 0) {
+		code = machine_error(error, EINVAL, "-s %.60s: there is no PCI bus but 0", text);
+		goto out;
+	}
+	if (!device_pci_find(name, &facts)) {
+		code = machine_error(error, EINVAL,
+			"-s %.60s: unknown device \"%.40s\"; see hyve -s help", text, name);
+		goto out;
+	}
+	snprintf(prefix, sizeof(prefix), "pci.%u.%u.%u", place[0], place[1], place[2]);
+	snprintf(key, sizeof(key), "%s.device", prefix);
+	if (config_get(config, key))
+		code = machine_error(error, EINVAL, "-s %.60s: slot %u:%u is taken by %s", text,
+			place[1], place[2], config_get(config, key));
+	else
+		code = set(config, key, name, error);
+	if (!code)
+		code = set_device_options(config, prefix, &facts, rest, error);
+out:
+	free(copy);
+	return code;
+}
+
 /*
  * Unlike in a file, where bhyve's keys may stand that mean nothing here, an unknown one is a typo.
  */
@@ -167,6 +267,8 @@ static int apply(
 		return set_lpc(config, argument, error);
 	case 'o':
 		return set_variable(config, argument, error);
+	case 's':
+		return set_slot(config, argument, error);
 	case 'U':
 		if (!is_uuid(argument))
 			return machine_error(error, EINVAL,
@@ -248,6 +350,11 @@ enum options_wish options_read(
 		case 'l':
 			if (strcmp(optarg, "help") == 0)
 				return OPTIONS_LPC_HELP;
+			code = apply(config, option, optarg, error);
+			break;
+		case 's':
+			if (strcmp(optarg, "help") == 0)
+				return OPTIONS_SLOT_HELP;
 			/* fall through */
 		default:
 			code = apply(config, option, optarg, error);

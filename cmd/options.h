@@ -11,6 +11,7 @@ enum options_wish {
 	OPTIONS_RUN,
 	OPTIONS_HELP,
 	OPTIONS_LPC_HELP,
+	OPTIONS_SLOT_HELP,
 	OPTIONS_VERSION,
 	OPTIONS_PREFLIGHT,
 	OPTIONS_BAD, /* *error says what is wrong, and what to do */

@@ -25,13 +25,24 @@ struct device_resource {
 
 #define DEVICE_MAX_RESOURCES 8
 
+/* ACPI's name for a keyboard controller, which its fixed table mentions, too. */
+#define DEVICE_KEYBOARD_HID "PNP0303"
+
+/* What ACPI describes as a device of its own though it is a part: the mouse at its controller. */
+struct device_beside {
+	const char *name, *acpi_hid; /* NULL: there is none */
+	unsigned irq;
+};
+
 /* One place in the machine where the model can stand. */
 struct device_unit {
 	const char *name;
-	const char *config;   /* its settings stand below this key: "lpc.com1" */
+	const char *config;   /* its settings stand below this key: "lpc.com1"; "": any */
 	const char *required; /* it exists only if this setting does; NULL: always */
+	const char *optional; /* it does not exist if this setting is false; NULL: no such one */
 	const char *acpi_hid; /* "PNP0501"; NULL: not in ACPI */
 	struct device_resource res[DEVICE_MAX_RESOURCES];
+	struct device_beside beside;
 };
 
 enum device_event { DEVICE_POWER_BUTTON };
@@ -57,6 +68,8 @@ struct device_model {
 	void (*destroy)(void *dev);
 	/* May be NULL. Event loop's thread or any other. */
 	void (*event)(void *dev, enum device_event event);
+	/* May be NULL. Any thread. */
+	void (*input)(void *dev, const struct guest_input *input);
 };
 
 /* All models that the PC is made of, in the order in which they are built. */
@@ -67,9 +80,23 @@ extern const struct device_model device_uart;
 extern const struct device_model device_pci_root;
 extern const struct device_model device_acpi_pm;
 extern const struct device_model device_reset;
+extern const struct device_model device_ps2;
 extern const struct device_model device_post;
 extern const struct device_model device_fwcfg;
 extern const struct device_model device_testdev;
+
+/* What stands on the PCI bus is a list of its own, of which the command line sees this. */
+struct device_pci_facts {
+	const char *name, *about;
+	const char *first;	 /* key of what needs none, NULL: there is no such */
+	const char *const *keys; /* patterns of fnmatch(3); ends with NULL; NULL: none */
+};
+
+/* The index-th model; false: there are fewer. */
+bool device_pci_describe(size_t index, struct device_pci_facts *facts);
+bool device_pci_find(const char *name, struct device_pci_facts *facts);
+/* Does the model know this key, as it stands below pci.BUS.SLOT.FUNCTION? */
+bool device_pci_has_key(const struct device_pci_facts *facts, const char *key);
 
 /* What a read that nobody answers gives. */
 static inline uint64_t device_all_ones(unsigned size)

@@ -19,6 +19,22 @@ struct guest;
 /* What a model can do to the whole machine. */
 enum guest_end { GUEST_RESET, GUEST_POWEROFF };
 
+/* What a person does at the machine's keyboard and mouse. */
+enum guest_input_kind { GUEST_INPUT_KEY, GUEST_INPUT_MOTION };
+
+struct guest_input {
+	enum guest_input_kind kind;
+	/* A key goes down or up. KEY_... of linux/input-event-codes.h; repetitions are ignored. */
+	uint16_t key;
+	bool down;
+	/*
+	 * The mouse moves right and down, its wheel away from the user (in notches), and these buttons
+	 * are down now: bit 0 left, 1 right, 2 middle, 3 and 4 those at the side.
+	 */
+	int dx, dy, wheel;
+	uint8_t buttons;
+};
+
 enum guest_space { GUEST_PORTS, GUEST_MEMORY };
 
 /*
@@ -44,11 +60,15 @@ struct guest_timer;
 struct guest_ops {
 	int (*read)(struct guest *guest, uint64_t gpa, void *buf, size_t len);
 	int (*write)(struct guest *guest, uint64_t gpa, const void *buf, size_t len);
+	void *(*at)(struct guest *guest, uint64_t gpa, size_t len);
+	void (*written)(struct guest *guest, const void *at, size_t len);
 	void (*irq)(struct guest *guest, unsigned irq, bool asserted);
 	void (*irq_level)(struct guest *guest, unsigned irq);
+	void (*msi)(struct guest *guest, uint64_t address, uint32_t data);
 	void (*end)(struct guest *guest, enum guest_end how);
 	void (*exit)(struct guest *guest, uint8_t status);
 	void (*unmap)(struct guest *guest, uint64_t gpa);
+	void (*input)(struct guest *guest, const struct guest_input *input);
 	int (*claim)(struct guest *guest, const struct guest_range *range);
 	void (*unclaim)(struct guest *guest, const struct guest_range *range);
 	int (*timer_create)(
@@ -73,6 +93,15 @@ struct guest {
 	struct log *log;
 };
 
+/*
+ * To the models that take input, from one that has a person in front of it (a display).  Any thread,
+ * with no lock of a model held; each model keeps the events' order.
+ */
+static inline void guest_input(struct guest *guest, const struct guest_input *input)
+{
+	guest->ops->input(guest, input);
+}
+
 /* Guest memory. EFAULT: not all of it is RAM, and nothing was copied. Any thread. */
 static inline int guest_read(struct guest *guest, uint64_t gpa, void *buf, size_t len)
 {
@@ -82,6 +111,22 @@ static inline int guest_read(struct guest *guest, uint64_t gpa, void *buf, size_
 static inline int guest_write(struct guest *guest, uint64_t gpa, const void *buf, size_t len)
 {
 	return guest->ops->write(guest, gpa, buf, len);
+}
+
+/*
+ * Guest memory itself, for a device that transfers straight into it; NULL: [gpa, gpa+len) is not all
+ * RAM in one piece.  RAM stays where it is as long as models exist.  The guest may change it at any
+ * time: look at each byte once.  Any thread.
+ */
+static inline void *guest_at(struct guest *guest, uint64_t gpa, size_t len)
+{
+	return guest->ops->at(guest, gpa, len);
+}
+
+/* These bytes at a place that guest_at() gave have been written: whoever runs the guest looks anew. */
+static inline void guest_written(struct guest *guest, const void *at, size_t len)
+{
+	guest->ops->written(guest, at, len);
 }
 
 /*
@@ -98,6 +143,12 @@ static inline void guest_irq(struct guest *guest, unsigned irq, bool asserted)
 static inline void guest_irq_level(struct guest *guest, unsigned irq)
 {
 	guest->ops->irq_level(guest, irq);
+}
+
+/* A message-signalled interrupt, as the write of `data` to `address` is one. Any thread. */
+static inline void guest_msi(struct guest *guest, uint64_t address, uint32_t data)
+{
+	guest->ops->msi(guest, address, data);
 }
 
 /* Ends the machine; the vcpus stop soon after. The first end counts. Any thread. */

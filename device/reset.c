@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Copyright (c) 2026, the hyve authors */
 /*
- * The three ways in which PC software asks for a reset: the chipset's reset control register (CF9),
- * the keyboard controller's pulse command, and bit 0 of the fast-A20 port.  There is no keyboard
- * controller otherwise: its status reads all ones, which drivers take for "none".
+ * The two ways in which PC software asks the chipset for a reset: the reset control register (CF9)
+ * and bit 0 of the fast-A20 port.  The third is the keyboard controller's (device/ps2/).
  */
 #include <errno.h>
 #include <stdatomic.h>
@@ -19,8 +18,6 @@ enum {
 	RST_SYS = 0x02,	 /* hard rather than soft: all the same to us */
 	RST_CPU = 0x04,	 /* its rising edge resets */
 	RST_FULL = 0x08, /* power-cycle */
-
-	KBC_PULSE_RESET = 0xfe,
 
 	PORT92_RESET = 0x01,
 	PORT92_A20 = 0x02,
@@ -48,21 +45,6 @@ static void cf9_write(void *arg, uint64_t offset, unsigned size, uint64_t value)
 
 	if (value & ~old & RST_CPU)
 		guest_end(ports->guest, GUEST_RESET);
-}
-
-static uint64_t kbc_read(void *arg, uint64_t offset, unsigned size)
-{
-	(void)arg;
-	(void)offset;
-	return device_all_ones(size);
-}
-
-static void kbc_write(void *arg, uint64_t offset, unsigned size, uint64_t value)
-{
-	(void)offset;
-	(void)size;
-	if (value == KBC_PULSE_RESET)
-		guest_end(((struct reset_ports *)arg)->guest, GUEST_RESET);
 }
 
 static uint64_t port92_read(void *arg, uint64_t offset, unsigned size)
@@ -99,7 +81,6 @@ static int reset_create(const struct device_args *args, void **dev)
 }
 
 static const struct guest_io cf9_io = {.width = 1, .read = cf9_read, .write = cf9_write};
-static const struct guest_io kbc_io = {.width = 1, .read = kbc_read, .write = kbc_write};
 static const struct guest_io port92_io = {.width = 1, .read = port92_read, .write = port92_write};
 
 static const struct device_unit reset_units[] = {
@@ -109,7 +90,6 @@ static const struct device_unit reset_units[] = {
 		.res =
 			{
 				{DEVICE_RES_PORTS, PC_RESET_PORT, 1, &cf9_io, true},
-				{DEVICE_RES_PORTS, PC_I8042_STATUS, 1, &kbc_io, true},
 				{DEVICE_RES_PORTS, PC_PORT92, 1, &port92_io, true},
 			},
 	},

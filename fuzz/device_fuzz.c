@@ -2,16 +2,17 @@
 /* Copyright (c) 2026, the hyve authors */
 /*
  * A hostile guest before the device models: all of them on one bus, accessed through the ranges that
- * they claim, across their ends, and beside them.  Timers fire and the power button is pressed in
- * between.  Each model keeps its interrupt line in balance.
+ * they claim, across their ends, and beside them.  Timers fire, keys and the power button are pressed
+ * in between.  Each model keeps its interrupt line in balance.
  */
 #include <errno.h>
+#include <string.h>
 
 #include "device/device.h"
 #include "fuzz/fuzz.h"
 #include "machine/bus.h"
 
-enum { DEVICES = 16, TIMERS = 16, LINES = 24, RANGES = 64 };
+enum { DEVICES = 16, TIMERS = 16, LINES = 24, RANGES = 128, RAM = 0x10000 };
 
 struct guest_timer {
 	void (*fn)(void *arg);
@@ -32,6 +33,7 @@ struct world {
 	struct guest_timer timers[TIMERS];
 	unsigned ntimers;
 	int asserts[LINES];
+	uint8_t ram[RAM];
 };
 
 static struct world *world_of(struct guest *guest)
@@ -41,16 +43,41 @@ static struct world *world_of(struct guest *guest)
 
 /* ---- What the models see ---- */
 
-static int no_read(struct guest *guest, uint64_t gpa, void *buf, size_t len)
+static void *ram_at(struct guest *guest, uint64_t gpa, size_t len)
 {
-	(void)guest, (void)gpa, (void)buf, (void)len;
-	return EFAULT;
+	return gpa < RAM && len <= RAM - gpa ? world_of(guest)->ram + gpa : NULL;
 }
 
-static int no_write(struct guest *guest, uint64_t gpa, const void *buf, size_t len)
+static int ram_read(struct guest *guest, uint64_t gpa, void *buf, size_t len)
 {
-	(void)guest, (void)gpa, (void)buf, (void)len;
-	return EFAULT;
+	void *from = ram_at(guest, gpa, len);
+
+	if (!from)
+		return EFAULT;
+	memcpy(buf, from, len);
+	return 0;
+}
+
+static int ram_write(struct guest *guest, uint64_t gpa, const void *buf, size_t len)
+{
+	void *to = ram_at(guest, gpa, len);
+
+	if (!to)
+		return EFAULT;
+	memcpy(to, buf, len);
+	return 0;
+}
+
+static void written(struct guest *guest, const void *at, size_t len)
+{
+	size_t offset = (size_t)((const uint8_t *)at - world_of(guest)->ram);
+
+	FUZZ_CHECK(offset < RAM && len <= RAM - offset);
+}
+
+static void msi(struct guest *guest, uint64_t address, uint32_t data)
+{
+	(void)guest, (void)address, (void)data;
 }
 
 /* COM1 and COM3 share a line, as do COM2 and COM4; the test device raises any. */
@@ -86,18 +113,42 @@ static void unmap(struct guest *guest, uint64_t gpa)
 	(void)guest, (void)gpa;
 }
 
+static void input(struct guest *guest, const struct guest_input *event)
+{
+	struct world *w = world_of(guest);
+
+	for (unsigned i = 0; i < w->ndevices; i++)
+		if (w->devices[i].model->input)
+			w->devices[i].model->input(w->devices[i].dev, event);
+}
+
 static int claim(struct guest *guest, const struct guest_range *range)
 {
 	struct world *w = world_of(guest);
 
-	FUZZ_CHECK(w->nranges < RANGES);
-	w->ranges[w->nranges++] = *range;
-	return bus_claim(w->bus, range);
+	int error = bus_claim(w->bus, range);
+
+	if (!error) {
+		FUZZ_CHECK(w->nranges < RANGES);
+		w->ranges[w->nranges++] = *range;
+	}
+	return error;
 }
 
+/* BARs move. */
 static void unclaim(struct guest *guest, const struct guest_range *range)
 {
-	bus_unclaim(world_of(guest)->bus, range);
+	struct world *w = world_of(guest);
+
+	for (unsigned i = 0; i < w->nranges; i++) {
+		const struct guest_range *r = &w->ranges[i];
+
+		if (r->space == range->space && r->base == range->base && r->size == range->size) {
+			w->ranges[i] = w->ranges[--w->nranges];
+			break;
+		}
+	}
+	bus_unclaim(w->bus, range);
 }
 
 static int timer_create_fake(
@@ -123,13 +174,17 @@ static void timer_stop(struct guest_timer *timer)
 }
 
 static const struct guest_ops ops = {
-	.read = no_read,
-	.write = no_write,
+	.read = ram_read,
+	.write = ram_write,
+	.at = ram_at,
+	.written = written,
+	.msi = msi,
 	.irq = irq,
 	.irq_level = irq_level,
 	.end = end,
 	.exit = exit_with,
 	.unmap = unmap,
+	.input = input,
 	.claim = claim,
 	.unclaim = unclaim,
 	.timer_create = timer_create_fake,
@@ -140,10 +195,19 @@ static const struct guest_ops ops = {
 
 /* ---- Building and taking apart ---- */
 
-/* No settings: serial lines are not connected. */
+/* Serial lines are not connected; on the PCI bus there are devices that need nothing of the host. */
 static const char *option(const void *config, const char *key)
 {
-	(void)config, (void)key;
+	static const char *const settings[][2] = {
+		{"pci.0.3.0.device", "virtio-rnd"},
+		{"pci.0.4.0.device", "virtio-rnd"},
+		{"pci.0.4.1.device", "virtio-rnd"},
+	};
+
+	(void)config;
+	for (size_t i = 0; i < sizeof(settings) / sizeof(settings[0]); i++)
+		if (strcmp(settings[i][0], key) == 0)
+			return settings[i][1];
 	return NULL;
 }
 
@@ -235,6 +299,22 @@ static void press_button(struct world *w)
 			w->devices[i].model->event(w->devices[i].dev, DEVICE_POWER_BUTTON);
 }
 
+/* Somebody at the keyboard and the mouse: any values. */
+static void use_input(struct world *w, struct fuzz_input *in, bool key)
+{
+	const struct guest_input event = {
+		.kind = key ? GUEST_INPUT_KEY : GUEST_INPUT_MOTION,
+		.key = (uint16_t)fuzz_take(in, key ? 1 : 0),
+		.down = fuzz_take(in, 1) & 1,
+		.dx = (int)fuzz_take(in, key ? 0 : 4),
+		.dy = (int)fuzz_take(in, key ? 0 : 2) - 0x8000,
+		.wheel = (int)fuzz_take(in, key ? 0 : 4),
+		.buttons = (uint8_t)fuzz_take(in, key ? 0 : 1),
+	};
+
+	guest_input(&w->guest, &event);
+}
+
 static void step(struct world *w, struct fuzz_input *in)
 {
 	unsigned op = (unsigned)fuzz_take(in, 1);
@@ -247,7 +327,10 @@ static void step(struct world *w, struct fuzz_input *in)
 		fire_timer(w, op >> 3);
 		break;
 	case 2:
-		press_button(w);
+		if (op & 8)
+			use_input(w, in, op & 16);
+		else
+			press_button(w);
 		break;
 	default:
 		access_bus(w, in, op & 8);

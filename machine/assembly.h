@@ -32,6 +32,8 @@ struct settings {
 	bool acpi, mptable, x2apic, strict_io, strict_msr, exit_on_pause, localtime, guest_in_core;
 };
 
+/* Are all keys of PCI devices known to the device that stands there? EINVAL. */
+int pci_settings_check(const struct config *config, struct machine_error *error);
 int settings_read(const struct config *config, struct settings *s, struct machine_error *error);
 
 enum { MACHINE_DEVICES_MAX = 16 };

@@ -54,9 +54,8 @@ static const char *const known_keys[] = {
 	"lpc.com[1-4].path",
 	"lpc.fwcfg",
 	"lpc.pc-testdev",
-	"pci.0.0.0.device",
-	"pci.0.0.0.pcireg.vendor",
-	"pci.0.0.0.pcireg.device",
+	"lpc.ps2",
+	"pci.*", /* whose keys are looked at when all devices are known */
 	"x86.mptable",
 	"x86.x2apic",
 	"x86.strictio",

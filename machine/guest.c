@@ -40,6 +40,18 @@ static int write_memory(struct guest *guest, uint64_t gpa, const void *buf, size
 	return 0;
 }
 
+static void *at(struct guest *guest, uint64_t gpa, size_t len)
+{
+	return ram_at(&machine_of(guest)->ram, gpa, len);
+}
+
+static void written(struct guest *guest, const void *place, size_t len)
+{
+	struct machine *m = machine_of(guest);
+
+	vm_mem_written(m->vm, ram_gpa(&m->ram, place), len);
+}
+
 /* ISA line n reaches the I/O APIC on pin n, but for the timer's. */
 static int ioapic_pin(unsigned irq)
 {
@@ -67,6 +79,16 @@ static void irq_level(struct guest *guest, unsigned line)
 
 	if (error)
 		log_warn(guest->log, "irq", "line %u cannot be level-triggered", line);
+}
+
+static void msi(struct guest *guest, uint64_t address, uint32_t data)
+{
+	/* An address beside the local APICs' is a write to nowhere. */
+	int error = vmmdev_lapic_msi(machine_of(guest)->vm, address, data);
+
+	if (error)
+		log_debug(guest->log, "irq", "MSI %#llx to %#llx: %s", (unsigned long long)data,
+			(unsigned long long)address, strerror(error));
 }
 
 static void end(struct guest *guest, enum guest_end how)
@@ -97,6 +119,15 @@ static void unmap(struct guest *guest, uint64_t gpa)
 
 	if (ram_at(&m->ram, page, 0x1000))
 		vm_mem_written(m->vm, page, 0x1000);
+}
+
+static void input(struct guest *guest, const struct guest_input *event)
+{
+	struct machine *m = machine_of(guest);
+
+	for (unsigned i = 0; i < m->ndevices; i++)
+		if (m->devices[i].model->input && m->devices[i].dev)
+			m->devices[i].model->input(m->devices[i].dev, event);
 }
 
 static int claim(struct guest *guest, const struct guest_range *range)
@@ -143,11 +174,15 @@ static void timer_destroy(struct guest_timer *timer)
 const struct guest_ops machine_guest_ops = {
 	.read = read_memory,
 	.write = write_memory,
+	.at = at,
+	.written = written,
 	.irq = irq,
 	.irq_level = irq_level,
+	.msi = msi,
 	.end = end,
 	.exit = exit_with,
 	.unmap = unmap,
+	.input = input,
 	.claim = claim,
 	.unclaim = unclaim,
 	.timer_create = timer_create_on_loop,

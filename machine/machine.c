@@ -51,6 +51,27 @@ void machine_power_button(struct machine *m)
 			m->devices[i].model->event(m->devices[i].dev, DEVICE_POWER_BUTTON);
 }
 
+void machine_key(struct machine *m, unsigned key, bool down)
+{
+	const struct guest_input input = {
+		.kind = GUEST_INPUT_KEY, .key = (uint16_t)key, .down = down};
+
+	guest_input(&m->guest, &input);
+}
+
+void machine_mouse(struct machine *m, int dx, int dy, int wheel, unsigned buttons)
+{
+	const struct guest_input input = {
+		.kind = GUEST_INPUT_MOTION,
+		.dx = dx,
+		.dy = dy,
+		.wheel = wheel,
+		.buttons = (uint8_t)buttons,
+	};
+
+	guest_input(&m->guest, &input);
+}
+
 /* ---- VM and memory ---- */
 
 static int choose_backend(
@@ -154,26 +175,41 @@ static int create_memory(struct machine *m, struct machine_error *error)
 
 /* ---- devices ---- */
 
-static bool unit_is_wanted(const struct config *config, const struct device_unit *unit)
+static int unit_is_wanted(const struct config *config, const struct device_unit *unit, bool *wanted,
+	struct machine_error *error)
 {
 	char key[128];
 
-	if (!unit->required)
-		return true;
-	snprintf(key, sizeof(key), "%s.%s", unit->config, unit->required);
-	return config_get(config, key) != NULL;
+	*wanted = true;
+	if (unit->required) {
+		snprintf(key, sizeof(key), "%s.%s", unit->config, unit->required);
+		*wanted = config_get(config, key) != NULL;
+	}
+	if (!unit->optional)
+		return 0;
+	snprintf(key, sizeof(key), "%s.%s", unit->config, unit->optional);
+	return config_bool(config, key, true, wanted, error);
 }
 
-static void plan_devices(struct machine *m)
+static int plan_unit(struct machine *m, const struct device_model *model,
+	const struct device_unit *unit, struct machine_error *error)
 {
-	for (size_t i = 0; i < device_nmodels; i++) {
-		const struct device_model *model = device_models[i];
+	bool wanted;
+	int code = unit_is_wanted(m->config, unit, &wanted, error);
 
-		for (size_t j = 0; j < model->nunits && m->ndevices < MACHINE_DEVICES_MAX; j++)
-			if (unit_is_wanted(m->config, &model->units[j]))
-				m->devices[m->ndevices++] = (struct machine_device){
-					.model = model, .unit = &model->units[j]};
-	}
+	if (!code && wanted && m->ndevices < MACHINE_DEVICES_MAX)
+		m->devices[m->ndevices++] = (struct machine_device){.model = model, .unit = unit};
+	return code;
+}
+
+static int plan_devices(struct machine *m, struct machine_error *error)
+{
+	int code = 0;
+
+	for (size_t i = 0; i < device_nmodels; i++)
+		for (size_t j = 0; j < device_models[i]->nunits && !code; j++)
+			code = plan_unit(m, device_models[i], &device_models[i]->units[j], error);
+	return code;
 }
 
 /* What a model asks for: a key below its unit's. */
@@ -185,9 +221,9 @@ struct option_source {
 static const char *device_option(const void *arg, const char *key)
 {
 	const struct option_source *source = arg;
-	char path[128];
+	char path[256];
 
-	snprintf(path, sizeof(path), "%s.%s", source->prefix, key);
+	snprintf(path, sizeof(path), "%s%s%s", source->prefix, *source->prefix ? "." : "", key);
 	return config_get(source->config, path);
 }
 
@@ -376,9 +412,10 @@ static int assemble(struct machine *m, struct machine_error *error)
 		code = create_memory(m, error);
 	if (!code)
 		code = load_kernel(m, error);
+	if (!code)
+		code = plan_devices(m, error);
 	if (code)
 		return code;
-	plan_devices(m);
 	gather_facts(m);
 	code = write_firmware(m, error);
 	return code ? code : create_devices(m, error);

@@ -83,6 +83,13 @@ void machine_destroy(struct machine *machine);
 
 /* The ACPI power button. Any thread, while the machine exists. */
 void machine_power_button(struct machine *machine);
+/*
+ * A key of the keyboard goes down or up (KEY_... of linux/input-event-codes.h); the mouse moves right
+ * and down, its wheel away from the user, with these buttons down (bit 0 left, 1 right, 2 middle).
+ * Without lpc.ps2 nothing happens.  Any thread, while the machine exists.
+ */
+void machine_key(struct machine *machine, unsigned key, bool down);
+void machine_mouse(struct machine *machine, int dx, int dy, int wheel, unsigned buttons);
 /* Ends machine_run soon, with `how`, whatever the guest does. Any thread. */
 void machine_stop(struct machine *machine, enum vm_suspend_how how);
 /* The VM inside, borrowed. */

@@ -15,3 +15,12 @@ void *ram_at(const struct ram *ram, uint64_t gpa, uint64_t len)
 		return ram->high + gpa;
 	return NULL;
 }
+
+uint64_t ram_gpa(const struct ram *ram, const void *hva)
+{
+	uintptr_t at = (uintptr_t)hva, low = (uintptr_t)ram->low;
+
+	if (at >= low && at - low < ram->low_size)
+		return at - low;
+	return PC_HIGHMEM_BASE + (at - (uintptr_t)ram->high);
+}

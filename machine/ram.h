@@ -18,4 +18,7 @@ struct ram {
 /* Host address of [gpa, gpa+len), NULL unless all of it is RAM in one piece. */
 void *ram_at(const struct ram *ram, uint64_t gpa, uint64_t len);
 
+/* The guest's address of a place inside of it. */
+uint64_t ram_gpa(const struct ram *ram, const void *hva);
+
 #endif

@@ -136,5 +136,5 @@ int settings_read(const struct config *config, struct settings *s, struct machin
 		code = read_flags(config, s, error);
 	if (!code)
 		code = read_what_to_boot(config, s, error);
-	return code;
+	return code ? code : pci_settings_check(config, error);
 }

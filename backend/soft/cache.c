@@ -533,12 +533,14 @@ bool soft_code_written(struct soft_vcpu *v, uint64_t gpa, uint64_t len)
 	return hit;
 }
 
-static void request_written(struct soft_vcpu *to, uint64_t gpa, uint64_t len)
+void soft_request_written(struct soft_vcpu *to, uint64_t gpa, uint64_t len)
 {
 	uint32_t req = SOFT_REQ_CODE;
 
 	pthread_mutex_lock(&to->lock);
-	if (to->nwritten < sizeof(to->written) / sizeof(to->written[0])) {
+	if (to->nwritten && to->written[to->nwritten - 1].gpa + to->written[to->nwritten - 1].len == gpa) {
+		to->written[to->nwritten - 1].len += len;
+	} else if (to->nwritten < sizeof(to->written) / sizeof(to->written[0])) {
 		to->written[to->nwritten].gpa = gpa;
 		to->written[to->nwritten++].len = len;
 	} else {
@@ -557,7 +559,7 @@ void soft_code_broadcast(struct soft_vcpu *v, uint64_t gpa, uint64_t len)
 
 		for (int i = 0; others && i < VM_MAXCPU; i++) {
 			if (others & 1u << i)
-				request_written(v->soft->vcpu[i], gpa, len);
+				soft_request_written(v->soft->vcpu[i], gpa, len);
 		}
 	}
 }
@@ -604,7 +606,7 @@ void soft_page_has_code(struct soft_vcpu *v, uint64_t gpa)
 
 static void serve_written(struct soft_vcpu *v)
 {
-	uint64_t gpa[16], len[16];
+	uint64_t gpa[SOFT_WRITTEN_MAX], len[SOFT_WRITTEN_MAX];
 	unsigned n;
 
 	pthread_mutex_lock(&v->lock);

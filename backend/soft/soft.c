@@ -330,15 +330,31 @@ static void request_all(struct soft_vm *s, uint32_t request)
 	}
 }
 
+/*
+ * A device writes where code was read before all the time: pages of files are reused.  Only what was
+ * made of these bytes goes, and only where it was made.
+ */
 static void soft_mem_written(void *vmi, vm_paddr_t gpa, size_t len)
 {
 	struct soft_vm *s = vmi;
 
-	for (uint64_t p = gpa >> 12; len && p <= (gpa + len - 1) >> 12 && p < s->pages; p++)
-		if (atomic_load(&s->page_code[p])) {
-			request_all(s, SOFT_REQ_CODE_ALL);
+	/* Who marks a page as code reads it afterwards: one of us sees the other. */
+	atomic_thread_fence(memory_order_seq_cst);
+	while (len) {
+		uint64_t page = gpa >> 12, n = 4096 - (gpa & 0xfff);
+		unsigned vcpus;
+
+		if (page >= s->pages)
 			return;
-		}
+		if (n > len)
+			n = len;
+		vcpus = atomic_load(&s->page_code[page]);
+		for (int i = 0; vcpus >> i; i++)
+			if (vcpus >> i & 1)
+				soft_request_written(s->vcpu[i], gpa, n);
+		gpa += n;
+		len -= n;
+	}
 }
 
 /* Whoever wants to write to a page marks it in page_writers[] first, and then keeps the right. */

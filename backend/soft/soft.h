@@ -346,6 +346,8 @@ enum soft_reason {
 struct soft_vm;
 struct gen;
 
+enum { SOFT_WRITTEN_MAX = 64 };
+
 struct soft_vcpu {
 	struct x86_cpu cpu; /* first: translated code addresses it through r15 */
 
@@ -481,7 +483,7 @@ struct soft_vcpu {
 	unsigned nwritten;
 	struct {
 		uint64_t gpa, len;
-	} written[16];
+	} written[SOFT_WRITTEN_MAX];
 
 	/* Counters: written by the vcpu's thread alone. */
 #define SOFT_STAT(member, name) uint64_t stat_##member;
@@ -724,6 +726,8 @@ bool soft_block_died(struct soft_cache *c, uint64_t rip, uint64_t gpa, uint32_t 
 void soft_cache_trim(struct soft_vcpu *v);
 /* Announces it to the other vcpus. */
 void soft_code_broadcast(struct soft_vcpu *v, uint64_t gpa, uint64_t len);
+/* This vcpu drops what it has translated there before it runs on. Any thread. */
+void soft_request_written(struct soft_vcpu *to, uint64_t gpa, uint64_t len);
 /* Somebody stores to a page that is marked as code: is there any left? */
 void soft_page_idle(struct soft_vcpu *v, uint64_t gpa);
 /* Bits of the 64-byte lines of a page that [gpa, gpa + len) touches, up to the page's end. */

@@ -48,13 +48,22 @@
 
 /* Interrupt lines (ISA numbers; the PIT reaches the I/O APIC on pin 2). */
 #define PC_PIT_IRQ	  0
+#define PC_KEYBOARD_IRQ	  1
 #define PC_PIT_IOAPIC_PIN 2
 #define PC_COM2_IRQ	  3
 #define PC_COM1_IRQ	  4
 #define PC_RTC_IRQ	  8
 #define PC_SCI_IRQ	  9
+#define PC_MOUSE_IRQ	  12
 #define PC_PCI_PIN_FIRST  16 /* PCI INTx on I/O APIC pins 16..23 */
 #define PC_PCI_PIN_LAST	  23
+
+/*
+ * Pin (0: INTA) of a PCI slot shares one of eight links: an I/O APIC pin from PC_PCI_PIN_FIRST, and
+ * for guests that know the PIC alone the ISA line to which firmware has routed the link.
+ */
+#define PC_PCI_LINK(slot, pin) (((slot) + (pin)) % 8u)
+#define PC_PIRQ_LINES	       {10, 11, 5, 15, 10, 11, 5, 15}
 
 #define PC_IOAPIC_PINS 24
 

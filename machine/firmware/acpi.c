@@ -12,6 +12,7 @@
 #include <vmm/pc.h>
 #include <vmm/vrtc.h>
 
+#include "device/device.h"
 #include "machine/firmware/aml.h"
 #include "machine/firmware/dsdt.h"
 
@@ -69,7 +70,8 @@ enum {
 	FADT_TMR_VAL_EXT = 1u << 8,
 	FADT_RESET_REG = 1u << 10,
 
-	BOOT_ARCH_LEGACY = 1u << 0, /* ISA devices; bit 1, a keyboard controller, stays 0 */
+	BOOT_ARCH_LEGACY = 1u << 0, /* ISA devices */
+	BOOT_ARCH_8042 = 1u << 1,
 	BOOT_ARCH_NO_VGA = 1u << 2,
 
 	C_STATE_NONE_2 = 0xfff, /* latencies that mean "not supported" */
@@ -172,7 +174,19 @@ static void *build_dsdt(struct acpi *acpi, const struct firmware_facts *facts)
 	return h;
 }
 
-static void build_fadt(struct acpi *acpi, uint64_t facs, uint64_t dsdt)
+static bool has_8042(const struct firmware_facts *facts)
+{
+	for (size_t i = 0; i < facts->nunits; i++) {
+		const char *hid = facts->units[i]->acpi_hid;
+
+		if (hid && strcmp(hid, DEVICE_KEYBOARD_HID) == 0)
+			return true;
+	}
+	return false;
+}
+
+static void build_fadt(
+	struct acpi *acpi, const struct firmware_facts *facts, uint64_t facs, uint64_t dsdt)
 {
 	struct fadt *f = place(acpi, sizeof(*f));
 
@@ -194,7 +208,8 @@ static void build_fadt(struct acpi *acpi, uint64_t facs, uint64_t dsdt)
 		.c2_latency = C_STATE_NONE_2,
 		.c3_latency = C_STATE_NONE_3,
 		.century = VRTC_CENTURY,
-		.boot_arch = BOOT_ARCH_LEGACY | BOOT_ARCH_NO_VGA,
+		.boot_arch = BOOT_ARCH_LEGACY | BOOT_ARCH_NO_VGA |
+			     (has_8042(facts) ? BOOT_ARCH_8042 : 0),
 		.flags = FADT_WBINVD | FADT_PROC_C1 | FADT_SLP_BUTTON | FADT_FIX_RTC |
 			 FADT_TMR_VAL_EXT | FADT_RESET_REG,
 		.reset_reg = port_gas(PC_RESET_PORT, 8),
@@ -376,7 +391,7 @@ int acpi_write(const struct ram *ram, const struct firmware_facts *facts, uint64
 
 	if (acpi.overflow)
 		return ENOSPC;
-	build_fadt(&acpi, gpa_of(&acpi, facs), gpa_of(&acpi, dsdt));
+	build_fadt(&acpi, facts, gpa_of(&acpi, facs), gpa_of(&acpi, dsdt));
 	build_madt(&acpi, facts);
 	build_hpet(&acpi, facts);
 	build_mcfg(&acpi);

@@ -23,6 +23,9 @@ enum {
 	AML_EXT_PREFIX = 0x5b,
 	AML_DEVICE_OP = 0x82, /* behind AML_EXT_PREFIX */
 	AML_RETURN_OP = 0xa4,
+	AML_STORE_OP = 0x70,
+	AML_ARG0 = 0x68,
+	AML_IF_OP = 0xa0,
 };
 
 void aml_bytes(struct aml *a, const void *bytes, size_t count)
@@ -200,6 +203,20 @@ void aml_eisa_id(struct aml *a, const char *id)
 	aml_byte(a, (uint8_t)letters);
 	aml_byte(a, (uint8_t)(number >> 8));
 	aml_byte(a, (uint8_t)number);
+}
+
+void aml_store_arg0(struct aml *a, const char *path)
+{
+	aml_byte(a, AML_STORE_OP);
+	aml_byte(a, AML_ARG0);
+	name_string(a, path);
+}
+
+void aml_if(struct aml *a, const char *path)
+{
+	aml_byte(a, AML_IF_OP);
+	object_open(a);
+	name_string(a, path);
 }
 
 void aml_return(struct aml *a, const char *path)

@@ -39,6 +39,10 @@ void aml_integer(struct aml *aml, uint64_t value);
 void aml_string(struct aml *aml, const char *text);
 /* "PNP0A03" */
 void aml_eisa_id(struct aml *aml, const char *id);
+/* Store (Arg0, path) */
+void aml_store_arg0(struct aml *aml, const char *path);
+/* If (path) { ... aml_close */
+void aml_if(struct aml *aml, const char *path);
 /* Return (path) */
 void aml_return(struct aml *aml, const char *path);
 

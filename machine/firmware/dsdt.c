@@ -4,6 +4,7 @@
 
 #include <ctype.h>
 #include <stdio.h>
+#include <string.h>
 
 #include <vmm/pc.h>
 
@@ -66,16 +67,40 @@ static void unit_resource(struct aml *a, const struct device_resource *res)
 	}
 }
 
-/* A model's unit; its name in capitals is its ACPI name. */
+/* "PNP0501" is packed into an integer, "QEMU0001" stays text. */
+static void hardware_id(struct aml *a, const char *id)
+{
+	aml_name(a, "_HID");
+	if (strlen(id) == 7)
+		aml_eisa_id(a, id);
+	else
+		aml_string(a, id);
+}
+
+/* A name in capitals is the ACPI name. */
+static void open_device(struct aml *a, const char *name, const char *id)
+{
+	char path[5] = "";
+
+	for (unsigned i = 0; i < 4 && name[i]; i++)
+		path[i] = (char)toupper((unsigned char)name[i]);
+	aml_device(a, path);
+	hardware_id(a, id);
+}
+
+static void beside_device(struct aml *a, const struct device_beside *beside)
+{
+	open_device(a, beside->name, beside->acpi_hid);
+	aml_name(a, "_CRS");
+	aml_resources(a);
+	aml_res_irq(a, beside->irq);
+	aml_resources_end(a);
+	aml_close(a);
+}
+
 static void unit_device(struct aml *a, const struct device_unit *unit, unsigned uid)
 {
-	char name[5] = "";
-
-	for (unsigned i = 0; i < 4 && unit->name[i]; i++)
-		name[i] = (char)toupper((unsigned char)unit->name[i]);
-	aml_device(a, name);
-	aml_name(a, "_HID");
-	aml_eisa_id(a, unit->acpi_hid);
+	open_device(a, unit->name, unit->acpi_hid);
 	aml_name(a, "_UID");
 	aml_integer(a, uid);
 	aml_name(a, "_CRS");
@@ -86,24 +111,49 @@ static void unit_device(struct aml *a, const struct device_unit *unit, unsigned 
 	aml_close(a);
 }
 
-/* INTA..INTD of every slot, spread over the I/O APIC's upper pins. */
-static void pci_routes(struct aml *a)
+/* INTA..INTD of every slot: I/O APIC pins, or the ISA lines to which firmware routes the links. */
+static void pci_routes(struct aml *a, const char *name, bool apic)
 {
-	enum { SLOTS = 32, PINS = 4, LINES = PC_PCI_PIN_LAST - PC_PCI_PIN_FIRST + 1 };
+	static const uint8_t lines[] = PC_PIRQ_LINES;
+	enum { SLOTS = 32, PINS = 4 };
 
-	aml_name(a, "_PRT");
+	aml_name(a, name);
 	aml_package(a, (SLOTS - 1) * PINS);
 	/* Slot 0 is the host bridge, which has no pin. */
 	for (unsigned slot = 1; slot < SLOTS; slot++) {
 		for (unsigned pin = 0; pin < PINS; pin++) {
+			unsigned link = PC_PCI_LINK(slot, pin);
+
 			aml_package(a, 4);
 			aml_integer(a, slot << 16 | 0xffff); /* any function */
 			aml_integer(a, pin);
 			aml_integer(a, 0); /* no link device: */
-			aml_integer(a, PC_PCI_PIN_FIRST + (slot + pin) % LINES);
+			aml_integer(a, apic ? PC_PCI_PIN_FIRST + link : lines[link]);
 			aml_close(a);
 		}
 	}
+	aml_close(a);
+}
+
+/* The guest says by _PIC which interrupt controller it uses (ACPI 6.4, 5.8.1). */
+static void pci_routing(struct aml *a)
+{
+	pci_routes(a, "PRTA", true);
+	pci_routes(a, "PRTP", false);
+	aml_method(a, "_PRT", 0);
+	aml_if(a, "\\PICM");
+	aml_return(a, "PRTA");
+	aml_close(a);
+	aml_return(a, "PRTP");
+	aml_close(a);
+}
+
+static void pic_mode(struct aml *a)
+{
+	aml_name(a, "\\PICM");
+	aml_integer(a, 0);
+	aml_method(a, "\\_PIC", 1);
+	aml_store_arg0(a, "\\PICM");
 	aml_close(a);
 }
 
@@ -124,7 +174,7 @@ static void pci_root(struct aml *a)
 	aml_res_window_io(a, PC_PCI_CONF_ADDR + 8, 0xffff);
 	aml_res_window_memory(a, PC_PCI_HOLE_BASE, PC_PCI_HOLE_LIMIT - 1);
 	aml_resources_end(a);
-	pci_routes(a);
+	pci_routing(a);
 	aml_close(a);
 }
 
@@ -147,6 +197,7 @@ void dsdt_fill(struct aml *a, const struct firmware_facts *facts)
 {
 	unsigned uid = 1;
 
+	pic_mode(a);
 	aml_name(a, "\\_S5");
 	aml_package(a, 2);
 	aml_integer(a, PC_SLP_TYP_S5);
@@ -158,8 +209,11 @@ void dsdt_fill(struct aml *a, const struct firmware_facts *facts)
 	pci_root(a);
 	for (size_t i = 0; i < sizeof(core_devices) / sizeof(core_devices[0]); i++)
 		core_device(a, &core_devices[i]);
-	for (size_t i = 0; i < facts->nunits; i++)
+	for (size_t i = 0; i < facts->nunits; i++) {
 		if (facts->units[i]->acpi_hid)
 			unit_device(a, facts->units[i], uid++);
+		if (facts->units[i]->beside.name)
+			beside_device(a, &facts->units[i]->beside);
+	}
 	aml_close(a);
 }

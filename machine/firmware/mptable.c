@@ -137,6 +137,23 @@ static void add_isa_lines(struct mp_writer *w, unsigned ioapic_id)
 	}
 }
 
+/* INTA of each slot; other pins have no function behind them. */
+static void add_pci_lines(struct mp_writer *w, unsigned ioapic_id)
+{
+	for (unsigned slot = 1; slot < 32; slot++)
+		add(w,
+			&(struct mp_interrupt){
+				.type = MP_IO_INTERRUPT,
+				.kind = MP_INT,
+				.flags = MP_ACTIVE_LOW | MP_LEVEL,
+				.bus = BUS_PCI,
+				.source = (uint8_t)(slot << 2),
+				.apic = (uint8_t)ioapic_id,
+				.pin = (uint8_t)(PC_PCI_PIN_FIRST + PC_PCI_LINK(slot, 0)),
+			},
+			sizeof(struct mp_interrupt));
+}
+
 static void add_local_lines(struct mp_writer *w)
 {
 	static const struct mp_interrupt lines[] = {
@@ -161,6 +178,7 @@ int mptable_write(const struct ram *ram, const struct firmware_facts *facts)
 	add_processors(&w, facts->ncpus);
 	add_buses(&w, facts->ncpus);
 	add_isa_lines(&w, facts->ncpus);
+	add_pci_lines(&w, facts->ncpus);
 	add_local_lines(&w);
 
 	*table = (struct mp_table){

@@ -62,6 +62,24 @@ boot() {
 	fi
 }
 
+# archive NAME FLAVOUR MODULE...: makes $logs/NAME.img, the initramfs with test/boot/inside/NAME as /test and
+# these modules of the kernel in /modules.  Fails where it has none of that name.
+archive() {
+	image=$logs/$1.img
+	extra=$(mktemp -d)
+	cp "test/boot/inside/$1" "$extra/test"
+	mkdir "$extra/modules"
+	folder=$(tools/get-kernel --modules "$2" build/kernel 2>/dev/null) || return
+	shift 2
+	for module in "$@"; do
+		find "$folder" -name "$module.ko" -exec cp {} "$extra/modules" \;
+		[ -f "$extra/modules/$module.ko" ] || { rm -r "$extra"; return 1; }
+	done
+	(cd "$extra" && find . | cpio -o -H newc -R 0:0 --quiet) | gzip -1 -n >"$extra.gz"
+	cat "$BUILD/initramfs.gz" "$extra.gz" >"$image"
+	rm -r "$extra" "$extra.gz"
+}
+
 # linux NAME STATUS FLAVOUR APPEND: boots Debian's kernel to the marker and lets it end.
 linux() {
 	if ! vmlinuz=$(kernel "$3"); then

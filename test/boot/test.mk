@@ -14,4 +14,10 @@ CHECKED := $(addprefix $(BUILD)/test/,boot/checked.o backend/soft/hooks.o)
 $(BUILD)/test/boot/checked: $(CHECKED) $(BUILD)/libvmm.a $(CMD_OBJ)
 	$(Q)$(CC) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LDFLAGS_ALL) $(CMD_LIBS)
 TEST_GUESTS += $(BUILD)/test/boot/checked
--include $(CHECKED:.o=.d)
+
+# Somebody at the keyboard and the mouse.
+TYPIST := $(BUILD)/test/boot/typist.o
+$(BUILD)/test/boot/typist: $(TYPIST) $(BUILD)/libvmm.a $(CMD_OBJ)
+	$(Q)$(CC) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LDFLAGS_ALL) $(CMD_LIBS)
+TEST_GUESTS += $(BUILD)/test/boot/typist
+-include $(CHECKED:.o=.d) $(TYPIST:.o=.d)

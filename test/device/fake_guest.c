@@ -19,22 +19,80 @@ struct guest_timer {
 	uint64_t delay_ns;
 };
 
-static int no_memory_read(struct guest *guest, uint64_t gpa, void *buf, size_t len)
+static void *at(struct guest *guest, uint64_t gpa, size_t len)
 {
-	(void)guest;
-	(void)gpa;
-	(void)buf;
-	(void)len;
-	return EFAULT;
+	struct fake_guest *g = (struct fake_guest *)guest;
+
+	return gpa < g->ram_size && len <= g->ram_size - gpa ? g->ram + gpa : NULL;
 }
 
-static int no_memory_write(struct guest *guest, uint64_t gpa, const void *buf, size_t len)
+static int read_memory(struct guest *guest, uint64_t gpa, void *buf, size_t len)
 {
-	(void)guest;
-	(void)gpa;
-	(void)buf;
-	(void)len;
-	return EFAULT;
+	void *from = at(guest, gpa, len);
+
+	if (!from)
+		return EFAULT;
+	memcpy(buf, from, len);
+	return 0;
+}
+
+static int write_memory(struct guest *guest, uint64_t gpa, const void *buf, size_t len)
+{
+	void *to = at(guest, gpa, len);
+
+	if (!to)
+		return EFAULT;
+	memcpy(to, buf, len);
+	return 0;
+}
+
+static void written(struct guest *guest, const void *place, size_t len)
+{
+	struct fake_guest *g = (struct fake_guest *)guest;
+	size_t offset = (size_t)((const uint8_t *)place - g->ram);
+
+	assert_true(offset < g->ram_size && len <= g->ram_size - offset);
+	__atomic_fetch_add(&g->written, len, __ATOMIC_RELAXED);
+}
+
+static void msi(struct guest *guest, uint64_t address, uint32_t data)
+{
+	struct fake_guest *g = (struct fake_guest *)guest;
+
+	pthread_mutex_lock(&g->lock);
+	g->msi[g->nmsi % 64].address = address;
+	g->msi[g->nmsi++ % 64].data = data;
+	pthread_mutex_unlock(&g->lock);
+}
+
+static bool same(const struct guest_range *a, const struct guest_range *b)
+{
+	return a->space == b->space && a->base == b->base && a->size == b->size;
+}
+
+static int claim(struct guest *guest, const struct guest_range *range)
+{
+	struct fake_guest *g = (struct fake_guest *)guest;
+
+	assert_true(g->nranges < 32);
+	for (unsigned i = 0; i < g->nranges; i++)
+		if (same(&g->ranges[i], range))
+			return EEXIST;
+	g->ranges[g->nranges++] = *range;
+	return 0;
+}
+
+static void unclaim(struct guest *guest, const struct guest_range *range)
+{
+	struct fake_guest *g = (struct fake_guest *)guest;
+
+	for (unsigned i = 0; i < g->nranges; i++) {
+		if (same(&g->ranges[i], range)) {
+			g->ranges[i] = g->ranges[--g->nranges];
+			return;
+		}
+	}
+	fail_msg("a range that was not claimed");
 }
 
 static void irq(struct guest *guest, unsigned line, bool asserted)
@@ -42,9 +100,11 @@ static void irq(struct guest *guest, unsigned line, bool asserted)
 	struct fake_guest *g = (struct fake_guest *)guest;
 
 	assert_true(line < 24);
+	pthread_mutex_lock(&g->lock);
 	g->unbalanced |= g->line[line] == asserted;
 	g->line[line] = asserted;
 	g->raised[line] += asserted;
+	pthread_mutex_unlock(&g->lock);
 }
 
 static void irq_level(struct guest *guest, unsigned line)
@@ -65,6 +125,13 @@ static void exit_with(struct guest *guest, uint8_t status)
 static void unmap(struct guest *guest, uint64_t gpa)
 {
 	((struct fake_guest *)guest)->unmapped = gpa;
+}
+
+static void input(struct guest *guest, const struct guest_input *event)
+{
+	struct fake_guest *g = (struct fake_guest *)guest;
+
+	g->model->input(g->dev, event);
 }
 
 static int timer_create_fake(
@@ -96,13 +163,19 @@ static void timer_destroy(struct guest_timer *timer)
 }
 
 static const struct guest_ops fake_ops = {
-	.read = no_memory_read,
-	.write = no_memory_write,
+	.read = read_memory,
+	.write = write_memory,
+	.at = at,
+	.written = written,
+	.msi = msi,
+	.claim = claim,
+	.unclaim = unclaim,
 	.irq = irq,
 	.irq_level = irq_level,
 	.end = end,
 	.exit = exit_with,
 	.unmap = unmap,
+	.input = input,
 	.timer_create = timer_create_fake,
 	.timer_set = timer_set,
 	.timer_stop = timer_stop,
@@ -113,7 +186,7 @@ static const char *option(const void *config, const char *key)
 {
 	const struct fake_guest *g = config;
 
-	for (size_t i = 0; i < 4; i++)
+	for (size_t i = 0; i < 16; i++)
 		if (g->options[i].key && strcmp(g->options[i].key, key) == 0)
 			return g->options[i].value;
 	return NULL;
@@ -123,6 +196,7 @@ void fake_create(
 	struct fake_guest *g, const struct device_model *model, const char *name, int expected)
 {
 	g->guest.ops = &fake_ops;
+	pthread_mutex_init(&g->lock, NULL);
 	g->ended = -1;
 	g->status = -1;
 	g->model = model;
@@ -146,6 +220,50 @@ void fake_destroy(struct fake_guest *g)
 {
 	g->model->destroy(g->dev);
 	assert_false(g->unbalanced);
+	assert_int_equal(g->nranges, 0);
+	pthread_mutex_destroy(&g->lock);
+	free(g->ram);
+}
+
+void fake_ram(struct fake_guest *g, size_t size)
+{
+	g->ram = calloc(1, size);
+	assert_non_null(g->ram);
+	g->ram_size = size;
+}
+
+static const struct guest_range *claimed(
+	struct fake_guest *g, enum guest_space space, uint64_t address, unsigned size)
+{
+	for (unsigned i = 0; i < g->nranges; i++) {
+		const struct guest_range *r = &g->ranges[i];
+
+		if (r->space == space && address >= r->base && address - r->base < r->size &&
+			size <= r->size - (address - r->base))
+			return r;
+	}
+	return NULL;
+}
+
+uint64_t fake_load(struct fake_guest *g, enum guest_space space, uint64_t address, unsigned size)
+{
+	const struct guest_range *r = claimed(g, space, address, size);
+
+	if (!r)
+		return device_all_ones(size);
+	assert_true(size <= r->io->width);
+	return r->io->read(r->arg, address - r->base, size) & device_all_ones(size);
+}
+
+void fake_store(
+	struct fake_guest *g, enum guest_space space, uint64_t address, unsigned size, uint64_t value)
+{
+	const struct guest_range *r = claimed(g, space, address, size);
+
+	if (!r)
+		return;
+	assert_true(size <= r->io->width);
+	r->io->write(r->arg, address - r->base, size, value);
 }
 
 static const struct device_resource *resource(struct fake_guest *g, uint64_t port, unsigned size)

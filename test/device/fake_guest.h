@@ -7,6 +7,8 @@
 #ifndef TEST_DEVICE_FAKE_GUEST_H
 #define TEST_DEVICE_FAKE_GUEST_H
 
+#include <pthread.h>
+
 #include "device/device.h"
 
 struct fake_option {
@@ -23,7 +25,18 @@ struct fake_guest {
 	int status;		   /* asked for by guest_exit, -1: no */
 	uint64_t unmapped;	   /* the last page; 0: none */
 	struct guest_timer *timer; /* the one timer there is */
-	struct fake_option options[4];
+	struct fake_option options[16];
+	uint8_t *ram; /* at 0; NULL: there is none */
+	size_t ram_size;
+	size_t written; /* bytes that the model has reported */
+	struct {
+		uint64_t address;
+		uint32_t data;
+	} msi[64]; /* the last ones, a ring */
+	unsigned nmsi;
+	struct guest_range ranges[32]; /* claimed by the model itself */
+	unsigned nranges;
+	pthread_mutex_t lock; /* of msi and line, for models with threads */
 
 	const struct device_model *model;
 	const struct device_unit *unit;
@@ -35,6 +48,13 @@ struct fake_guest {
 void fake_create(
 	struct fake_guest *g, const struct device_model *model, const char *name, int expected);
 void fake_destroy(struct fake_guest *g);
+
+/* Gives the guest so many bytes of RAM at 0, before fake_create. */
+void fake_ram(struct fake_guest *g, size_t size);
+/* An access to what the model has claimed by itself (a BAR); all ones: nobody is there. */
+uint64_t fake_load(struct fake_guest *g, enum guest_space space, uint64_t at, unsigned size);
+void fake_store(
+	struct fake_guest *g, enum guest_space space, uint64_t at, unsigned size, uint64_t value);
 
 /* A port access by its absolute number. */
 uint64_t fake_in(struct fake_guest *g, uint64_t port, unsigned size);

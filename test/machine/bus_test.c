@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <pthread.h>
 #include <string.h>
 
 #include "machine/bus.h"
@@ -139,6 +140,38 @@ static void the_last_byte_of_all(void **state)
 	bus_read(*state, GUEST_MEMORY, ~3ull, 8, &value); /* wraps: must only return */
 }
 
+/* Ranges come and go while others read: what is there all the time is always found. */
+static void *move_ranges(void *arg)
+{
+	for (unsigned round = 0; round < 2000; round++) {
+		for (unsigned i = 0; i < 20; i++) {
+			const struct guest_range range = {
+				GUEST_MEMORY, 0x10000 + 0x1000 * i, 0x1000, &io1, &narrow};
+
+			if (round % 2)
+				bus_unclaim(arg, &range);
+			else if (bus_claim(arg, &range) != 0)
+				return (void *)1;
+		}
+	}
+	return NULL;
+}
+
+static void changes_beside_readers(void **state)
+{
+	pthread_t thread;
+	uint64_t value;
+	void *failed;
+
+	assert_int_equal(pthread_create(&thread, NULL, move_ranges, *state), 0);
+	for (unsigned i = 0; i < 200000; i++) {
+		assert_true(bus_read(*state, GUEST_PORTS, 0x3f8, 1, &value));
+		assert_int_equal(value, 0x10);
+	}
+	pthread_join(thread, &failed);
+	assert_null(failed);
+}
+
 static void unclaimed_is_gone(void **state)
 {
 	const struct guest_range range = {GUEST_PORTS, 0xcf9, 1, &io1, &narrow};
@@ -159,6 +192,7 @@ int main(void)
 		T(wide_accesses_are_cut),
 		T(an_access_across_the_edge_is_cut_into_bytes),
 		T(the_last_byte_of_all),
+		T(changes_beside_readers),
 		T(unclaimed_is_gone),
 	};
 

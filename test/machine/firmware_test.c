@@ -138,6 +138,9 @@ static void fadt_names_our_ports(void **state)
 	assert_int_equal(get(fadt + 88, 1), 4);
 	assert_int_equal(get(fadt + 120, 8), PC_RESET_PORT);
 	assert_int_equal(get(fadt + 109, 2) & 2, 0); /* no keyboard controller */
+	f->units[f->facts.nunits++] = &device_ps2.units[0];
+	fadt = find_table(f, write_acpi(f), "FACP");
+	assert_int_equal(get(fadt + 109, 2) & 2, 2);
 }
 
 static void madt_lists_the_processors(void **state)
@@ -186,10 +189,14 @@ static void the_largest_machine_fits(void **state)
 static void iasl_reads_the_dsdt(void **state)
 {
 	static const char *const wanted[] = {"Device (PCI0)", "Device (COM1)", "Device (COM4)",
-		"Device (HPET)", "_S5", "Device (CP03)", "Name (_PRT", "EisaId (\"PNP0A03\")",
-		"0x03F8", "WordBusNumber", "DWordMemory", "Memory32Fixed"};
+		"Device (HPET)", "_S5", "Device (CP03)", "Method (_PRT", "Name (PRTA", "_PIC",
+		"EisaId (\"PNP0A03\")", "0x03F8", "WordBusNumber", "DWordMemory",
+		"Memory32Fixed", "Device (KBD)", "EisaId (\"PNP0303\")", "Device (AUX)",
+		"EisaId (\"PNP0F03\")"};
 	char dir[] = "/tmp/hyve-acpi-XXXXXX", command[200], path[64];
 	struct fixture *f = *state;
+
+	f->units[f->facts.nunits++] = &device_ps2.units[0];
 	const uint8_t *fadt = find_table(f, write_acpi(f), "FACP");
 	const uint8_t *dsdt = ram_at(&f->ram, get(fadt + 140, 8), 36);
 	static char text[1 << 20];
@@ -312,7 +319,7 @@ static void mptable_checks(void **state)
 	assert_int_equal(counts[0], 4);
 	assert_int_equal(counts[1], 2);
 	assert_int_equal(counts[2], 1);
-	assert_int_equal(counts[3], 16);
+	assert_int_equal(counts[3], 16 + 31); /* ISA lines, and INTA of each PCI slot */
 	assert_int_equal(counts[4], 2);
 }
 
