@@ -8,6 +8,7 @@
 #ifndef HOST_HOST_H
 #define HOST_HOST_H
 
+#include "host/block/block.h"
 #include "host/event.h"
 #include "host/limit.h"
 #include "host/log.h"
