@@ -201,5 +201,7 @@ clean:
 .PHONY: FORCE
 FORCE:
 .SECONDARY:
--include $(patsubst %.o,%.d,$(LIB_OBJ) $(CMD_OBJ)) $(patsubst %,%.d,$(TEST_BIN) $(EXAMPLES)) \
-	$(patsubst %.c,$(BUILD)/%.d,$(wildcard cmd/*.c))
+# What tests share, too: whatever was compiled before.
+-include $(sort $(patsubst %.o,%.d,$(LIB_OBJ) $(CMD_OBJ)) $(patsubst %,%.d,$(TEST_BIN) $(EXAMPLES)) \
+	$(patsubst %.c,$(BUILD)/%.d,$(wildcard cmd/*.c)) \
+	$(wildcard $(BUILD)/test/*/*.d $(BUILD)/test/*/*/*.d $(BUILD)/fuzz/*.d))
