@@ -325,19 +325,17 @@ static struct blk_request *request_next(struct blk_queue *queue)
 	return NULL;
 }
 
-static void blk_notify(void *dev, unsigned index)
+/* All that is there, submitted at once; was there any? Caller holds the queue's lock. */
+static bool take_all(struct blk_queue *queue)
 {
-	struct blk *blk = dev;
-	struct blk_queue *queue = &blk->queues[index];
 	struct block_request *first = NULL, **last = &first;
 	struct blk_request *request;
+	bool any = false;
 
-	pthread_mutex_lock(&queue->lock);
-	queue->q = virtio_queue(blk->v, index); /* there is none yet in create() */
-	atomic_store(&queue->submitter, (uintptr_t)pthread_self());
 	while ((request = request_next(queue)) != NULL) {
 		int error;
 
+		any = true;
 		if (!request_parse(request, &error)) {
 			request_finish(request, status_of(error));
 			continue;
@@ -346,7 +344,24 @@ static void blk_notify(void *dev, unsigned index)
 		last = &request->block.next;
 	}
 	if (first)
-		block_submit(blk->block, first);
+		block_submit(queue->blk->block, first);
+	return any;
+}
+
+static void blk_notify(void *dev, unsigned index)
+{
+	struct blk *blk = dev;
+	struct blk_queue *queue = &blk->queues[index];
+	bool any, more;
+
+	pthread_mutex_lock(&queue->lock);
+	queue->q = virtio_queue(blk->v, index); /* there is none yet in create() */
+	atomic_store(&queue->submitter, (uintptr_t)pthread_self());
+	/* A driver that counts notifications (EVENT_IDX) has to be asked for the next one. */
+	do {
+		any = take_all(queue);
+		more = virtq_want_notify(queue->q, true);
+	} while (any && more);
 	atomic_store(&queue->submitter, 0);
 	pthread_mutex_unlock(&queue->lock);
 	virtq_interrupt(queue->q);
