@@ -81,8 +81,17 @@ static void irq_level(struct guest *guest, unsigned line)
 		log_warn(guest->log, "irq", "line %u cannot be level-triggered", line);
 }
 
+/* Of a message's address (SDM 3A 11.11.1). */
+enum { MSI_LOGICAL = 1 << 2, MSI_REDIRECT = 1 << 3 };
+
 static void msi(struct guest *guest, uint64_t address, uint32_t data)
 {
+	/*
+	 * The core, as bhyve's, takes the destination for a physical one unless the redirection
+	 * hint is set.  Processors do not, and Linux's flat APIC driver leaves it clear.
+	 */
+	if (address & MSI_LOGICAL)
+		address |= MSI_REDIRECT;
 	/* An address beside the local APICs' is a write to nowhere. */
 	int error = vmmdev_lapic_msi(machine_of(guest)->vm, address, data);
 
