@@ -114,11 +114,11 @@ static void *loop_main(void *arg)
 
 /*
  * The loop's thread takes no signals: the process's go to signalfd or to the thread that asked. Its
- * own faults are let through, for the sanitizers' sake.
+ * own faults are let through, for the sake of sanitizers and of a filter of system calls.
  */
 static int loop_start_thread(struct event_loop *loop)
 {
-	static const int own[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT};
+	static const int own[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT, SIGSYS};
 	sigset_t most, old;
 
 	sigfillset(&most);
