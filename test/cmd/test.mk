@@ -11,3 +11,4 @@ $(COUNTER): test/cmd/counter.S include/vmm/pc.h
 	$(Q)gcc -Iinclude -c -o $@.o $<
 	$(Q)ld -N -Ttext=0x100000 -e start --build-id=none --no-warn-rwx-segments -o $@ $@.o
 TEST_GUESTS += $(COUNTER)
+$(BUILD)/test/cmd/sandbox_test: $(BUILD)/cmd/sandbox.o
