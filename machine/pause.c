@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Copyright (c) 2026, the hyve authors */
 /*
- * Holding the guest still.  A vcpu's thread looks at `summoned` before each vmmdev_run, and waits in
- * vcpu_await_thaw() while the machine is frozen; whoever freezes it brings the others out of the
+ * Holding the guest still.  A vcpu's thread looks at `summoned` before each vmmdev_run, and waits
+ * in vcpu_await_thaw() while the machine is frozen; whoever freezes it brings the others out of the
  * guest and waits until all threads are there.  Its vcpus are nobody's then: their registers can
  * be read and set.
  *
@@ -152,7 +152,9 @@ void machine_facts(struct machine *m, struct machine_facts *facts)
 	*facts = (struct machine_facts){
 		.name = m->settings.name,
 		.backend = vm_ops(m->vm)->name,
-		.state = stopping ? MACHINE_STOPPING : paused ? MACHINE_PAUSED : MACHINE_RUNNING,
+		.state = stopping ? MACHINE_STOPPING
+			 : paused ? MACHINE_PAUSED
+				  : MACHINE_RUNNING,
 		.ncpus = m->settings.ncpus,
 		.memory = m->settings.memory,
 		.low = m->ram.low_size,
