@@ -12,3 +12,5 @@ $(COUNTER): test/cmd/counter.S include/vmm/pc.h
 	$(Q)ld -N -Ttext=0x100000 -e start --build-id=none --no-warn-rwx-segments -o $@ $@.o
 TEST_GUESTS += $(COUNTER)
 $(BUILD)/test/cmd/sandbox_test: $(BUILD)/cmd/sandbox.o
+# By the commands themselves, on a terminal.
+$(BUILD)/test/cmd/top_test: | $(BUILD)/hyve $(BUILD)/hyvectl $(COUNTER)
