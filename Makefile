@@ -199,6 +199,8 @@ install: all
 	install -m 644 doc/vmm-api.md LICENSE $(DESTDIR)$(PREFIX)/share/doc/vmm
 	install -m 644 doc/*.3 $(DESTDIR)$(PREFIX)/share/man/man3
 	install -m 644 doc/*.8 $(DESTDIR)$(PREFIX)/share/man/man8
+	install -d $(DESTDIR)$(PREFIX)/share/bash-completion/completions
+	install -m 644 tools/completion/* $(DESTDIR)$(PREFIX)/share/bash-completion/completions
 
 .PHONY: clean
 clean:
