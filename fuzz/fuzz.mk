@@ -16,6 +16,8 @@ fuzz_both = $(foreach t,$(1),$(BUILD)/fuzz/$(t)_fuzz $(BUILD)/test/fuzz/$(t)_tes
 $(call fuzz_both,config kernel control): $(BUILD)/fuzz/file.o
 $(call fuzz_both,control): $(BUILD)/cmd/control/answer.o $(BUILD)/cmd/control/protocol.o
 $(call fuzz_both,kernel unpack): $(BUILD)/fuzz/packers.o
+# Device types behind virtio: a hostile driver.
+$(call fuzz_both,$(filter virtio_%,$(FUZZ_NAMES))): $(BUILD)/fuzz/hostile.o
 $(call fuzz_both,options): $(BUILD)/cmd/options.o
 $(call fuzz_both,execute): $(BUILD)/test/x86/step_guest.o
 $(call fuzz_both,chips emul): $(BUILD)/test/vmm/fake_backend.o
@@ -45,4 +47,4 @@ fuzz:
 	done
 
 -include $(patsubst %,%.d,$(FUZZ_SRC:%.c=$(BUILD)/%)) \
-	$(patsubst %,$(BUILD)/fuzz/%.d,smoke file packers)
+	$(patsubst %,$(BUILD)/fuzz/%.d,smoke file packers hostile)
