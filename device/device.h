@@ -70,6 +70,9 @@ struct device_model {
 	void (*event)(void *dev, enum device_event event);
 	/* May be NULL. Any thread. */
 	void (*input)(void *dev, const struct guest_input *input);
+	/* Counters of what it does, by name; may be NULL. Any thread. */
+	void (*stats)(
+		void *dev, void (*emit)(void *arg, const char *name, uint64_t value), void *arg);
 };
 
 /* All models that the PC is made of, in the order in which they are built. */

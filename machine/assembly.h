@@ -53,7 +53,8 @@ struct machine_vcpu {
 	uint64_t rip; /* where the thread begins, or after `hold` goes on */
 	bool hold;    /* somebody resets this vcpu: its thread waits before it runs again */
 	bool moved;   /* rip was set anew */
-	_Atomic bool summoned; /* one of the two is set */
+	bool entered; /* its thread has had a rip of its own */
+	_Atomic bool summoned; /* one of the two is set, or the machine is frozen */
 };
 
 struct machine {
@@ -68,12 +69,16 @@ struct machine {
 	unsigned ndevices;
 	struct e820_entry e820[E820_MAX]; /* for guest.facts */
 	struct machine_vcpu vcpus[VM_MAXCPU];
+	uint64_t born_ns; /* of the monotonic clock */
 
 	pthread_mutex_t
 		lock; /* guards what follows, and hold, moved, rip and started of the vcpus */
 	pthread_cond_t changed;
 	unsigned running; /* vcpu threads */
-	bool stopping;	  /* no new vcpu is started */
+	unsigned parked;  /* of them: wait in vcpu_await_thaw() */
+	unsigned freezers;
+	bool paused;   /* one of the freezers is machine_pause */
+	bool stopping; /* the machine ends: nobody holds it up any more */
 	enum vm_suspend_how how;
 	int status;  /* with which the guest wants the command to exit; -1: no wish */
 	int failure; /* errno of the first thing that went wrong; 0: none */
@@ -85,6 +90,13 @@ extern const struct guest_ops machine_guest_ops;
 /* Keeps the first failure, and stops the VM. Any thread. */
 void machine_fail(struct machine *machine, int code, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
+
+/* Makes what machine->lock guards; the rest of machine/pause.c needs it. */
+void pause_init(struct machine *machine);
+/* The VM is suspended: frozen vcpus go on, to their end. */
+void pause_end(struct machine *machine);
+/* The vcpu's thread waits while it is held or the machine frozen. machine->lock is held. */
+void vcpu_await_thaw(struct machine_vcpu *v);
 
 /* Registers, capabilities and thread of vcpu 0, from machine->entry. 0 or an errno. */
 int vcpu_start_boot(struct machine *machine);

@@ -35,6 +35,11 @@ void machine_fail(struct machine *m, int code, const char *format, ...)
 	machine_stop(m, VM_SUSPEND_HALT);
 }
 
+void machine_abort(struct machine *m, const char *why)
+{
+	machine_fail(m, ECONNABORTED, "%s", why);
+}
+
 void machine_stop(struct machine *m, enum vm_suspend_how how)
 {
 	int error = vmmdev_suspend(m->vm, how);
@@ -42,6 +47,7 @@ void machine_stop(struct machine *m, enum vm_suspend_how how)
 	/* EALREADY: the first end counts. */
 	if (error && error != EALREADY)
 		log_err(m->guest.log, "machine", "cannot stop: %s", strerror(error));
+	pause_end(m);
 }
 
 void machine_power_button(struct machine *m)
@@ -431,8 +437,7 @@ int machine_create(const struct config *config, struct machine **out, struct mac
 	m->guest.ops = &machine_guest_ops;
 	m->status = -1;
 	m->config = config;
-	pthread_mutex_init(&m->lock, NULL);
-	pthread_cond_init(&m->changed, NULL);
+	pause_init(m);
 	for (int i = 0; i < VM_MAXCPU; i++)
 		m->vcpus[i] = (struct machine_vcpu){.machine = m, .id = i};
 	int code = settings_read(config, &m->settings, error);

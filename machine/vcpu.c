@@ -11,6 +11,17 @@
 
 #include "backend/backend.h"
 
+/* Whoever looks at a vcpu that waits shall see where it goes on, also after an exit. */
+static void show_rip(struct machine_vcpu *v, uint64_t rip)
+{
+	struct vm *vm = v->machine->vm;
+	uint64_t now;
+
+	if (v->entered && vmmdev_get_register(vm, v->id, VM_REG_GUEST_RIP, &now) == 0 && now != rip)
+		(void)!vmmdev_set_register(vm, v->id, VM_REG_GUEST_RIP, rip);
+	v->entered = true;
+}
+
 /*
  * A vcpu that is being reset by another one's startup IPI waits here; it goes on where that one
  * says. Its registers are changed only while it waits or is about to.
@@ -21,9 +32,9 @@ static void take_new_rip(struct machine_vcpu *v, uint64_t *rip)
 
 	if (!atomic_load(&v->summoned))
 		return;
+	show_rip(v, *rip);
 	pthread_mutex_lock(&m->lock);
-	while (v->hold)
-		pthread_cond_wait(&m->changed, &m->lock);
+	vcpu_await_thaw(v);
 	if (v->moved) {
 		v->moved = false;
 		*rip = v->rip;
@@ -76,7 +87,11 @@ static void *vcpu_main(void *arg)
 {
 	struct machine_vcpu *v = arg;
 	struct machine *m = v->machine;
+	char name[16];
 
+	/* By itself: another thread's name is a file. */
+	snprintf(name, sizeof(name), "hyve-vcpu%d", v->id);
+	prctl(PR_SET_NAME, name);
 	/* The kernel's default of 50 us would be added to each sleep until the APIC's timer. */
 	prctl(PR_SET_TIMERSLACK, 1);
 	run_until_suspended(v);
@@ -107,7 +122,6 @@ static int set_capabilities(struct machine *m, int id)
 static int start_thread(struct machine_vcpu *v)
 {
 	struct machine *m = v->machine;
-	char name[16];
 	int error = vmmdev_activate_cpu(m->vm, v->id);
 
 	if (error)
@@ -124,8 +138,6 @@ static int start_thread(struct machine_vcpu *v)
 		pthread_mutex_unlock(&m->lock);
 		return error;
 	}
-	snprintf(name, sizeof(name), "hyve-vcpu%d", v->id);
-	pthread_setname_np(v->thread, name);
 	return 0;
 }
 
