@@ -13,6 +13,7 @@ const struct pci_model *const pci_models[] = {
 	&pci_amd_hostbridge,
 	&pci_lpc,
 	&virtio_rnd,
+	&virtio_console,
 	NULL,
 };
 
@@ -39,6 +40,7 @@ bool device_pci_describe(size_t index, struct device_pci_facts *facts)
 			.about = model->about,
 			.first = model->first,
 			.keys = model->keys,
+			.list = model->list,
 		};
 	return model;
 }
