@@ -15,6 +15,7 @@ const struct pci_model *const pci_models[] = {
 	&virtio_blk,
 	&virtio_net,
 	&virtio_rnd,
+	&virtio_console,
 	NULL,
 };
 
@@ -41,6 +42,7 @@ bool device_pci_describe(size_t index, struct device_pci_facts *facts)
 			.about = model->about,
 			.first = model->first,
 			.keys = model->keys,
+			.list = model->list,
 		};
 	return model;
 }
