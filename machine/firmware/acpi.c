@@ -69,6 +69,8 @@ enum {
 	FADT_FIX_RTC = 1u << 6,	   /* likewise */
 	FADT_TMR_VAL_EXT = 1u << 8,
 	FADT_RESET_REG = 1u << 10,
+	/* As in bhyve: a message needs its redirection hint for a logical destination there. */
+	FADT_APIC_PHYSICAL = 1u << 19,
 
 	BOOT_ARCH_LEGACY = 1u << 0, /* ISA devices */
 	BOOT_ARCH_8042 = 1u << 1,
@@ -211,7 +213,7 @@ static void build_fadt(
 		.boot_arch = BOOT_ARCH_LEGACY | BOOT_ARCH_NO_VGA |
 			     (has_8042(facts) ? BOOT_ARCH_8042 : 0),
 		.flags = FADT_WBINVD | FADT_PROC_C1 | FADT_SLP_BUTTON | FADT_FIX_RTC |
-			 FADT_TMR_VAL_EXT | FADT_RESET_REG,
+			 FADT_TMR_VAL_EXT | FADT_RESET_REG | FADT_APIC_PHYSICAL,
 		.reset_reg = port_gas(PC_RESET_PORT, 8),
 		.reset_value = RESET_CF9,
 		.x_dsdt = dsdt,

@@ -137,6 +137,7 @@ static void fadt_names_our_ports(void **state)
 	assert_int_equal(get(fadt + 76, 4), PC_PM_TIMER);
 	assert_int_equal(get(fadt + 88, 1), 4);
 	assert_int_equal(get(fadt + 120, 8), PC_RESET_PORT);
+	assert_true(get(fadt + 112, 4) & 1u << 19); /* messages to APICs by their ids */
 	assert_int_equal(get(fadt + 109, 2) & 2, 0); /* no keyboard controller */
 	f->units[f->facts.nunits++] = &device_ps2.units[0];
 	fadt = find_table(f, write_acpi(f), "FACP");
