@@ -45,7 +45,7 @@ struct device_unit {
 	struct device_beside beside;
 };
 
-enum device_event { DEVICE_POWER_BUTTON };
+enum device_event { DEVICE_POWER_BUTTON, DEVICE_RTC_ALARM };
 
 /* What a model is made from. */
 struct device_args {
