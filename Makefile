@@ -114,8 +114,7 @@ tests: $(TEST_BIN) $(TEST_GUESTS)
 # The tests of rooms and of the API contract, once more under the sanitizers.  The others execute guest code
 # by the hundred million instructions and would take too long; and the sanitizers export symbols of their own.
 SAN_BUILD := $(BUILD)-asan
-# Traps leave frames without a return, whose redzones the sanitizer then takes for somebody else's.
-SAN_OUT := test/differential/% test/guest/% test/boot/% test/api/exports_test.c test/x86/trap_test.c
+SAN_OUT := test/differential/% test/guest/% test/boot/% test/api/exports_test.c
 SAN_TESTS := $(filter-out $(SAN_OUT),$(TEST_SRC))
 # Those with threads that matter once more under ThreadSanitizer.  What is translated it does not see.
 TSAN_BUILD := $(BUILD)-tsan

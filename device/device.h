@@ -81,6 +81,7 @@ extern const struct device_model device_pci_root;
 extern const struct device_model device_acpi_pm;
 extern const struct device_model device_reset;
 extern const struct device_model device_ps2;
+extern const struct device_model device_pvpanic;
 extern const struct device_model device_post;
 extern const struct device_model device_fwcfg;
 extern const struct device_model device_testdev;

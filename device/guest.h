@@ -80,6 +80,7 @@ struct guest_ops {
 
 /* The machine in figures; constant while models exist. */
 struct guest_facts {
+	const char *name; /* the machine's; may be NULL */
 	unsigned ncpus;
 	uint64_t memory;  /* bytes */
 	const void *e820; /* as INT 15h lays it out */

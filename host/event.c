@@ -13,6 +13,8 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
+#include "host/thread.h"
+
 /*
  * A source that is removed while its event is already in the batch that epoll_wait returned must
  * not be freed under the loop: it is marked dead, and buried before the next epoll_wait, when no
@@ -112,27 +114,6 @@ static void *loop_main(void *arg)
 	return NULL;
 }
 
-/*
- * The loop's thread takes no signals: the process's go to signalfd or to the thread that asked. Its
- * own faults are let through, for the sanitizers' sake.
- */
-static int loop_start_thread(struct event_loop *loop)
-{
-	static const int own[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT};
-	sigset_t most, old;
-
-	sigfillset(&most);
-	for (size_t i = 0; i < sizeof(own) / sizeof(own[0]); i++)
-		sigdelset(&most, own[i]);
-	pthread_sigmask(SIG_SETMASK, &most, &old);
-	int error = pthread_create(&loop->thread, NULL, loop_main, loop);
-
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	if (!error)
-		pthread_setname_np(loop->thread, "hyve-events");
-	return error;
-}
-
 int event_loop_create(struct event_loop **out)
 {
 	struct event_loop *loop = calloc(1, sizeof(*loop));
@@ -151,7 +132,7 @@ int event_loop_create(struct event_loop **out)
 	if (loop->wake_fd < 0 ||
 		epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, loop->wake_fd, &wake) != 0)
 		goto fail_errno;
-	error = loop_start_thread(loop);
+	error = host_thread_start(&loop->thread, "hyve-events", loop_main, loop);
 	if (error)
 		goto fail;
 	*out = loop;

@@ -280,6 +280,7 @@ static int create_device(struct machine *m, struct machine_device *d, struct mac
 static void gather_facts(struct machine *m)
 {
 	m->guest.facts = (struct guest_facts){
+		.name = m->settings.name,
 		.ncpus = m->settings.ncpus,
 		.memory = m->settings.memory,
 		.e820 = m->e820,

@@ -12,6 +12,7 @@ const struct pci_model *const pci_models[] = {
 	&pci_hostbridge,
 	&pci_amd_hostbridge,
 	&pci_lpc,
+	&virtio_net,
 	&virtio_rnd,
 	NULL,
 };

@@ -20,4 +20,10 @@ TYPIST := $(BUILD)/test/boot/typist.o
 $(BUILD)/test/boot/typist: $(TYPIST) $(BUILD)/libvmm.a $(CMD_OBJ)
 	$(Q)$(CC) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LDFLAGS_ALL) $(CMD_LIBS)
 TEST_GUESTS += $(BUILD)/test/boot/typist
+
+# Runs inside a guest.
+$(BUILD)/test/boot/rtc: test/boot/rtc.c
+	$(Q)mkdir -p $(@D)
+	$(Q)gcc -std=gnu17 -O2 $(WARN) -static -o $@ $<
+TEST_GUESTS += $(BUILD)/test/boot/rtc
 -include $(CHECKED:.o=.d) $(TYPIST:.o=.d)

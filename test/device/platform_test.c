@@ -207,6 +207,43 @@ static void port92_resets_and_keeps_a20(void **state)
 	fake_destroy(&g);
 }
 
+/* ---- the panic device ---- */
+
+static void panic_ends_as_configured(void **state)
+{
+	static const struct {
+		const char *action;
+		int ended, status;
+	} rows[] = {{NULL, -1, -1}, {"none", -1, -1}, {"poweroff", GUEST_POWEROFF, -1},
+		{"reset", GUEST_RESET, -1}, {"error", -1, 4}};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct fake_guest g = {.options = {{"action", rows[i].action}}};
+
+		fake_create(&g, &device_pvpanic, "pevt", 0);
+		assert_int_equal(fake_in(&g, PC_PVPANIC_PORT, 1), 3);
+		fake_out(&g, PC_PVPANIC_PORT, 1, 0);
+		fake_out(&g, PC_PVPANIC_PORT, 1, 2); /* a crash kernel goes on */
+		fake_out(&g, PC_PVPANIC_PORT, 1, 0xf8);
+		assert_int_equal(g.ended, -1);
+		fake_out(&g, PC_PVPANIC_PORT, 1, 1);
+		assert_int_equal(g.ended, rows[i].ended);
+		assert_int_equal(g.status, rows[i].status);
+		fake_destroy(&g);
+	}
+}
+
+static void panic_action_is_checked(void **state)
+{
+	struct fake_guest g = {.options = {{"action", "explode"}}};
+
+	(void)state;
+	fake_create(&g, &device_pvpanic, "pevt", EINVAL);
+	assert_non_null(strstr(g.why, "explode"));
+	assert_non_null(strstr(g.why, "poweroff"));
+}
+
 static void post_keeps_the_code(void **state)
 {
 	struct fake_guest g = {0};
@@ -261,6 +298,8 @@ int main(void)
 		cmocka_unit_test(sci_needs_acpi_mode),
 		cmocka_unit_test(cf9_resets_on_the_rising_edge),
 		cmocka_unit_test(port92_resets_and_keeps_a20),
+		cmocka_unit_test(panic_ends_as_configured),
+		cmocka_unit_test(panic_action_is_checked),
 		cmocka_unit_test(post_keeps_the_code),
 		cmocka_unit_test(resources_are_complete_and_apart),
 	};

@@ -192,11 +192,12 @@ static void iasl_reads_the_dsdt(void **state)
 		"Device (HPET)", "_S5", "Device (CP03)", "Method (_PRT", "Name (PRTA", "_PIC",
 		"EisaId (\"PNP0A03\")", "0x03F8", "WordBusNumber", "DWordMemory",
 		"Memory32Fixed", "Device (KBD)", "EisaId (\"PNP0303\")", "Device (AUX)",
-		"EisaId (\"PNP0F03\")"};
+		"EisaId (\"PNP0F03\")", "Device (PEVT)", "\"QEMU0001\""};
 	char dir[] = "/tmp/hyve-acpi-XXXXXX", command[200], path[64];
 	struct fixture *f = *state;
 
 	f->units[f->facts.nunits++] = &device_ps2.units[0];
+	f->units[f->facts.nunits++] = &device_pvpanic.units[0];
 	const uint8_t *fadt = find_table(f, write_acpi(f), "FACP");
 	const uint8_t *dsdt = ram_at(&f->ram, get(fadt + 140, 8), 36);
 	static char text[1 << 20];
