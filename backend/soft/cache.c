@@ -75,12 +75,13 @@ int soft_cache_create(struct soft_vcpu *v, uint32_t size)
 	if (error)
 		goto fail;
 	c->blocks = reserve(c->max_blocks * sizeof(*c->blocks));
+	c->shared = reserve(c->max_blocks * sizeof(*c->shared));
 	c->links = reserve(c->max_links * sizeof(*c->links));
 	c->hash = reserve(HASH_SIZE * sizeof(*c->hash));
 	c->page_head = reserve(c->pages * sizeof(*c->page_head));
 	c->page_lines = reserve(c->pages * sizeof(*c->page_lines));
 	error = ENOMEM;
-	if (!c->blocks || !c->links || !c->hash || !c->page_head || !c->page_lines)
+	if (!c->blocks || !c->shared || !c->links || !c->hash || !c->page_head || !c->page_lines)
 		goto fail;
 	soft_emit_thunks(v);
 	soft_pieces_create(c);
@@ -96,6 +97,7 @@ void soft_cache_destroy(struct soft_cache *c)
 	release(c->rw, (size_t)c->size + c->meta_size);
 	release(c->rx, c->size);
 	release(c->blocks, c->max_blocks * sizeof(*c->blocks));
+	release(c->shared, c->max_blocks * sizeof(*c->shared));
 	release(c->links, c->max_links * sizeof(*c->links));
 	release(c->hash, HASH_SIZE * sizeof(*c->hash));
 	release(c->page_head, c->pages * sizeof(*c->page_head));
@@ -210,6 +212,7 @@ void soft_block_insert(struct soft_vcpu *v, struct soft_block *b)
 		b->root = (uint32_t)(root - c->blocks) + 1;
 		entry_leads_to(c, root, b);
 	}
+	c->added++;
 	b->next_hash = c->hash[h];
 	c->hash[h] = number;
 	b->next_page = c->page_head[b->gpa >> 12];
@@ -243,6 +246,7 @@ static void unhash(struct soft_cache *c, struct soft_block *b)
 static void kill(struct soft_cache *c, struct soft_block *b)
 {
 	b->dead = true;
+	soft_unshare(c, b);
 	entry_dies(c, root_of(c, b));
 	if (b->root)
 		unhash(c, b);
@@ -383,10 +387,10 @@ bool soft_code_yields(struct soft_vcpu *v, uint64_t gpa, unsigned len, const uin
 	struct soft_beside *s = &c->beside[gpa / 4 % SOFT_BESIDES];
 	struct range r = {gpa >> 12, (int)(gpa & 0xfff), (int)(gpa & 0xfff) + (int)len};
 
-	if (s->gpa == gpa && s->len == len && s->blocks == v->stat_translated_blocks)
+	if (s->gpa == gpa && s->len == len && s->added == c->added)
 		return true;
 	if (!is_code(c, &r)) {
-		*s = (struct soft_beside){gpa, v->stat_translated_blocks, len};
+		*s = (struct soft_beside){gpa, c->added, len};
 		return true;
 	}
 	/* It is left right behind that store: nothing that runs is ever dead. */
@@ -481,6 +485,7 @@ void soft_blocks_remove(struct soft_vcpu *v, const struct soft_piece *p)
 	for (uint32_t i = p->first; i < p->first + p->nblocks; i++) {
 		struct soft_block *b = &c->blocks[i];
 
+		soft_unshare(c, b);
 		part(c, b);
 		unhash(c, b);
 		jc_leave(v, b, p);
@@ -499,6 +504,7 @@ void soft_blocks_forget(struct soft_vcpu *v)
 		for (uint32_t i = 0; i < c->piece[k].nblocks; i++) {
 			const struct soft_block *b = &c->blocks[c->piece[k].first + i];
 
+			soft_unshare(c, b);
 			page_forget(v, b->gpa >> 12);
 			if (b->page2)
 				page_forget(v, b->page2);

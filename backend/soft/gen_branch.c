@@ -112,6 +112,7 @@ void gen_edge(struct gen *g, uint64_t target, bool parked)
 	s->target = target;
 	s->flags_parked = parked;
 	emit_rm_mem(&g->e, 4, 0xff, 4, HOST_STATE, STATE(edge) + 8 * (int32_t)s->edge);
+	s->jump = g->e.p - 4;
 }
 
 /* The displacement at `jump` is to lead to a place in this page. */

@@ -365,8 +365,7 @@ void gen_find_groups(struct gen *g)
 	for (unsigned i = 0; i < g->ngroups; i++) {
 		struct gen_group *p = &g->group[i];
 
-		p->memo = (uint16_t)soft_memo_new(g->v, g->class, p->span, p->write);
-		g->nmemos++;
+		p->memo = (uint16_t)gen_memo(g, p->span, p->write);
 		if (!g->path)
 			g->merged |= (2ull << p->last) - (2ull << p->leader);
 	}
