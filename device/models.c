@@ -12,6 +12,7 @@ const struct device_model *const device_models[] = {
 	&device_testdev,
 	&device_uart,
 	&device_ps2,
+	&device_pvpanic,
 };
 
 const size_t device_nmodels = sizeof(device_models) / sizeof(device_models[0]);

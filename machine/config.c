@@ -39,6 +39,9 @@ static const char *const known_keys[] = {
 	"acpi_tables",
 	"backend",
 	"bootrom",
+	"control",
+	"rundir",
+	"sandbox",
 	"soft.*",
 	"kvm.*",
 	"stats",
@@ -55,6 +58,7 @@ static const char *const known_keys[] = {
 	"lpc.fwcfg",
 	"lpc.pc-testdev",
 	"lpc.ps2",
+	"pvpanic.action",
 	"pci.*", /* whose keys are looked at when all devices are known */
 	"x86.mptable",
 	"x86.x2apic",

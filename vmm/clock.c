@@ -116,12 +116,9 @@ void vmm_clock_fini(struct vmm_clock *clock)
 	free(clock);
 }
 
-/*
- * Takes the first timer out and runs it. The callback may free what is around the timer afterwards.
- */
-static void fire(struct vmm_clock *clock, struct vmm_timer *timer)
+/* Runs what is not queued. The callback may free what is around the timer afterwards. */
+static void run(struct vmm_clock *clock, struct vmm_timer *timer)
 {
-	heap_remove(clock, timer);
 	clock->running = timer;
 	clock->runner = pthread_self();
 	pthread_mutex_unlock(&clock->lock);
@@ -133,7 +130,10 @@ static void fire(struct vmm_clock *clock, struct vmm_timer *timer)
 
 void vmm_clock_fire_first(struct vmm_clock *clock)
 {
-	fire(clock, clock->first);
+	struct vmm_timer *timer = clock->first;
+
+	heap_remove(clock, timer);
+	run(clock, timer);
 }
 
 uint64_t vmm_clock_now(struct vmm_clock *clock)
@@ -158,18 +158,30 @@ void vmm_timer_init(
 	*timer = (struct vmm_timer){.clock = clock, .fn = fn, .arg = arg};
 }
 
+/* These two with the clock's lock. */
+static void unqueue(struct vmm_clock *clock, struct vmm_timer *timer)
+{
+	timer->taken = false;
+	if (timer->link)
+		heap_remove(clock, timer);
+}
+
+static void queue(struct vmm_clock *clock, struct vmm_timer *timer)
+{
+	heap_insert(clock, timer);
+	/* A guest that keeps moving its tick further away must not wake the thread each time. */
+	if (vmm_lead_wake(&clock->lead, timer->deadline_ns) < clock->wake_ns)
+		pthread_cond_signal(&clock->changed);
+}
+
 void vmm_timer_set(struct vmm_timer *timer, uint64_t deadline_ns)
 {
 	struct vmm_clock *clock = timer->clock;
 
 	pthread_mutex_lock(&clock->lock);
-	if (timer->link)
-		heap_remove(clock, timer);
+	unqueue(clock, timer);
 	timer->deadline_ns = deadline_ns;
-	heap_insert(clock, timer);
-	/* A guest that keeps moving its tick further away must not wake the thread each time. */
-	if (deadline_ns < clock->wake_ns)
-		pthread_cond_signal(&clock->changed);
+	queue(clock, timer);
 	pthread_mutex_unlock(&clock->lock);
 }
 
@@ -178,8 +190,7 @@ void vmm_timer_stop(struct vmm_timer *timer)
 	struct vmm_clock *clock = timer->clock;
 
 	pthread_mutex_lock(&clock->lock);
-	if (timer->link)
-		heap_remove(clock, timer);
+	unqueue(clock, timer);
 	pthread_mutex_unlock(&clock->lock);
 }
 
@@ -190,8 +201,7 @@ void vmm_timer_drain(struct vmm_timer *timer)
 	pthread_mutex_lock(&clock->lock);
 	for (;;) {
 		/* The callback may have armed it again while we waited. */
-		if (timer->link)
-			heap_remove(clock, timer);
+		unqueue(clock, timer);
 		if (clock->running != timer || pthread_equal(clock->runner, pthread_self()))
 			break;
 		pthread_cond_wait(&clock->fired, &clock->lock);
@@ -199,30 +209,39 @@ void vmm_timer_drain(struct vmm_timer *timer)
 	pthread_mutex_unlock(&clock->lock);
 }
 
-uint64_t vmm_timer_due(struct vmm_timer *timer)
+uint64_t vmm_timer_take(struct vmm_timer *timer)
 {
 	struct vmm_clock *clock = timer->clock;
 	uint64_t due = UINT64_MAX;
 
 	pthread_mutex_lock(&clock->lock);
-	if (timer->link && clock->ops->is_monotonic)
+	if (timer->link && clock->ops->is_monotonic) {
+		heap_remove(clock, timer);
+		timer->taken = true;
 		due = timer->deadline_ns;
+	}
 	pthread_mutex_unlock(&clock->lock);
 	return due;
 }
 
-bool vmm_timer_run(struct vmm_timer *timer)
+bool vmm_timer_give_back(struct vmm_timer *timer)
 {
 	struct vmm_clock *clock = timer->clock;
-	bool can;
+	bool is_due = false;
 
 	pthread_mutex_lock(&clock->lock);
-	can = clock->ops->is_monotonic && timer->link && !clock->running &&
-	      timer->deadline_ns <= clock->ops->now(clock);
-	if (can)
-		fire(clock, timer);
+	while (timer->taken && clock->running)
+		pthread_cond_wait(&clock->fired, &clock->lock);
+	if (timer->taken) {
+		timer->taken = false;
+		is_due = timer->deadline_ns <= clock->ops->now(clock);
+		if (is_due)
+			run(clock, timer);
+		else
+			queue(clock, timer);
+	}
 	pthread_mutex_unlock(&clock->lock);
-	return can;
+	return is_due;
 }
 
 /* The real clock. */
@@ -253,16 +272,41 @@ static int64_t real_wall(struct vmm_clock *clock)
 /* Caller holds the lock, and has seen no timer that is due. */
 static void sleep_until_first(struct vmm_clock *clock)
 {
+	uint64_t wake_ns = UINT64_MAX;
 	struct timespec ts;
 
-	clock->wake_ns = clock->first ? clock->first->deadline_ns : UINT64_MAX;
-	ts.tv_sec = (time_t)(clock->wake_ns / NS_PER_S);
-	ts.tv_nsec = (long)(clock->wake_ns % NS_PER_S);
 	if (clock->first)
-		pthread_cond_timedwait(&clock->changed, &clock->lock, &ts);
-	else
+		wake_ns = vmm_lead_wake(&clock->lead, clock->first->deadline_ns);
+	ts.tv_sec = (time_t)(wake_ns / NS_PER_S);
+	ts.tv_nsec = (long)(wake_ns % NS_PER_S);
+	clock->wake_ns = wake_ns;
+	if (!clock->first)
 		pthread_cond_wait(&clock->changed, &clock->lock);
+	else if (pthread_cond_timedwait(&clock->changed, &clock->lock, &ts) == ETIMEDOUT)
+		vmm_lead_learn(&clock->lead, wake_ns, real_now(clock));
 	clock->wake_ns = 0;
+}
+
+/* The same, if it is not worth a sleep. Others may take the lock and change what comes first. */
+static void spin_a_while(struct vmm_clock *clock)
+{
+	pthread_mutex_unlock(&clock->lock);
+	vmm_lead_pause();
+	pthread_mutex_lock(&clock->lock);
+}
+
+/* Caller holds the lock; no callback is in progress. */
+static void see_to_first(struct vmm_clock *clock)
+{
+	uint64_t now = real_now(clock);
+
+	if (clock->first && clock->first->deadline_ns <= now)
+		vmm_clock_fire_first(clock);
+	else if (clock->first && vmm_lead_wake(&clock->lead, clock->first->deadline_ns) <=
+					 now + VMM_LEAD_DOWN_NS) /* it may just have shrunk */
+		spin_a_while(clock);
+	else
+		sleep_until_first(clock);
 }
 
 static void *timer_thread(void *arg)
@@ -275,12 +319,10 @@ static void *timer_thread(void *arg)
 	prctl(PR_SET_TIMERSLACK, 1);
 	pthread_mutex_lock(&clock->lock);
 	while (!real->stop) {
-		if (clock->running) /* by vmm_timer_run() */
+		if (clock->running) /* by vmm_timer_give_back() */
 			pthread_cond_wait(&clock->fired, &clock->lock);
-		else if (clock->first && clock->first->deadline_ns <= real_now(clock))
-			vmm_clock_fire_first(clock);
 		else
-			sleep_until_first(clock);
+			see_to_first(clock);
 	}
 	pthread_mutex_unlock(&clock->lock);
 	return NULL;
@@ -319,6 +361,7 @@ struct vmm_clock *vmm_clock_create(void)
 	}
 	/* The process's signals are for threads that expect them. */
 	sigfillset(&all);
+	sigdelset(&all, SIGSYS); /* raised by this thread itself, if its system calls are filtered */
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	error = pthread_create(&real->thread, NULL, timer_thread, real);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);

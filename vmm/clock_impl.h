@@ -7,6 +7,7 @@
 #include <pthread.h>
 
 #include <vmm/clock.h>
+#include "vmm/lead.h"
 
 struct vmm_clock_ops {
 	uint64_t (*now)(struct vmm_clock *clock);
@@ -23,6 +24,7 @@ struct vmm_clock {
 	pthread_cond_t fired;	 /* a callback has returned */
 	struct vmm_timer *first; /* the heap's root */
 	uint64_t wake_ns; /* until when the thread sleeps; 0: it looks at the heap before it does */
+	struct vmm_lead lead;	   /* the thread's */
 	struct vmm_timer *running; /* whose callback is in progress */
 	pthread_t runner;	   /* on which thread; valid while running is set */
 };

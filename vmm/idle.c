@@ -3,8 +3,8 @@
 /*
  * What a vcpu does while it executes nothing: HLT, waiting for a STARTUP, waiting for the others to
  * suspend (vmm-api.md 6.4, 6.5).  All three take part in rendezvous, give way to whoever wants the
- * vcpu, and sleep without limit or polling: every reason to end is an event that bumps the vcpu's
- * seq.
+ * vcpu, and sleep without limit or polling: every reason to end is its own timer, or an event that
+ * bumps the vcpu's seq.
  *
  * bhyve lets HLT end spuriously for a rendezvous or a signal; here the vcpu goes on waiting, after
  * the rendezvous or at its next vm_run.
@@ -15,18 +15,33 @@
 
 #define NS_PER_TICK 1000000u /* of the idle-ticks counter */
 
-/*
- * The timer of its own APIC wakes a vcpu directly, not by way of the clock's thread: whichever of
- * the two is first runs it.
- */
+/* Sleeps until an event or `due_ns`, in time for the latter. */
+static void sleep_until(struct vm *vm, struct vcpu *vcpu, uint32_t seq, uint64_t due_ns)
+{
+	uint64_t wake_ns = vmm_lead_wake(&vcpu->lead, due_ns);
+	bool timed_out;
+
+	if (due_ns == UINT64_MAX) {
+		vcpu_wait(vcpu, seq, UINT64_MAX);
+		return;
+	}
+	if (wake_ns > vmm_clock_now(vm->clock)) {
+		timed_out = vcpu_wait(vcpu, seq, wake_ns);
+		if (timed_out)
+			vmm_lead_learn(&vcpu->lead, wake_ns, vmm_clock_now(vm->clock));
+	}
+	while (vmm_clock_now(vm->clock) < due_ns && atomic_load(&vcpu->seq) == seq)
+		vmm_lead_pause();
+}
+
+/* The timer of its own APIC is the vcpu's while it sleeps: it wakes by itself, and runs it. */
 static void vcpu_sleep(struct vm *vm, int vcpuid, uint32_t seq)
 {
-	struct vlapic *vlapic = vm->vcpu[vcpuid].vlapic;
+	struct vcpu *vcpu = &vm->vcpu[vcpuid];
 
 	(void)vcpu_set_state(vm, vcpuid, VCPU_SLEEPING, false);
-	vcpu_wait(&vm->vcpu[vcpuid], seq, vlapic_timer_due(vlapic));
-	if (!vlapic_timer_run(vlapic) && vlapic_timer_due(vlapic) <= vmm_clock_now(vm->clock))
-		vcpu_wait(&vm->vcpu[vcpuid], seq, UINT64_MAX); /* the thread is about to run it */
+	sleep_until(vm, vcpu, seq, vlapic_timer_take(vcpu->vlapic));
+	(void)vlapic_timer_give_back(vcpu->vlapic);
 	(void)vcpu_set_state(vm, vcpuid, VCPU_FROZEN, false);
 }
 

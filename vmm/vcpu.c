@@ -211,15 +211,18 @@ void vcpu_release_all(struct vm *vm)
 
 /* ---- Waiting and waking ---- */
 
-void vcpu_wait(struct vcpu *vcpu, uint32_t seq, uint64_t until_ns)
+bool vcpu_wait(struct vcpu *vcpu, uint32_t seq, uint64_t until_ns)
 {
 	const struct timespec ts = {
 		.tv_sec = (time_t)(until_ns / 1000000000u), .tv_nsec = (long)(until_ns % 1000000000u)};
+	bool timed_out;
 
 	atomic_fetch_add(&vcpu->waiters, 1);
-	syscall(SYS_futex, &vcpu->seq, FUTEX_WAIT_BITSET | FUTEX_PRIVATE_FLAG, seq,
-		until_ns == UINT64_MAX ? NULL : &ts, NULL, FUTEX_BITSET_MATCH_ANY);
+	timed_out = syscall(SYS_futex, &vcpu->seq, FUTEX_WAIT_BITSET | FUTEX_PRIVATE_FLAG, seq,
+			    until_ns == UINT64_MAX ? NULL : &ts, NULL, FUTEX_BITSET_MATCH_ANY) &&
+		    errno == ETIMEDOUT;
 	atomic_fetch_sub(&vcpu->waiters, 1);
+	return timed_out;
 }
 
 void vcpu_wake(struct vcpu *vcpu)

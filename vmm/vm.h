@@ -25,6 +25,7 @@
 
 #include <vmm/backend.h>
 #include <vmm/clock.h>
+#include "vmm/lead.h"
 
 #define PAGE_SIZE      4096ull
 #define PAGE_MASK      (PAGE_SIZE - 1)
@@ -52,6 +53,7 @@ struct vcpu {
 	_Atomic uint32_t state; /* VCPU_WORD */
 	_Atomic uint32_t seq;	/* futex: bumped by every event */
 	_Atomic uint32_t waiters;
+	struct vmm_lead lead;	/* of its sleeps */
 	_Atomic bool yield;	 /* any thread: return to the caller of vm_run */
 	_Atomic uint32_t wanted; /* control threads waiting for the vcpu */
 	_Atomic uint32_t claimers; /* threads waiting on idle_cond */
@@ -214,9 +216,9 @@ void vcpu_construct(struct vcpu *vcpu);
 void vcpu_destruct(struct vcpu *vcpu);
 /*
  * Waits until seq moves away from `seq`, or for that time of CLOCK_MONOTONIC, UINT64_MAX: for ever;
- * returns early at will.
+ * returns early at will. Says whether that time has come.
  */
-void vcpu_wait(struct vcpu *vcpu, uint32_t seq, uint64_t until_ns);
+bool vcpu_wait(struct vcpu *vcpu, uint32_t seq, uint64_t until_ns);
 /* After publishing an event: ends vcpu_wait. Any+locks, signal handlers. */
 void vcpu_wake(struct vcpu *vcpu);
 /* No vcpu runs any more: until nobody is about to tell the backend to leave the guest. */

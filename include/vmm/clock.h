@@ -45,6 +45,7 @@ struct vmm_timer {
 	struct vmm_timer *child; /* first of the timers that are due later than this one */
 	struct vmm_timer *next;	 /* sibling */
 	struct vmm_timer **link; /* the pointer that points here; NULL: not queued */
+	bool taken;		 /* by vmm_timer_take(), and not queued */
 };
 
 void vmm_timer_init(
@@ -59,15 +60,18 @@ void vmm_timer_stop(struct vmm_timer *timer);
  */
 void vmm_timer_drain(struct vmm_timer *timer);
 /*
- * For who sleeps until then instead of being woken by the clock's thread: when the timer is due, of
- * CLOCK_MONOTONIC.  UINT64_MAX: it is not armed, or its clock is a fake one.
+ * For who sleeps until the timer is due instead of being woken by the clock's thread: takes it away
+ * from the thread, and returns its deadline, of CLOCK_MONOTONIC.  Arming or stopping it ends that.
+ * UINT64_MAX, and nothing taken: it is not armed, or its clock is a fake one.  Any thread, which
+ * calls vmm_timer_give_back() afterwards; may hold device locks.
  */
-uint64_t vmm_timer_due(struct vmm_timer *timer);
+uint64_t vmm_timer_take(struct vmm_timer *timer);
 /*
- * Runs the callback on this thread, if the timer is due, its clock no fake one, and no callback of
- * that in progress; says whether it did. As for vmm_timer_drain(), no lock that the callback takes.
+ * After vmm_timer_take(): if the timer is still taken and due, the callback runs on this thread; if
+ * it is not due, the clock's thread sees to it again.  Says whether it ran.  As for
+ * vmm_timer_drain(), no lock that the callback takes; not from inside a callback.
  */
-bool vmm_timer_run(struct vmm_timer *timer);
+bool vmm_timer_give_back(struct vmm_timer *timer);
 
 #pragma GCC visibility pop
 #ifdef __cplusplus

@@ -41,6 +41,7 @@
 #define PC_PM1A_CNT	 0x404
 #define PC_PM_TIMER	 0x408
 #define PC_ELCR_PORT	 0x4d0
+#define PC_PVPANIC_PORT	 0x505
 #define PC_FWCFG_PORT	 0x510
 #define PC_PCI_CONF_ADDR 0xcf8
 #define PC_RESET_PORT	 0xcf9
@@ -67,7 +68,8 @@
 
 #define PC_IOAPIC_PINS 24
 
-/* Values written to PM1A_CNT: SLP_TYP of \_S5 as our DSDT declares it, and SLP_EN. */
+/* Values written to PM1A_CNT: SLP_TYP of \_S3 and \_S5 as our DSDT declares it, and SLP_EN. */
+#define PC_SLP_TYP_S3 1
 #define PC_SLP_TYP_S5 5
 #define PC_SLP_EN     (1u << 13)
 

@@ -152,9 +152,11 @@ enum vlapic_boot_event {
 
 /* Sender's vcpu thread. True: vm_exitinfo() holds another SPINUP_AP. */
 bool vlapic_next_spinup(struct vlapic *vlapic);
-/* vmm_timer_due() and vmm_timer_run() of its timer. The vcpu's thread, holding nothing. */
-uint64_t vlapic_timer_due(struct vlapic *vlapic);
-bool vlapic_timer_run(struct vlapic *vlapic);
+/*
+ * vmm_timer_take() and vmm_timer_give_back() of its timer. The vcpu's thread, holding nothing.
+ */
+uint64_t vlapic_timer_take(struct vlapic *vlapic);
+bool vlapic_timer_give_back(struct vlapic *vlapic);
 /* Lock-free; any thread, also with the vcpu lock held. */
 bool vlapic_boot_event_pending(struct vlapic *vlapic);
 /* INIT was taken and no STARTUP came yet: no guest code may run. As above. */

@@ -5,7 +5,7 @@
 . test/boot/lib.sh
 plan 2
 
-# input NAME FLAVOUR PATTERN MODULE...: boots test/boot/inside/NAME; its console has to have the lines PATTERN.
+# input NAME FLAVOUR PATTERN FILE...: boots test/boot/inside/NAME; its console has to have the lines PATTERN.
 input() {
 	name=$1
 	flavour=$2
@@ -32,5 +32,5 @@ input keyboard cloud-amd64 'typed: hello, hyve'
 lines=6
 input mouse amd64 \
 	'mouse: "ImExPS/2 .*"|event: (0001 0110 0001 0000|0002 0000 0005 0000|0002 0001 fffd ffff|0002 0008 0001 0000|0000 0000 0000 0000)' \
-	evdev psmouse
+	evdev.ko psmouse.ko
 finish

@@ -62,18 +62,21 @@ boot() {
 	fi
 }
 
-# archive NAME FLAVOUR MODULE...: makes $logs/NAME.img, the initramfs with test/boot/inside/NAME as /test and
-# these modules of the kernel in /modules.  Fails where it has none of that name.
+# archive NAME FLAVOUR FILE...: makes $logs/NAME.img, the initramfs with test/boot/inside/NAME as /test and these
+# files in /files: paths, or names of the kernel's modules (x.ko).  Fails where one is missing.
 archive() {
 	image=$logs/$1.img
 	extra=$(mktemp -d)
 	cp "test/boot/inside/$1" "$extra/test"
-	mkdir "$extra/modules"
+	mkdir "$extra/files"
 	folder=$(tools/get-kernel --modules "$2" build/kernel 2>/dev/null) || return
 	shift 2
-	for module in "$@"; do
-		find "$folder" -name "$module.ko" -exec cp {} "$extra/modules" \;
-		[ -f "$extra/modules/$module.ko" ] || { rm -r "$extra"; return 1; }
+	for file in "$@"; do
+		case $file in
+		*/*) cp "$file" "$extra/files" ;;
+		*) find "$folder" -name "$file" -exec cp {} "$extra/files" \; ;;
+		esac
+		[ -f "$extra/files/${file##*/}" ] || { rm -r "$extra"; return 1; }
 	done
 	(cd "$extra" && find . | cpio -o -H newc -R 0:0 --quiet) | gzip -1 -n >"$extra.gz"
 	cat "$BUILD/initramfs.gz" "$extra.gz" >"$image"

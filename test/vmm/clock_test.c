@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include <vmm/clock.h>
+#include "vmm/lead.h"
 
 #define US 1000ull
 #define MS 1000000ull
@@ -342,7 +343,12 @@ static void shoot(void *arg)
 	shot->by_us += pthread_equal(pthread_self(), shot->sleeper) != 0;
 }
 
-/* It and the clock's thread both want to: each time one of them does. */
+static void spin_until(struct vmm_clock *clock, uint64_t ns)
+{
+	while (vmm_clock_now(clock) < ns)
+		;
+}
+
 static void run_by_who_sleeps(void **state)
 {
 	struct vmm_clock *clock = vmm_clock_create();
@@ -352,24 +358,63 @@ static void run_by_who_sleeps(void **state)
 	(void)state;
 	assert_non_null(clock);
 	vmm_timer_init(&shot.timer, clock, shoot, &shot);
-	assert_true(vmm_timer_due(&shot.timer) == UINT64_MAX);
-	assert_false(vmm_timer_run(&shot.timer));
+	assert_true(vmm_timer_take(&shot.timer) == UINT64_MAX);
+	assert_false(vmm_timer_give_back(&shot.timer));
 	for (unsigned i = 1; i <= rounds; i++) {
-		uint64_t due = vmm_clock_now(clock) + 200 * US;
+		uint64_t due = vmm_clock_now(clock) + 500 * US;
 
 		vmm_timer_set(&shot.timer, due);
-		while (vmm_clock_now(clock) < due)
-			;
-		while (!vmm_timer_run(&shot.timer) && shot.fired < i)
-			sched_yield();
-		vmm_timer_drain(&shot.timer);
-		assert_int_equal(shot.fired, i);
+		if (vmm_timer_take(&shot.timer) == UINT64_MAX) {
+			/* We were kept from it, and the thread has been quicker. */
+			vmm_timer_drain(&shot.timer);
+			continue;
+		}
+		spin_until(clock, due + (i % 2 ? 0 : 300 * US));
+		assert_true(vmm_timer_give_back(&shot.timer));
+		assert_false(vmm_timer_give_back(&shot.timer));
 	}
-	assert_true(shot.by_us > 0);
-	vmm_timer_set(&shot.timer, vmm_clock_now(clock) + 3600000 * MS);
-	assert_true(vmm_timer_due(&shot.timer) < UINT64_MAX);
-	assert_false(vmm_timer_run(&shot.timer)); /* too early */
 	vmm_timer_drain(&shot.timer);
+	assert_int_equal(shot.fired, rounds);
+	assert_true(shot.by_us > rounds / 2);
+	vmm_clock_destroy(clock);
+}
+
+/* What is given back too early, armed or stopped meanwhile is the thread's again. */
+static void taken_and_not_run(void **state)
+{
+	struct vmm_clock *clock = vmm_clock_create();
+	struct shot shot = {.sleeper = pthread_self()};
+	uint64_t hour = 3600000 * MS;
+
+	(void)state;
+	assert_non_null(clock);
+	vmm_timer_init(&shot.timer, clock, shoot, &shot);
+
+	hour += vmm_clock_now(clock);
+	vmm_timer_set(&shot.timer, hour);
+	assert_true(vmm_timer_take(&shot.timer) == hour);
+	assert_true(vmm_timer_take(&shot.timer) == UINT64_MAX);
+	assert_false(vmm_timer_give_back(&shot.timer));
+	assert_true(vmm_timer_take(&shot.timer) == hour);
+
+	vmm_timer_stop(&shot.timer);
+	assert_false(vmm_timer_give_back(&shot.timer));
+	assert_true(vmm_timer_take(&shot.timer) == UINT64_MAX);
+
+	vmm_timer_set(&shot.timer, hour);
+	vmm_timer_take(&shot.timer);
+	vmm_timer_set(&shot.timer, vmm_clock_now(clock));
+	while (shot.fired == 0)
+		sched_yield();
+	assert_false(vmm_timer_give_back(&shot.timer));
+
+	vmm_timer_set(&shot.timer, vmm_clock_now(clock) + 20 * MS);
+	if (vmm_timer_take(&shot.timer) != UINT64_MAX)
+		(void)vmm_timer_give_back(&shot.timer);
+	while (shot.fired == 1)
+		sched_yield();
+	vmm_timer_drain(&shot.timer);
+	assert_int_equal(shot.fired, 2);
 	vmm_clock_destroy(clock);
 }
 
@@ -380,10 +425,39 @@ static void not_by_a_fake_clock(void **state)
 	struct vmm_timer *timer = &fake->timers[0].timer;
 
 	vmm_timer_set(timer, 0);
-	assert_true(vmm_timer_due(timer) == UINT64_MAX);
-	assert_false(vmm_timer_run(timer));
+	assert_true(vmm_timer_take(timer) == UINT64_MAX);
+	assert_false(vmm_timer_give_back(timer));
 	vmm_clock_advance(fake->clock, 1);
 	assert_int_equal(fake->fired, 1);
+}
+
+/* ---- how much too early to wake ---- */
+
+static void lead_follows_lateness(void **state)
+{
+	struct vmm_lead lead = {0};
+	const uint64_t hour = 3600000 * MS;
+	unsigned seed = 1;
+
+	(void)state;
+	assert_true(vmm_lead_wake(&lead, hour) == hour);
+	vmm_lead_learn(&lead, hour, hour);
+	assert_int_equal(lead.ns, 0);
+	/* Four of five sleeps of up to 40 us are shorter than 32. */
+	for (int i = 0; i < 2000; i++)
+		vmm_lead_learn(&lead, hour, hour + rand_r(&seed) % 40000);
+	assert_in_range(lead.ns, 24000, 40000);
+	assert_true(vmm_lead_wake(&lead, hour) == hour - lead.ns);
+	assert_true(vmm_lead_wake(&lead, 1) == 0);
+	for (int i = 0; i < 2000; i++)
+		vmm_lead_learn(&lead, hour, hour + 200 * US);
+	assert_int_equal(lead.ns, VMM_LEAD_MAX_NS);
+	for (int i = 0; i < 100; i++)
+		vmm_lead_learn(&lead, hour, hour + MS);
+	assert_in_range(lead.ns, 0, 1000); /* a busy host: no spinning */
+	for (int i = 0; i < 100; i++)
+		vmm_lead_learn(&lead, hour, hour - 1);
+	assert_in_range(lead.ns, 0, VMM_LEAD_DOWN_NS);
 }
 
 #define FAKE(f) cmocka_unit_test_setup_teardown(f, setup_fake, teardown_fake)
@@ -399,6 +473,8 @@ int main(void)
 		cmocka_unit_test(periodic),
 		cmocka_unit_test(earlier),
 		cmocka_unit_test(run_by_who_sleeps),
+		cmocka_unit_test(taken_and_not_run),
+		cmocka_unit_test(lead_follows_lateness),
 		FAKE(not_by_a_fake_clock),
 		cmocka_unit_test(drain_waits),
 		cmocka_unit_test(churned_by_threads),

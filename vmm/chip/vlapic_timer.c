@@ -124,14 +124,14 @@ void vlapic_timer_init(struct vlapic *v)
 	vmm_timer_init(&v->timer, vm_clock(v->vm), timer_fired, v);
 }
 
-uint64_t vlapic_timer_due(struct vlapic *v)
+uint64_t vlapic_timer_take(struct vlapic *v)
 {
-	return vmm_timer_due(&v->timer);
+	return vmm_timer_take(&v->timer);
 }
 
-bool vlapic_timer_run(struct vlapic *v)
+bool vlapic_timer_give_back(struct vlapic *v)
 {
-	return vmm_timer_run(&v->timer);
+	return vmm_timer_give_back(&v->timer);
 }
 
 void vlapic_timer_reset(struct vlapic *v)
