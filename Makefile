@@ -43,6 +43,9 @@ LIB_SRC := $(filter-out backend/soft/disasm_%,$(foreach r,$(LIB_ROOMS),$(wildcar
 CMD_SRC := $(foreach r,$(CMD_ROOMS),$(wildcard $(r)/*.c))
 LIB_OBJ := $(patsubst %,$(BUILD)/%.o,$(basename $(LIB_SRC)))
 CMD_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(CMD_SRC))
+HYVE_SRC := $(wildcard cmd/*.c cmd/control/*.c)
+# hyvectl knows the API's numbers and what it says to hyve, and nothing else.
+HYVECTL_SRC := $(wildcard cmd/hyvectl/*.c) cmd/control/protocol.c
 CMD_LIBS := -lz -llzma -lzstd -llz4 -luring -lslirp -ljansson -lseccomp
 EXAMPLES := $(patsubst %.c,$(BUILD)/%,$(wildcard examples/*.c)) \
 	$(patsubst %.S,$(BUILD)/%,$(wildcard examples/guest/*.S))
@@ -52,7 +55,7 @@ Q := $(if $(V),,@)
 SUBMAKE = $(MAKE) --no-print-directory $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(shell nproc))
 
 .PHONY: all
-all: $(BUILD)/libvmm.a $(BUILD)/libvmm.so $(if $(wildcard cmd/hyve.c),$(BUILD)/hyve) \
+all: $(BUILD)/libvmm.a $(BUILD)/libvmm.so $(BUILD)/hyve $(BUILD)/hyvectl \
 	$(BUILD)/vmm.pc $(EXAMPLES)
 
 # x86/ reaches guest memory as the guest does, races included, and ThreadSanitizer's functions would not keep the
@@ -78,8 +81,10 @@ $(BUILD)/libvmm.so: $(LIB_OBJ)
 	$(Q)$(CC) -shared -o $@ $^ $(LDFLAGS_ALL) -Wl,-soname,libvmm.so.$(SOVERSION)
 	$(Q)ln -sf libvmm.so $@.$(SOVERSION)
 $(BUILD)/cmd/%.o: EXTRA := -DHYVE_VERSION='"$(VERSION)"'
-$(BUILD)/hyve: $(patsubst %.c,$(BUILD)/%.o,$(wildcard cmd/*.c)) $(CMD_OBJ) $(BUILD)/libvmm.a
+$(BUILD)/hyve: $(HYVE_SRC:%.c=$(BUILD)/%.o) $(CMD_OBJ) $(BUILD)/libvmm.a
 	$(Q)$(CC) -o $@ $^ $(LDFLAGS_ALL) $(CMD_LIBS)
+$(BUILD)/hyvectl: $(HYVECTL_SRC:%.c=$(BUILD)/%.o)
+	$(Q)$(CC) -o $@ $^ $(LDFLAGS_ALL) -ljansson -lncurses -ltinfo
 
 # What an embedder has: the public headers and the library, nothing else.
 $(BUILD)/examples/%: examples/%.c $(BUILD)/libvmm.a
@@ -119,6 +124,7 @@ SAN_TESTS := $(filter-out $(SAN_OUT),$(TEST_SRC))
 # Those with threads that matter once more under ThreadSanitizer.  What is translated it does not see.
 TSAN_BUILD := $(BUILD)-tsan
 TSAN_TESTS := $(wildcard test/vmm/*_test.c) $(patsubst %,test/%_test.c,vmm/chip/thread host/event \
+	host/sock device/virtio_console \
 	machine/bus contract/c5_lifecycle contract/c6_waiting contract/c7_events backend/soft/smp backend/soft/storm)
 # The longest first, so that two at a time end together.
 LONG_TESTS := $(filter test/differential/% test/x86/decode_test.c test/backend/soft/%,$(TEST_SRC))
@@ -182,7 +188,7 @@ PUBLIC := $(filter-out %/backend.h,$(wildcard include/vmm/*.h include/vmm/*.def)
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/include/vmm $(DESTDIR)$(LIBDIR)/pkgconfig \
 		$(DESTDIR)$(PREFIX)/share/man/man3 $(DESTDIR)$(PREFIX)/share/man/man8
-	install -m 755 $(BUILD)/hyve $(DESTDIR)$(PREFIX)/bin
+	install -m 755 $(BUILD)/hyve $(BUILD)/hyvectl $(DESTDIR)$(PREFIX)/bin
 	install -m 644 $(PUBLIC) $(DESTDIR)$(PREFIX)/include/vmm
 	install -m 644 $(BUILD)/libvmm.a $(DESTDIR)$(LIBDIR)
 	install -m 755 $(BUILD)/libvmm.so $(DESTDIR)$(LIBDIR)/libvmm.so.$(VERSION)
@@ -193,6 +199,8 @@ install: all
 	install -m 644 doc/vmm-api.md LICENSE $(DESTDIR)$(PREFIX)/share/doc/vmm
 	install -m 644 doc/*.3 $(DESTDIR)$(PREFIX)/share/man/man3
 	install -m 644 doc/*.8 $(DESTDIR)$(PREFIX)/share/man/man8
+	install -d $(DESTDIR)$(PREFIX)/share/bash-completion/completions
+	install -m 644 tools/completion/* $(DESTDIR)$(PREFIX)/share/bash-completion/completions
 
 .PHONY: clean
 clean:
@@ -203,5 +211,5 @@ FORCE:
 .SECONDARY:
 # What tests share, too: whatever was compiled before.
 -include $(sort $(patsubst %.o,%.d,$(LIB_OBJ) $(CMD_OBJ)) $(patsubst %,%.d,$(TEST_BIN) $(EXAMPLES)) \
-	$(patsubst %.c,$(BUILD)/%.d,$(wildcard cmd/*.c)) \
+	$(patsubst %.c,$(BUILD)/%.d,$(HYVE_SRC) $(HYVECTL_SRC)) \
 	$(wildcard $(BUILD)/test/*/*.d $(BUILD)/test/*/*/*.d $(BUILD)/fuzz/*.d))

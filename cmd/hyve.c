@@ -11,7 +11,9 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include "cmd/control/control.h"
 #include "cmd/options.h"
+#include "cmd/sandbox.h"
 #include "cmd/stats.h"
 #include "device/device.h"
 #include "host/host.h"
@@ -126,6 +128,8 @@ struct watch {
 };
 
 static const int watched[] = {SIGTERM, SIGINT, SIGHUP, SIGQUIT, 0};
+/* A terminal asks for this one itself (host/tty.h). */
+static const int for_terminal = SIGWINCH;
 
 /* Before the first thread: they all inherit it, and the event loop gets the signals. */
 static void block_signals(void)
@@ -136,6 +140,7 @@ static void block_signals(void)
 	sigemptyset(&set);
 	for (const int *s = watched; *s; s++)
 		sigaddset(&set, *s);
+	sigaddset(&set, for_terminal);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	sigaction(SIGPIPE, &ignore, NULL); /* a console that nobody reads is no reason to die */
 }
@@ -168,6 +173,39 @@ static void die_of(int signo)
 
 /* ---- running ---- */
 
+/* What can be gone without is only told. */
+static void warn(const char *text)
+{
+	if (text && *text)
+		fprintf(stderr, "hyve: %s\n", text);
+}
+
+/* All that has to stand when the first instruction of the guest runs. */
+static int run_machine(const struct config *config, struct watch *watch, struct control *control,
+	enum vm_suspend_how *how, struct machine_error *error)
+{
+	struct event_source *signals = NULL;
+	const char *no_sandbox = NULL;
+	struct machine_facts facts;
+	int code = event_signals_add(
+		machine_loop(watch->machine), watched, on_signal, watch, &signals);
+
+	if (code)
+		return machine_error(error, code, "signals: %s", strerror(code));
+	machine_facts(watch->machine, &facts);
+	code = control_serve(control, watch->machine);
+	if (code)
+		machine_error(error, code, "control socket: %s", strerror(code));
+	else
+		code = sandbox_enter(config, facts.backend, &no_sandbox, error);
+	warn(no_sandbox);
+	if (!code)
+		code = machine_run(watch->machine, how, error);
+	control_stop(control);
+	event_source_remove(signals);
+	return code;
+}
+
 static int run(const struct config *config)
 {
 	static const int statuses[] = {
@@ -177,31 +215,31 @@ static int run(const struct config *config)
 		[VM_SUSPEND_HALT] = EXIT_HALT,
 		[VM_SUSPEND_TRIPLEFAULT] = EXIT_TRIPLEFAULT,
 	};
-	struct event_source *signals = NULL;
 	enum vm_suspend_how how = VM_SUSPEND_NONE;
 	struct watch watch = {0};
+	struct control *control;
 	struct machine_error error;
-	char *counters = NULL;
+	char *counters = NULL, warning[256];
 	bool stats, has_status;
 	int status;
 
 	if (config_bool(config, "stats", false, &stats, &error))
 		return fail(&error);
 	block_signals();
-	if (machine_create(config, &watch.machine, &error))
+	if (control_open(config, &control, &error, warning, sizeof(warning)))
 		return fail(&error);
-	int code = event_signals_add(
-		machine_loop(watch.machine), watched, on_signal, &watch, &signals);
+	if (machine_create(config, &watch.machine, &error)) {
+		control_close(control);
+		return fail(&error);
+	}
+	warn(warning);
+	int code = run_machine(config, &watch, control, &how, &error);
 
-	if (code)
-		machine_error(&error, code, "signals: %s", strerror(code));
-	else
-		code = machine_run(watch.machine, &how, &error);
-	event_source_remove(signals);
 	if (stats)
 		counters = stats_text(machine_vm(watch.machine));
 	has_status = machine_exit_status(watch.machine, &status);
 	machine_destroy(watch.machine);
+	control_close(control);
 	/* Now that the terminal is itself again. */
 	if (counters)
 		fputs(counters, stderr);

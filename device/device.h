@@ -45,7 +45,7 @@ struct device_unit {
 	struct device_beside beside;
 };
 
-enum device_event { DEVICE_POWER_BUTTON };
+enum device_event { DEVICE_POWER_BUTTON, DEVICE_RTC_ALARM };
 
 /* What a model is made from. */
 struct device_args {
@@ -70,6 +70,9 @@ struct device_model {
 	void (*event)(void *dev, enum device_event event);
 	/* May be NULL. Any thread. */
 	void (*input)(void *dev, const struct guest_input *input);
+	/* Counters of what it does, by name; may be NULL. Any thread. */
+	void (*stats)(
+		void *dev, void (*emit)(void *arg, const char *name, uint64_t value), void *arg);
 };
 
 /* All models that the PC is made of, in the order in which they are built. */
@@ -90,6 +93,7 @@ extern const struct device_model device_testdev;
 struct device_pci_facts {
 	const char *name, *about;
 	const char *first;	 /* key of what needs none, NULL: there is no such */
+	const char *list;	 /* LIST.N.name and LIST.N.path are NAME=PATH in -s, NULL: none */
 	const char *const *keys; /* patterns of fnmatch(3); ends with NULL; NULL: none */
 };
 

@@ -7,7 +7,8 @@
 
 int host_thread_start(pthread_t *thread, const char *name, void *(*fn)(void *arg), void *arg)
 {
-	static const int own[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT};
+	/* The last is raised by a filter of system calls. */
+	static const int own[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT, SIGSYS};
 	sigset_t most, old;
 
 	sigfillset(&most);

@@ -92,6 +92,39 @@ void machine_key(struct machine *machine, unsigned key, bool down);
 void machine_mouse(struct machine *machine, int dx, int dy, int wheel, unsigned buttons);
 /* Ends machine_run soon, with `how`, whatever the guest does. Any thread. */
 void machine_stop(struct machine *machine, enum vm_suspend_how how);
+/* Ends machine_run soon with ECONNABORTED and this line, whatever the guest does. Any thread. */
+void machine_abort(struct machine *machine, const char *why);
+
+/*
+ * Takes all vcpus out of the guest and holds them: their registers can be read and set by vmmdev_*
+ * meanwhile.  Devices, timers and clocks go on.  Calls add up, each wants its machine_thaw().
+ * ETIMEDOUT: not within that time; ESHUTDOWN: the machine ends. Any thread but a vcpu's, no locks.
+ */
+int machine_freeze(struct machine *machine, unsigned limit_ms) VMM_MUST_CHECK;
+void machine_thaw(struct machine *machine);
+/* The same for the user, who pauses at most once: EALREADY otherwise. */
+int machine_pause(struct machine *machine, unsigned limit_ms) VMM_MUST_CHECK;
+int machine_resume(struct machine *machine) VMM_MUST_CHECK;
+/* Where the vcpu goes on, which VM_REG_GUEST_RIP alone does not say. Frozen. EINVAL: vcpu. */
+int machine_set_rip(struct machine *machine, int vcpu, uint64_t rip) VMM_MUST_CHECK;
+
+enum machine_state { MACHINE_RUNNING, MACHINE_PAUSED, MACHINE_STOPPING };
+
+struct machine_facts {
+	const char *name, *backend; /* borrowed */
+	enum machine_state state;
+	unsigned ncpus;
+	uint64_t memory;    /* bytes, of which... */
+	uint64_t low, high; /* ...below and above the PCI hole */
+	uint64_t uptime_ns; /* since machine_create, pauses included */
+};
+/* Any thread. */
+void machine_facts(struct machine *machine, struct machine_facts *facts);
+/* What devices count, one after the other; names are borrowed. Any thread. */
+typedef void (*machine_counter_t)(
+	void *arg, const char *device, const char *name, uint64_t value);
+void machine_device_counters(struct machine *machine, machine_counter_t emit, void *arg);
+
 /* The VM inside, borrowed. */
 struct vm *machine_vm(struct machine *machine);
 /* The event loop that devices share; for signals. */

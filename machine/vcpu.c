@@ -11,6 +11,17 @@
 
 #include "backend/backend.h"
 
+/* Whoever looks at a vcpu that waits shall see where it goes on, also after an exit. */
+static void show_rip(struct machine_vcpu *v, uint64_t rip)
+{
+	struct vm *vm = v->machine->vm;
+	uint64_t now;
+
+	if (v->entered && vmmdev_get_register(vm, v->id, VM_REG_GUEST_RIP, &now) == 0 && now != rip)
+		(void)!vmmdev_set_register(vm, v->id, VM_REG_GUEST_RIP, rip);
+	v->entered = true;
+}
+
 /*
  * A vcpu that is being reset by another one's startup IPI waits here; it goes on where that one
  * says. Its registers are changed only while it waits or is about to.
@@ -21,9 +32,9 @@ static void take_new_rip(struct machine_vcpu *v, uint64_t *rip)
 
 	if (!atomic_load(&v->summoned))
 		return;
+	show_rip(v, *rip);
 	pthread_mutex_lock(&m->lock);
-	while (v->hold)
-		pthread_cond_wait(&m->changed, &m->lock);
+	vcpu_await_thaw(v);
 	if (v->moved) {
 		v->moved = false;
 		*rip = v->rip;
@@ -76,7 +87,11 @@ static void *vcpu_main(void *arg)
 {
 	struct machine_vcpu *v = arg;
 	struct machine *m = v->machine;
+	char name[16];
 
+	/* By itself: another thread's name is a file. */
+	snprintf(name, sizeof(name), "hyve-vcpu%d", v->id);
+	prctl(PR_SET_NAME, name);
 	/* The kernel's default of 50 us would be added to each sleep until the APIC's timer. */
 	prctl(PR_SET_TIMERSLACK, 1);
 	run_until_suspended(v);
@@ -107,7 +122,6 @@ static int set_capabilities(struct machine *m, int id)
 static int start_thread(struct machine_vcpu *v)
 {
 	struct machine *m = v->machine;
-	char name[16];
 	int error = vmmdev_activate_cpu(m->vm, v->id);
 
 	if (error)
@@ -124,21 +138,36 @@ static int start_thread(struct machine_vcpu *v)
 		pthread_mutex_unlock(&m->lock);
 		return error;
 	}
-	snprintf(name, sizeof(name), "hyve-vcpu%d", v->id);
-	pthread_setname_np(v->thread, name);
 	return 0;
+}
+
+/* Its registers are set, but for `error`; v->rip is where it begins. */
+static int start_first(struct machine_vcpu *v, int error)
+{
+	if (!error)
+		error = set_capabilities(v->machine, v->id);
+	v->moved = true;
+	atomic_store(&v->summoned, true);
+	return error ? error : start_thread(v);
 }
 
 int vcpu_start_boot(struct machine *m)
 {
 	struct machine_vcpu *v = &m->vcpus[0];
-	int error = set_capabilities(m, 0);
 
-	if (!error)
-		error = vcpu_load_entry(m->vm, 0, &m->entry, &v->rip);
-	v->moved = true;
-	atomic_store(&v->summoned, true);
-	return error ? error : start_thread(v);
+	return start_first(v, vcpu_load_entry(m->vm, 0, &m->entry, &v->rip));
+}
+
+/* ACPI 16.3: in real mode, CS:IP from the vector. A ROM looks for it by itself. */
+int vcpu_start_woken(struct machine *m)
+{
+	struct machine_vcpu *v = &m->vcpus[0];
+	uint64_t vector = acpi_waking_vector(&m->ram);
+
+	if (m->entry.mode == BOOT_RESET)
+		return vcpu_start_boot(m);
+	v->rip = vector & 15;
+	return start_first(v, vcpu_load_startup(m->vm, 0, vector & ~15ull, v->rip));
 }
 
 int vcpu_start_ap(struct machine *m, int id, uint64_t base)
@@ -155,7 +184,7 @@ int vcpu_start_ap(struct machine *m, int id, uint64_t base)
 	int error = started ? 0 : set_capabilities(m, id);
 
 	if (!error)
-		error = vcpu_load_startup(m->vm, id, base);
+		error = vcpu_load_startup(m->vm, id, base, 0);
 	pthread_mutex_lock(&m->lock);
 	v->hold = false;
 	v->moved = true;

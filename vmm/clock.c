@@ -361,6 +361,7 @@ struct vmm_clock *vmm_clock_create(void)
 	}
 	/* The process's signals are for threads that expect them. */
 	sigfillset(&all);
+	sigdelset(&all, SIGSYS); /* raised by this thread itself, if its system calls are filtered */
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	error = pthread_create(&real->thread, NULL, timer_thread, real);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);

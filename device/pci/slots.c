@@ -220,10 +220,40 @@ static const struct device_unit root_units[] = {
 	},
 };
 
+/* Each function's counters under its place and model: "0:3.0 virtio-rnd queue0.kicks". */
+struct emitter {
+	const struct pci_standing *standing;
+	void (*emit)(void *arg, const char *name, uint64_t value);
+	void *arg;
+};
+
+static void emit_counter(void *arg, const char *name, uint64_t value)
+{
+	const struct emitter *e = arg;
+	char full[128];
+
+	snprintf(full, sizeof(full), "%s %s %s", e->standing->name, e->standing->model->name, name);
+	e->emit(e->arg, full, value);
+}
+
+static void bus_stats(
+	void *dev, void (*emit)(void *arg, const char *name, uint64_t value), void *arg)
+{
+	const struct pci_bus *bus = dev;
+
+	for (unsigned i = 0; i < bus->count; i++) {
+		struct emitter e = {&bus->standing[i], emit, arg};
+
+		if (e.standing->model->stats)
+			e.standing->model->stats(e.standing->dev, emit_counter, &e);
+	}
+}
+
 const struct device_model device_pci_root = {
 	.name = "pci",
 	.units = root_units,
 	.nunits = sizeof(root_units) / sizeof(root_units[0]),
 	.create = bus_create,
 	.destroy = bus_destroy,
+	.stats = bus_stats,
 };

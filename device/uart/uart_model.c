@@ -28,6 +28,7 @@ struct uart_model {
 	struct tty *tty;
 	struct guest_timer *timeout;
 	bool timeout_set;
+	uint64_t received, sent; /* bytes */
 };
 
 /*
@@ -44,6 +45,7 @@ static void model_settle(struct uart_model *m)
 		if (m->tty && tty_write(m->tty, &m->uart.tx[m->uart.tx_head], 1) == 0)
 			break;
 		uart_tx_take(&m->uart, &byte);
+		m->sent++;
 	}
 	bool level = uart_irq(&m->uart);
 
@@ -127,6 +129,7 @@ static void line_input(void *arg, const uint8_t *bytes, size_t count)
 	pthread_mutex_lock(&m->lock);
 	for (size_t i = 0; i < count; i++)
 		uart_rx_put(&m->uart, bytes[i]);
+	m->received += count;
 	timeout_restart(m);
 	model_settle(m);
 	pthread_mutex_unlock(&m->lock);
@@ -220,6 +223,19 @@ static int model_create(const struct device_args *args, void **dev)
 	return 0;
 }
 
+static void model_stats(
+	void *dev, void (*emit)(void *arg, const char *name, uint64_t value), void *arg)
+{
+	struct uart_model *m = dev;
+
+	pthread_mutex_lock(&m->lock);
+	const uint64_t received = m->received, sent = m->sent;
+
+	pthread_mutex_unlock(&m->lock);
+	emit(arg, "bytes received", received);
+	emit(arg, "bytes sent", sent);
+}
+
 static const struct guest_io uart_io = {.width = 1, .read = port_read, .write = port_write};
 
 #define COM(n, port, line)                                                                         \
@@ -246,4 +262,5 @@ const struct device_model device_uart = {
 	.nunits = sizeof(uart_units) / sizeof(uart_units[0]),
 	.create = model_create,
 	.destroy = model_destroy,
+	.stats = model_stats,
 };

@@ -26,8 +26,9 @@ pc() {
 echo "1..5"
 make --no-print-directory install BUILD="$BUILD" PREFIX=/usr DESTDIR="$root" >"$root/log" 2>&1
 verdict "make install" $?
-(cd "$root/usr" && ls bin/hyve lib/libvmm.a lib/libvmm.so lib/libvmm.so.0 lib/pkgconfig/vmm.pc \
-	include/vmm/vmm.h share/man/man8/hyve.8 share/man/man3/libvmm.3) >"$root/log" 2>&1 &&
+(cd "$root/usr" && ls bin/hyve bin/hyvectl lib/libvmm.a lib/libvmm.so lib/libvmm.so.0 lib/pkgconfig/vmm.pc \
+	include/vmm/vmm.h share/man/man8/hyve.8 share/man/man8/hyvectl.8 \
+	share/bash-completion/completions/hyvectl share/man/man3/libvmm.3) >"$root/log" 2>&1 &&
 	[ ! -e "$root/usr/include/vmm/backend.h" ]
 verdict "every public file is there" $?
 # shellcheck disable=SC2046

@@ -64,6 +64,7 @@ void vlapic_intr_accepted(struct vlapic *v, int vector)
 	v->irr[vector / 32] &= ~vector_bit(vector);
 	v->isr[vector / 32] |= vector_bit(vector);
 	vlapic_update_ppr(v);
+	vmm_stat_incr(v->vm, v->vcpuid, VMM_STAT_VLAPIC_INTR, 1);
 }
 
 void vlapic_eoi(struct vlapic *v)
