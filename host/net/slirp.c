@@ -278,6 +278,13 @@ static ssize_t from_slirp(const void *bytes, size_t size, void *arg)
 		deliver_large(s, &p, mtu);
 		return (ssize_t)size;
 	}
+	if (!known && p.l4 && !p.v6 && p.size - p.l3 > mtu) {
+		/* An answer to a large ping, say. */
+		struct emission e = {s, 0, {0}};
+
+		packet_fragment(&p, mtu, s->scratch, emit_to_guest, &e);
+		return (ssize_t)size;
+	}
 	/* libslirp has made the checksum, and nothing has touched it since. */
 	if (known && !p.fragmented && (s->net->takes & NET_CSUM))
 		header.flags = NET_HEADER_DATA_VALID;
