@@ -128,6 +128,8 @@ struct watch {
 };
 
 static const int watched[] = {SIGTERM, SIGINT, SIGHUP, SIGQUIT, 0};
+/* A terminal asks for this one itself (host/tty.h). */
+static const int for_terminal = SIGWINCH;
 
 /* Before the first thread: they all inherit it, and the event loop gets the signals. */
 static void block_signals(void)
@@ -138,6 +140,7 @@ static void block_signals(void)
 	sigemptyset(&set);
 	for (const int *s = watched; *s; s++)
 		sigaddset(&set, *s);
+	sigaddset(&set, for_terminal);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	sigaction(SIGPIPE, &ignore, NULL); /* a console that nobody reads is no reason to die */
 }

@@ -4,6 +4,7 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <fnmatch.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -146,6 +147,23 @@ static int read_slot(const char *text, unsigned place[3])
 	return place[1] < 32 && place[2] < 8 ? 0 : EINVAL;
 }
 
+/* NAME=VALUE that is no key: the next entry of the device's list. */
+static int set_list_entry(struct config *config, const char *prefix,
+	const struct device_pci_facts *facts, const char *name, const char *path,
+	struct machine_error *error)
+{
+	char key[160];
+	unsigned n = 0;
+	int code;
+
+	do
+		snprintf(key, sizeof(key), "%s.%s.%u.name", prefix, facts->list, n++);
+	while (config_get(config, key));
+	code = set(config, key, name, error);
+	snprintf(key, sizeof(key), "%s.%s.%u.path", prefix, facts->list, n - 1);
+	return code ? code : set(config, key, path, error);
+}
+
 /* What stands behind the device's name: key=value, a key alone, or first what needs no key. */
 static int set_device_options(struct config *config, const char *prefix,
 	const struct device_pci_facts *facts, char *rest, struct machine_error *error)
@@ -160,6 +178,14 @@ static int set_device_options(struct config *config, const char *prefix,
 
 		if (value)
 			*value++ = '\0';
+		first = false;
+		if (facts->list && *part && value && !keyless && !device_pci_has_key(facts, part)) {
+			int code = set_list_entry(config, prefix, facts, part, value, error);
+
+			if (code)
+				return code;
+			continue;
+		}
 		snprintf(key, sizeof(key), "%s.%.100s", prefix, keyless ? facts->first : part);
 		if (!*part || (!keyless && !device_pci_has_key(facts, part)))
 			return machine_error(error, EINVAL, "-s %s: no option \"%.40s\"; see hyve -s help",
@@ -168,7 +194,6 @@ static int set_device_options(struct config *config, const char *prefix,
 
 		if (code)
 			return code;
-		first = false;
 	}
 	return 0;
 }
@@ -298,10 +323,21 @@ static int bad_option(int result, char *const argv[], struct machine_error *erro
 static const char *const com_keys[] = {
 	"lpc.com1.path", "lpc.com2.path", "lpc.com3.path", "lpc.com4.path"};
 
+/* How many consoles of virtio devices are on this terminal. */
+static unsigned virtio_stdios(const struct config *config)
+{
+	const char *key, *value;
+	unsigned count = 0;
+
+	for (size_t i = 0; config_at(config, i, &key, &value); i++)
+		count += fnmatch("pci.*.console", key, 0) == 0 && strcmp(value, "stdio") == 0;
+	return count;
+}
+
 /* com1 on this terminal unless something else was said; and only one line can have it. */
 static int finish_lines(struct config *config, struct machine_error *error)
 {
-	unsigned given = 0, stdio = 0;
+	unsigned stdio = virtio_stdios(config), given = stdio;
 
 	for (size_t i = 0; i < 4; i++) {
 		const char *path = config_get(config, com_keys[i]);
@@ -311,7 +347,7 @@ static int finish_lines(struct config *config, struct machine_error *error)
 	}
 	if (stdio > 1)
 		return machine_error(error, EINVAL,
-			"only one serial line can have stdio; give the others a pty");
+			"only one serial line or console can have stdio; give the others a pty");
 	return given ? 0 : set(config, com_keys[0], "stdio", error);
 }
 

@@ -36,6 +36,7 @@ struct acpi_pm {
 	struct guest *guest;
 	uint16_t status, enable, control;
 	bool sci;
+	bool asleep; /* until an enabled event */
 };
 
 /* Caller holds the lock. */
@@ -47,6 +48,19 @@ static void sci_update(struct acpi_pm *pm)
 		pm->sci = sci;
 		guest_irq(pm->guest, PC_SCI_IRQ, sci);
 	}
+}
+
+/*
+ * Caller holds the lock. Whether the guest has to be woken, for which it must be dropped. `always` wakes
+ * without being enabled.
+ */
+static bool wakes(struct acpi_pm *pm, uint16_t always)
+{
+	if (!pm->asleep || !(pm->status & (pm->enable | always) & PM1_EN_MASK))
+		return false;
+	pm->asleep = false;
+	pm->status |= PM1_WAK;
+	return true;
 }
 
 static uint64_t event_read(void *arg, uint64_t offset, unsigned size)
@@ -90,16 +104,24 @@ static void control_write(void *arg, uint64_t offset, unsigned size, uint64_t va
 	struct acpi_pm *pm = arg;
 	uint16_t mask = (uint16_t)(device_all_ones(size) << (8 * offset));
 	uint16_t bits = (uint16_t)(value << (8 * offset)) & mask;
-	bool off;
+	int type = -1;
+	bool wake;
 
 	pthread_mutex_lock(&pm->lock);
 	bits |= pm->control & ~mask;
-	off = (bits & PC_SLP_EN) && (bits >> PM1_SLP_TYP_SHIFT & PM1_SLP_TYP_MASK) == PC_SLP_TYP_S5;
+	if (bits & PC_SLP_EN)
+		type = bits >> PM1_SLP_TYP_SHIFT & PM1_SLP_TYP_MASK;
 	pm->control = bits & (uint16_t)~PC_SLP_EN; /* write-only */
+	pm->asleep |= type == PC_SLP_TYP_S3;
 	sci_update(pm);
+	wake = wakes(pm, 0); /* at once: something has come up already */
 	pthread_mutex_unlock(&pm->lock);
-	if (off)
+	if (type == PC_SLP_TYP_S5)
 		guest_end(pm->guest, GUEST_POWEROFF);
+	else if (type == PC_SLP_TYP_S3)
+		guest_end(pm->guest, GUEST_SLEEP);
+	if (wake)
+		guest_wake(pm->guest);
 }
 
 /* There is no SMM: the command takes effect at once. */
@@ -128,15 +150,18 @@ static uint64_t smi_read(void *arg, uint64_t offset, unsigned size)
 static void pm_event(void *dev, enum device_event event)
 {
 	struct acpi_pm *pm = dev;
+	bool wake;
 
-	if (event != DEVICE_POWER_BUTTON)
-		return;
 	pthread_mutex_lock(&pm->lock);
-	if (!(pm->control & PM1_SCI_EN))
+	if (event == DEVICE_POWER_BUTTON && !(pm->control & PM1_SCI_EN))
 		log_warn(pm->guest->log, "acpi", "power button: the guest does not use ACPI yet");
-	pm->status |= PM1_PWRBTN;
+	pm->status |= event == DEVICE_POWER_BUTTON ? PM1_PWRBTN : PM1_RTC;
 	sci_update(pm);
+	/* A PC's button does so also if the guest has no driver for it. */
+	wake = wakes(pm, event == DEVICE_POWER_BUTTON ? PM1_PWRBTN : 0);
 	pthread_mutex_unlock(&pm->lock);
+	if (wake)
+		guest_wake(pm->guest);
 }
 
 static int pm_create(const struct device_args *args, void **dev)

@@ -45,7 +45,7 @@ struct device_unit {
 	struct device_beside beside;
 };
 
-enum device_event { DEVICE_POWER_BUTTON };
+enum device_event { DEVICE_POWER_BUTTON, DEVICE_RTC_ALARM };
 
 /* What a model is made from. */
 struct device_args {
@@ -93,6 +93,7 @@ extern const struct device_model device_testdev;
 struct device_pci_facts {
 	const char *name, *about;
 	const char *first;	 /* key of what needs none, NULL: there is no such */
+	const char *list;	 /* LIST.N.name and LIST.N.path are NAME=PATH in -s, NULL: none */
 	const char *const *keys; /* patterns of fnmatch(3); ends with NULL; NULL: none */
 };
 

@@ -17,7 +17,8 @@ struct log;
 struct guest;
 
 /* What a model can do to the whole machine. */
-enum guest_end { GUEST_RESET, GUEST_POWEROFF };
+/* To sleep: processors and chips lose their state, memory and models keep it, until guest_wake(). */
+enum guest_end { GUEST_RESET, GUEST_POWEROFF, GUEST_SLEEP };
 
 /* What a person does at the machine's keyboard and mouse. */
 enum guest_input_kind { GUEST_INPUT_KEY, GUEST_INPUT_MOTION };
@@ -66,6 +67,7 @@ struct guest_ops {
 	void (*irq_level)(struct guest *guest, unsigned irq);
 	void (*msi)(struct guest *guest, uint64_t address, uint32_t data);
 	void (*end)(struct guest *guest, enum guest_end how);
+	void (*wake)(struct guest *guest);
 	void (*exit)(struct guest *guest, uint8_t status);
 	void (*unmap)(struct guest *guest, uint64_t gpa);
 	void (*input)(struct guest *guest, const struct guest_input *input);
@@ -156,6 +158,12 @@ static inline void guest_msi(struct guest *guest, uint64_t address, uint32_t dat
 static inline void guest_end(struct guest *guest, enum guest_end how)
 {
 	guest->ops->end(guest, how);
+}
+
+/* A guest that sleeps, or is about to, goes on where it has told firmware. Any thread. */
+static inline void guest_wake(struct guest *guest)
+{
+	guest->ops->wake(guest);
 }
 
 /* As GUEST_POWEROFF, and the command that runs the machine exits with `status`. */

@@ -99,7 +99,12 @@ static void irq_level(struct guest *guest, unsigned line)
 static void end(struct guest *guest, enum guest_end how)
 {
 	(void)guest;
-	FUZZ_CHECK(how == GUEST_RESET || how == GUEST_POWEROFF);
+	FUZZ_CHECK(how == GUEST_RESET || how == GUEST_POWEROFF || how == GUEST_SLEEP);
+}
+
+static void wake(struct guest *guest)
+{
+	(void)guest;
 }
 
 static void exit_with(struct guest *guest, uint8_t status)
@@ -182,6 +187,7 @@ static const struct guest_ops ops = {
 	.irq = irq,
 	.irq_level = irq_level,
 	.end = end,
+	.wake = wake,
 	.exit = exit_with,
 	.unmap = unmap,
 	.input = input,

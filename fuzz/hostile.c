@@ -109,6 +109,11 @@ static void end(struct guest *guest, enum guest_end how)
 	(void)guest, (void)how;
 }
 
+static void wake(struct guest *guest)
+{
+	(void)guest;
+}
+
 static int claim(struct guest *guest, const struct guest_range *range)
 {
 	return bus_claim(world_of(guest)->bus, range);
@@ -151,6 +156,7 @@ static const struct guest_ops ops = {
 	.irq_level = irq_level,
 	.msi = msi,
 	.end = end,
+	.wake = wake,
 	.claim = claim,
 	.unclaim = unclaim,
 	.timer_create = timer_create_fake,

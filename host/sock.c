@@ -32,9 +32,11 @@ struct sock {
 	struct event_timer *resume_timer;
 	uint8_t chunk[CHUNK]; /* the loop's thread's */
 
+	pthread_cond_t idle; /* not busy */
 	pthread_mutex_t lock; /* guards what follows, but for reading on the loop's thread */
 	struct event_source *client_source;
 	int client_fd; /* -1: nobody */
+	bool busy;     /* client_event() is running, its source perhaps gone already */
 	bool paused;   /* the user had no room: nothing is read */
 	bool refused;  /* the client had none: EPOLLOUT is awaited */
 };
@@ -73,19 +75,29 @@ static void hang_up(struct sock *s)
 	s->user.connected(s->user.arg, false);
 }
 
+/* The user has no room. A client that has left nothing behind it is gone all the same. */
+static void pause_input(struct sock *s)
+{
+	if (recv(s->client_fd, s->chunk, 1, MSG_DONTWAIT | MSG_PEEK) == 0) {
+		hang_up(s);
+		return;
+	}
+	pthread_mutex_lock(&s->lock);
+	s->paused = true;
+	watch(s);
+	pthread_mutex_unlock(&s->lock);
+	/* Room may have come since; then nobody else asks again. */
+	if (s->user.room(s->user.arg) > 0)
+		sock_input_resume(s);
+}
+
 /* One read of what the user has room for. False: nothing more for now, or for good. */
 static bool read_some(struct sock *s)
 {
 	size_t room = s->user.room(s->user.arg);
 
 	if (room == 0) {
-		pthread_mutex_lock(&s->lock);
-		s->paused = true;
-		watch(s);
-		pthread_mutex_unlock(&s->lock);
-		/* It may have come since; then nobody else asks again. */
-		if (s->user.room(s->user.arg) > 0)
-			sock_input_resume(s);
+		pause_input(s);
 		return false;
 	}
 	ssize_t n = recv(s->client_fd, s->chunk, room < CHUNK ? room : CHUNK, MSG_DONTWAIT);
@@ -109,10 +121,8 @@ static void tell_writable(struct sock *s)
 		s->user.writable(s->user.arg);
 }
 
-static void client_event(void *arg, uint32_t events)
+static void serve(struct sock *s, uint32_t events)
 {
-	struct sock *s = arg;
-
 	if (events & EPOLLOUT)
 		tell_writable(s);
 	if (!(events & (EPOLLIN | EPOLLHUP | EPOLLERR)))
@@ -123,6 +133,21 @@ static void client_event(void *arg, uint32_t events)
 	 */
 	if (!read_some(s) && s->paused && events & (EPOLLHUP | EPOLLERR))
 		unwatch(s);
+}
+
+static void set_busy(struct sock *s, bool busy)
+{
+	pthread_mutex_lock(&s->lock);
+	s->busy = busy;
+	pthread_cond_broadcast(&s->idle);
+	pthread_mutex_unlock(&s->lock);
+}
+
+static void client_event(void *arg, uint32_t events)
+{
+	set_busy(arg, true);
+	serve(arg, events);
+	set_busy(arg, false);
 }
 
 static void resume(void *arg)
@@ -290,6 +315,7 @@ int sock_listen(struct event_loop *loop, const char *path, const struct sock_use
 	s->user = *user;
 	s->listen_fd = s->client_fd = -1;
 	pthread_mutex_init(&s->lock, NULL);
+	pthread_cond_init(&s->idle, NULL);
 	*why = '\0';
 	*out = s;
 	int error = open_listener(s, path, why, why_size);
@@ -309,12 +335,17 @@ void sock_close(struct sock *s)
 		return;
 	event_source_remove(s->listen_source); /* nobody comes any more */
 	unwatch(s);
+	pthread_mutex_lock(&s->lock);
+	while (s->busy)
+		pthread_cond_wait(&s->idle, &s->lock);
+	pthread_mutex_unlock(&s->lock);
 	event_timer_remove(s->resume_timer);
 	remove_file(s);
 	if (s->client_fd >= 0)
 		close(s->client_fd);
 	if (s->listen_fd >= 0)
 		close(s->listen_fd);
+	pthread_cond_destroy(&s->idle);
 	pthread_mutex_destroy(&s->lock);
 	free(s);
 }

@@ -15,11 +15,13 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -49,6 +51,7 @@ struct tty {
 	bool out_nonblock; /* out_fd is a description of our own, with O_NONBLOCK */
 	bool keys;	   /* Ctrl-A is ours */
 	struct tty_guard guard;
+	struct event_source *resize_source; /* NULL: nobody wants to know */
 	struct event_source *in_source, *out_source; /* NULL: a plain file, always ready */
 	struct event_timer *flush_timer, *deliver_timer;
 
@@ -342,6 +345,36 @@ void tty_input_resume(struct tty *tty)
 		event_timer_set(tty->deliver_timer, 0);
 }
 
+/* ---- the window ---- */
+
+bool tty_size(const struct tty *tty, unsigned *columns, unsigned *rows)
+{
+	struct winsize size;
+
+	if (!tty->keys || ioctl(tty->in_fd, TIOCGWINSZ, &size) != 0 || !size.ws_col || !size.ws_row)
+		return false;
+	*columns = size.ws_col;
+	*rows = size.ws_row;
+	return true;
+}
+
+static void resize_fn(void *arg, int signo)
+{
+	struct tty *tty = arg;
+
+	(void)signo;
+	tty->user.resized(tty->user.arg);
+}
+
+static int watch_size(struct tty *tty)
+{
+	static const int signals[] = {SIGWINCH, 0};
+
+	if (!tty->keys || !tty->user.resized)
+		return 0;
+	return event_signals_add(tty->loop, signals, resize_fn, tty, &tty->resize_source);
+}
+
 /* ---- the kinds ---- */
 
 /*
@@ -489,6 +522,8 @@ static int tty_connect(struct tty *tty)
 	if (!error)
 		error = add_source(tty, tty->out_fd, 0, out_source_fn, &tty->out_source);
 	if (!error)
+		error = watch_size(tty);
+	if (!error)
 		error = add_source(tty, tty->in_fd, EPOLLIN, in_source_fn, &tty->in_source);
 	if (!error && !tty->in_source && tty->in_fd >= 0)
 		event_timer_set(tty->deliver_timer, 0);
@@ -538,6 +573,7 @@ void tty_close(struct tty *tty)
 {
 	if (!tty)
 		return;
+	event_source_remove(tty->resize_source);
 	event_source_remove(tty->in_source);
 	event_source_remove(tty->out_source);
 	event_timer_remove(tty->deliver_timer);

@@ -8,6 +8,7 @@
 #ifndef HOST_TTY_H
 #define HOST_TTY_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -25,6 +26,8 @@ struct tty_user {
 	void (*writable)(void *arg);
 	/* Ctrl-A x was typed. */
 	void (*quit)(void *arg);
+	/* The terminal's window has another size: tty_size(). May be NULL. */
+	void (*resized)(void *arg);
 	void *arg;
 };
 
@@ -46,6 +49,11 @@ void tty_close(struct tty *tty);
 size_t tty_write(struct tty *tty, const uint8_t *bytes, size_t count);
 /* The user has room for input again. Any thread; never calls the user. */
 void tty_input_resume(struct tty *tty);
+/*
+ * Columns and rows of the terminal on stdio; false: it has none, as all others.  That they change is
+ * noticed where every thread of the process has SIGWINCH blocked.  Any thread.
+ */
+bool tty_size(const struct tty *tty, unsigned *columns, unsigned *rows);
 /* "stdio", the name of a new pseudo-terminal, or the path. */
 const char *tty_name(const struct tty *tty);
 

@@ -57,6 +57,12 @@ struct machine_vcpu {
 	_Atomic bool summoned; /* one of the two is set, or the machine is frozen */
 };
 
+/* What models hold asserted: chips that begin anew after a sleep are told again. */
+struct machine_lines {
+	pthread_mutex_t lock; /* also around telling the chips */
+	uint32_t asserted, level;
+};
+
 struct machine {
 	struct guest guest; /* first: device models get a pointer to it */
 	const struct config *config;
@@ -67,6 +73,8 @@ struct machine {
 	struct boot_entry entry;
 	struct machine_device devices[MACHINE_DEVICES_MAX];
 	unsigned ndevices;
+	struct machine_lines lines;
+	struct event_timer *alarm; /* brings the RTC's alarm to the models */
 	struct e820_entry e820[E820_MAX]; /* for guest.facts */
 	struct machine_vcpu vcpus[VM_MAXCPU];
 	uint64_t born_ns; /* of the monotonic clock */
@@ -78,7 +86,10 @@ struct machine {
 	unsigned parked;  /* of them: wait in vcpu_await_thaw() */
 	unsigned freezers;
 	bool paused;   /* one of the freezers is machine_pause */
-	bool stopping; /* the machine ends: nobody holds it up any more */
+	bool stopping; /* the machine ends: nobody holds it up any more, no new vcpu is started */
+	bool asleep;   /* the guest wants to sleep, or does */
+	bool woken;    /* asleep no longer, once all vcpus have stopped */
+	enum vm_suspend_how ended_asleep; /* how, or VM_SUSPEND_NONE */
 	enum vm_suspend_how how;
 	int status;  /* with which the guest wants the command to exit; -1: no wish */
 	int failure; /* errno of the first thing that went wrong; 0: none */
@@ -100,13 +111,32 @@ void vcpu_await_thaw(struct machine_vcpu *v);
 
 /* Registers, capabilities and thread of vcpu 0, from machine->entry. 0 or an errno. */
 int vcpu_start_boot(struct machine *machine);
+/* The same after a sleep, from where the guest has told firmware. */
+int vcpu_start_woken(struct machine *machine);
 /* The same for one that a startup IPI starts in real mode at `base`, or starts anew. */
 int vcpu_start_ap(struct machine *machine, int id, uint64_t base);
 
 /* Registers of the boot processor; *rip is where it starts. 0 or an errno. */
 int vcpu_load_entry(struct vm *vm, int vcpu, const struct boot_entry *entry, uint64_t *rip);
-/* Registers after a startup IPI; it starts at rip 0 of the segment at `base`. */
-int vcpu_load_startup(struct vm *vm, int vcpu, uint64_t base);
+/* Registers after a startup IPI or a sleep; it starts at `rip` of the segment at `base`. */
+int vcpu_load_startup(struct vm *vm, int vcpu, uint64_t base, uint64_t rip);
+
+/* guest.c: tells new chips of the lines. */
+void machine_lines_again(struct machine *machine);
+
+/* What new chips and vcpus need to be told; no vcpu runs. 0 or an errno. */
+int machine_set_up_vcpus(struct machine *machine);
+/* sleep.c.  The guest sleeps, on its vcpu's thread; and wakes, or it ends as it slept, any thread. */
+void machine_sleep(struct machine *machine);
+void machine_wake(struct machine *machine);
+bool machine_end_asleep(struct machine *machine, enum vm_suspend_how how);
+/* For machine_create and machine_run. */
+int sleep_create(struct machine *machine);
+void sleep_destroy(struct machine *machine);
+/* All vcpus have stopped. Waits, if it is for a sleep; false: it is the end. */
+bool sleep_until_woken(struct machine *machine);
+/* Everything but memory and models begins anew. */
+int sleep_wake(struct machine *machine);
 
 enum exit_next {
 	EXIT_CONTINUE, /* at exit->rip + exit->inst_length */

@@ -132,11 +132,11 @@ int vcpu_load_entry(struct vm *vm, int vcpu, const struct boot_entry *e, uint64_
 	return error ? error : vmmdev_set_register(vm, vcpu, VM_REG_GUEST_RIP, *rip);
 }
 
-int vcpu_load_startup(struct vm *vm, int vcpu, uint64_t base)
+int vcpu_load_startup(struct vm *vm, int vcpu, uint64_t base, uint64_t rip)
 {
 	int error = vmmdev_reset(vm, vcpu);
 
 	if (!error)
 		error = load_real(vm, vcpu, (uint16_t)(base >> 4), 0);
-	return error ? error : vmmdev_set_register(vm, vcpu, VM_REG_GUEST_RIP, 0);
+	return error ? error : vmmdev_set_register(vm, vcpu, VM_REG_GUEST_RIP, rip);
 }

@@ -58,9 +58,8 @@ static int ioapic_pin(unsigned irq)
 	return irq == PC_PIT_IRQ ? PC_PIT_IOAPIC_PIN : (int)irq;
 }
 
-static void irq(struct guest *guest, unsigned line, bool asserted)
+static void tell_chips(struct machine *m, unsigned line, bool asserted)
 {
-	struct machine *m = machine_of(guest);
 	int error;
 
 	if (line >= PC_PCI_PIN_FIRST)
@@ -70,19 +69,59 @@ static void irq(struct guest *guest, unsigned line, bool asserted)
 		error = asserted ? vmmdev_isa_assert_irq(m->vm, (int)line, ioapic_pin(line))
 				 : vmmdev_isa_deassert_irq(m->vm, (int)line, ioapic_pin(line));
 	if (error)
-		log_debug(guest->log, "irq", "line %u: %s", line, strerror(error));
+		log_debug(m->guest.log, "irq", "line %u: %s", line, strerror(error));
+}
+
+static void tell_level(struct machine *m, unsigned line)
+{
+	int error = vmmdev_isa_set_irq_trigger(m->vm, (int)line, LEVEL_TRIGGER);
+
+	if (error)
+		log_warn(m->guest.log, "irq", "line %u cannot be level-triggered", line);
+}
+
+static void irq(struct guest *guest, unsigned line, bool asserted)
+{
+	struct machine *m = machine_of(guest);
+	uint32_t bit = line < PC_IOAPIC_PINS ? 1u << line : 0;
+
+	pthread_mutex_lock(&m->lines.lock);
+	m->lines.asserted = asserted ? m->lines.asserted | bit : m->lines.asserted & ~bit;
+	tell_chips(m, line, asserted);
+	pthread_mutex_unlock(&m->lines.lock);
 }
 
 static void irq_level(struct guest *guest, unsigned line)
 {
-	int error = vmmdev_isa_set_irq_trigger(machine_of(guest)->vm, (int)line, LEVEL_TRIGGER);
+	struct machine *m = machine_of(guest);
 
-	if (error)
-		log_warn(guest->log, "irq", "line %u cannot be level-triggered", line);
+	pthread_mutex_lock(&m->lines.lock);
+	m->lines.level |= line < PC_IOAPIC_PINS ? 1u << line : 0;
+	tell_level(m, line);
+	pthread_mutex_unlock(&m->lines.lock);
 }
+
+void machine_lines_again(struct machine *m)
+{
+	for (unsigned line = 0; line < PC_IOAPIC_PINS; line++) {
+		if (m->lines.level >> line & 1)
+			tell_level(m, line);
+		if (m->lines.asserted >> line & 1)
+			tell_chips(m, line, true);
+	}
+}
+
+/* Of a message's address (SDM 3A 11.11.1). */
+enum { MSI_LOGICAL = 1 << 2, MSI_REDIRECT = 1 << 3 };
 
 static void msi(struct guest *guest, uint64_t address, uint32_t data)
 {
+	/*
+	 * The core, as bhyve's, takes the destination for a physical one unless the redirection
+	 * hint is set.  Processors do not, and Linux's flat APIC driver leaves it clear.
+	 */
+	if (address & MSI_LOGICAL)
+		address |= MSI_REDIRECT;
 	/* An address beside the local APICs' is a write to nowhere. */
 	int error = vmmdev_lapic_msi(machine_of(guest)->vm, address, data);
 
@@ -98,7 +137,15 @@ static void end(struct guest *guest, enum guest_end how)
 		[GUEST_POWEROFF] = VM_SUSPEND_POWEROFF,
 	};
 
-	machine_stop(machine_of(guest), hows[how]);
+	if (how == GUEST_SLEEP)
+		machine_sleep(machine_of(guest));
+	else
+		machine_stop(machine_of(guest), hows[how]);
+}
+
+static void wake(struct guest *guest)
+{
+	machine_wake(machine_of(guest));
 }
 
 static void exit_with(struct guest *guest, uint8_t status)
@@ -180,6 +227,7 @@ const struct guest_ops machine_guest_ops = {
 	.irq_level = irq_level,
 	.msi = msi,
 	.end = end,
+	.wake = wake,
 	.exit = exit_with,
 	.unmap = unmap,
 	.input = input,

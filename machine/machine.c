@@ -42,7 +42,7 @@ void machine_abort(struct machine *m, const char *why)
 
 void machine_stop(struct machine *m, enum vm_suspend_how how)
 {
-	int error = vmmdev_suspend(m->vm, how);
+	int error = machine_end_asleep(m, how) ? 0 : vmmdev_suspend(m->vm, how);
 
 	/* EALREADY: the first end counts. */
 	if (error && error != EALREADY)
@@ -126,6 +126,16 @@ static int set_backend_options(struct machine *m, struct machine_error *error)
 	return code ? machine_error(error, code, "%s", why) : 0;
 }
 
+int machine_set_up_vcpus(struct machine *m)
+{
+	enum x2apic_state state = m->settings.x2apic ? X2APIC_ENABLED : X2APIC_DISABLED;
+	int code = 0;
+
+	for (unsigned i = 0; i < m->settings.ncpus && !code; i++)
+		code = vmmdev_set_x2apic_state(m->vm, (int)i, state);
+	return code;
+}
+
 static int create_vm(struct machine *m, struct machine_error *error)
 {
 	const struct settings *s = &m->settings;
@@ -140,9 +150,8 @@ static int create_vm(struct machine *m, struct machine_error *error)
 			(uint16_t)s->threads, 0);
 	if (!code)
 		code = exit_serve_inside(m);
-	for (unsigned i = 0; i < s->ncpus && !code; i++)
-		code = vmmdev_set_x2apic_state(
-			m->vm, (int)i, s->x2apic ? X2APIC_ENABLED : X2APIC_DISABLED);
+	if (!code)
+		code = machine_set_up_vcpus(m);
 	if (code)
 		return machine_error(
 			error, code, "cannot create the virtual machine: %s", strerror(code));
@@ -425,7 +434,11 @@ static int assemble(struct machine *m, struct machine_error *error)
 		return code;
 	gather_facts(m);
 	code = write_firmware(m, error);
-	return code ? code : create_devices(m, error);
+	if (!code)
+		code = create_devices(m, error);
+	if (!code && (code = sleep_create(m)))
+		machine_error(error, code, "%s", strerror(code));
+	return code;
 }
 
 int machine_create(const struct config *config, struct machine **out, struct machine_error *error)
@@ -438,6 +451,7 @@ int machine_create(const struct config *config, struct machine **out, struct mac
 	m->status = -1;
 	m->config = config;
 	pause_init(m);
+	pthread_mutex_init(&m->lines.lock, NULL);
 	for (int i = 0; i < VM_MAXCPU; i++)
 		m->vcpus[i] = (struct machine_vcpu){.machine = m, .id = i};
 	int code = settings_read(config, &m->settings, error);
@@ -459,8 +473,10 @@ static void join_vcpus(struct machine *m)
 		pthread_cond_wait(&m->changed, &m->lock);
 	pthread_mutex_unlock(&m->lock);
 	for (int i = 0; i < VM_MAXCPU; i++)
-		if (m->vcpus[i].started)
+		if (m->vcpus[i].started) {
 			pthread_join(m->vcpus[i].thread, NULL);
+			m->vcpus[i].started = false;
+		}
 }
 
 int machine_run(struct machine *m, enum vm_suspend_how *how, struct machine_error *error)
@@ -470,6 +486,12 @@ int machine_run(struct machine *m, enum vm_suspend_how *how, struct machine_erro
 	if (code)
 		return machine_error(error, code, "cannot start vcpu 0: %s", strerror(code));
 	join_vcpus(m);
+	while (sleep_until_woken(m)) {
+		code = sleep_wake(m);
+		if (code)
+			return machine_error(error, code, "cannot wake: %s", strerror(code));
+		join_vcpus(m);
+	}
 	if (m->failure) {
 		*error = m->why;
 		return m->failure;
@@ -482,12 +504,14 @@ void machine_destroy(struct machine *m)
 {
 	if (!m)
 		return;
+	sleep_destroy(m);
 	destroy_devices(m);
 	event_loop_destroy(m->guest.loop);
 	if (m->vm)
 		vmmdev_destroy(m->vm);
 	bus_destroy(m->bus);
 	log_destroy(m->guest.log);
+	pthread_mutex_destroy(&m->lines.lock);
 	pthread_cond_destroy(&m->changed);
 	pthread_mutex_destroy(&m->lock);
 	free(m);

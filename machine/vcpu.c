@@ -141,16 +141,33 @@ static int start_thread(struct machine_vcpu *v)
 	return 0;
 }
 
-int vcpu_start_boot(struct machine *m)
+/* Its registers are set, but for `error`; v->rip is where it begins. */
+static int start_first(struct machine_vcpu *v, int error)
 {
-	struct machine_vcpu *v = &m->vcpus[0];
-	int error = set_capabilities(m, 0);
-
 	if (!error)
-		error = vcpu_load_entry(m->vm, 0, &m->entry, &v->rip);
+		error = set_capabilities(v->machine, v->id);
 	v->moved = true;
 	atomic_store(&v->summoned, true);
 	return error ? error : start_thread(v);
+}
+
+int vcpu_start_boot(struct machine *m)
+{
+	struct machine_vcpu *v = &m->vcpus[0];
+
+	return start_first(v, vcpu_load_entry(m->vm, 0, &m->entry, &v->rip));
+}
+
+/* ACPI 16.3: in real mode, CS:IP from the vector. A ROM looks for it by itself. */
+int vcpu_start_woken(struct machine *m)
+{
+	struct machine_vcpu *v = &m->vcpus[0];
+	uint64_t vector = acpi_waking_vector(&m->ram);
+
+	if (m->entry.mode == BOOT_RESET)
+		return vcpu_start_boot(m);
+	v->rip = vector & 15;
+	return start_first(v, vcpu_load_startup(m->vm, 0, vector & ~15ull, v->rip));
 }
 
 int vcpu_start_ap(struct machine *m, int id, uint64_t base)
@@ -167,7 +184,7 @@ int vcpu_start_ap(struct machine *m, int id, uint64_t base)
 	int error = started ? 0 : set_capabilities(m, id);
 
 	if (!error)
-		error = vcpu_load_startup(m->vm, id, base);
+		error = vcpu_load_startup(m->vm, id, base, 0);
 	pthread_mutex_lock(&m->lock);
 	v->hold = false;
 	v->moved = true;

@@ -737,6 +737,25 @@ uint32_t soft_entry(const struct soft_cache *c, const struct soft_block *b, bool
 /* Translated code came to a block that is dead: where to look for another. */
 const void *soft_dead(struct soft_vcpu *v, const uint8_t *ret);
 void soft_page_has_code(struct soft_vcpu *v, uint64_t gpa);
+
+/*
+ * The other side of it: v wants to write to a page.  Its mark is set, then it looks who has code
+ * there, by vcpu.  The mark has to be there still: somebody who waited for an earlier write may take
+ * it away between the two, and be gone with his code by the time of the look.
+ */
+static inline unsigned soft_page_has_writer(struct soft_vcpu *v, uint64_t pfn)
+{
+	_Atomic uint16_t *writers = &v->soft->page_writers[pfn];
+	const uint16_t self = (uint16_t)(1u << v->vcpuid);
+	unsigned code;
+
+	do {
+		if (!(atomic_load(writers) & self)) /* mostly it is there already */
+			atomic_fetch_or(writers, self);
+		code = atomic_load(&v->soft->page_code[pfn]);
+	} while (!(atomic_load(writers) & self));
+	return code;
+}
 void soft_serve_requests(struct soft_vcpu *v);
 
 /* ---- piece.c ---- */

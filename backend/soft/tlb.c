@@ -326,7 +326,6 @@ static void tlb_fill(struct soft_vcpu *v, unsigned class, uint64_t gla, const st
 	unsigned i = make_room(t, page), bit = soft_filter_bit(gla >> 12, gla);
 	struct soft_tlb_entry *e = &t->entry[i];
 	uint64_t was = e->gpa;
-	uint16_t self = (uint16_t)(1u << v->vcpuid);
 
 	v->stat_tlb_fills++;
 	e->read = page;
@@ -341,9 +340,7 @@ static void tlb_fill(struct soft_vcpu *v, unsigned class, uint64_t gla, const st
 	soft_note_large(v, class, gla, w);
 	if (!write)
 		return;
-	if (!(atomic_load(&v->soft->page_writers[pfn]) & self)) /* mostly it is there already */
-		atomic_fetch_or(&v->soft->page_writers[pfn], self);
-	if (!atomic_load(&v->soft->page_code[pfn]))
+	if (!soft_page_has_writer(v, pfn))
 		e->write = page;
 	else
 		e->gpa |= SOFT_TLB_CODE;
@@ -678,9 +675,7 @@ static bool fill_once(
 	gpa = (e->gpa & ~0xfffull) | (gla & 0xfff);
 	lines = v->cache.page_lines[gpa >> 12];
 	/* As in tlb_fill(): who begins to translate the page waits until the store is done. */
-	if (!(atomic_load(&v->soft->page_writers[gpa >> 12]) & self))
-		atomic_fetch_or(&v->soft->page_writers[gpa >> 12], self);
-	if (atomic_load(&v->soft->page_code[gpa >> 12]) != self)
+	if (soft_page_has_writer(v, gpa >> 12) != self)
 		return false;
 	if (lines & soft_lines(gpa, size) && !soft_code_yields(v, gpa, size, ret - 1))
 		return false;

@@ -132,11 +132,8 @@ static bool in_large(struct scan *s, uint64_t page)
 static bool may_write(struct scan *s, uint64_t page)
 {
 	uint64_t pfn = (s->part_gpa >> 12) + (page - s->part) / 4096;
-	const uint16_t self = (uint16_t)(1u << s->v->vcpuid);
 
-	if (!(atomic_load_explicit(&s->v->soft->page_writers[pfn], memory_order_relaxed) & self))
-		atomic_fetch_or(&s->v->soft->page_writers[pfn], self);
-	return !atomic_load(&s->v->soft->page_code[pfn]);
+	return !soft_page_has_writer(s->v, pfn);
 }
 
 /* How many bytes from page on (or up to its end, down) belong to the window; 0: it ends here. */

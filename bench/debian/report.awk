@@ -38,14 +38,15 @@ function spread(list,  v, n, i, low, high) {
 	return low > 0 ? sprintf("%.2f", high / low) : "-"
 }
 # With sign 1 more is better, with -1 less.
-function table_row(table, row, label, format, sign,  h, q, hl, ql) {
+function table_row(table, row, label, format, sign,  h, q, hl, ql, ratio) {
 	missing += !has_figure(table, row, "hyve") + !has_figure(table, row, "qemu")
 	hl = values[table, row, "hyve"]
 	ql = values[table, row, "qemu"]
 	h = median(hl)
 	q = median(ql)
-	printf "%-30s %12s %12s %10s %8s %8s\n", label, hl == "" ? "-" : sprintf(format, h), ql == "" ? "-" : sprintf(format, q),
-		h > 0 && q > 0 ? sprintf("%.2f", sign > 0 ? h / q : q / h) : "-", spread(hl), spread(ql)
+	ratio = h > 0 && q > 0 ? sprintf("%.2f", sign > 0 ? h / q : q / h) : "-"
+	printf("%-30s %12s %12s %10s %8s %8s\n", label, hl == "" ? "-" : sprintf(format, h),
+		ql == "" ? "-" : sprintf(format, q), ratio, spread(hl), spread(ql))
 }
 function has_figure(table, row, who) {
 	return ((table SUBSEP row SUBSEP who) in values) || guests !~ who

@@ -12,8 +12,10 @@ const struct pci_model *const pci_models[] = {
 	&pci_hostbridge,
 	&pci_amd_hostbridge,
 	&pci_lpc,
+	&virtio_blk,
 	&virtio_net,
 	&virtio_rnd,
+	&virtio_console,
 	NULL,
 };
 
@@ -40,6 +42,7 @@ bool device_pci_describe(size_t index, struct device_pci_facts *facts)
 			.about = model->about,
 			.first = model->first,
 			.keys = model->keys,
+			.list = model->list,
 		};
 	return model;
 }

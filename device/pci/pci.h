@@ -88,6 +88,8 @@ struct pci_model {
 	const char *about; /* a line for -s help */
 	/* The key of what stands behind the name without one in -s: "path". NULL: nothing does. */
 	const char *first;
+	/* NAME=PATH in -s, no key, is the next of list.0.name and list.0.path. NULL: no such thing. */
+	const char *list;
 	const char *const *keys; /* that it reads; * and [ as in fnmatch(3); ends with NULL */
 	const void *type;	 /* the model's own */
 	int (*create)(const struct pci_args *args, void **dev);

@@ -44,10 +44,14 @@ static void rnd_notify(void *dev, unsigned queue)
 	struct virtq *q = virtio_queue(rnd->v, queue);
 	struct iovec iov[PIECES];
 	struct virtq_chain chain = {.iov = iov, .max = PIECES};
+	bool any;
 
 	pthread_mutex_lock(&rnd->lock);
-	while (virtq_pop(q, &chain) == 0)
-		virtq_push(q, &chain, fill(&chain));
+	/* A driver that counts notifications (EVENT_IDX) has to be asked for the next one. */
+	do {
+		for (any = false; virtq_pop(q, &chain) == 0; any = true)
+			virtq_push(q, &chain, fill(&chain));
+	} while (virtq_want_notify(q, true) && any);
 	pthread_mutex_unlock(&rnd->lock);
 	virtq_interrupt(q);
 }

@@ -100,7 +100,7 @@ void virtio_pci_destroy(void *dev);
 void virtio_pci_stats(
 	void *dev, void (*emit)(void *arg, const char *name, uint64_t value), void *arg);
 
-extern const struct pci_model virtio_net, virtio_rnd;
+extern const struct pci_model virtio_blk, virtio_console, virtio_net, virtio_rnd;
 
 /* ---- the transport, for types; any thread ---- */
 

@@ -68,7 +68,8 @@
 
 #define PC_IOAPIC_PINS 24
 
-/* Values written to PM1A_CNT: SLP_TYP of \_S5 as our DSDT declares it, and SLP_EN. */
+/* Values written to PM1A_CNT: SLP_TYP of \_S3 and \_S5 as our DSDT declares it, and SLP_EN. */
+#define PC_SLP_TYP_S3 1
 #define PC_SLP_TYP_S5 5
 #define PC_SLP_EN     (1u << 13)
 

@@ -35,6 +35,8 @@ struct vrtc_state {
 	int64_t secs;	  /* the date as seconds since 1970 at base_ns */
 	uint64_t base_ns; /* of vm_clock() */
 	bool valid; /* false: the guest left an impossible date in `cmos`, which stands still */
+	void (*alarm_fn)(void *arg); /* vrtc_set_alarm_notify() */
+	void *alarm_arg;
 };
 void vrtc_save(struct vrtc *vrtc, struct vrtc_state *state);
 /* With a vrtc_reset(). */
@@ -46,6 +48,13 @@ int64_t vrtc_get_time(struct vm *vm);
 int vrtc_set_time(struct vm *vm, int64_t secs);
 /* Sets the date to the host's, as UTC or in the host's time zone. */
 void vrtc_set_host_time(struct vm *vm, bool localtime);
+
+/*
+ * `fn` is called when the alarm's interrupt comes up, on whatever thread sees it, with the RTC's lock
+ * held: it may wake somebody, and call nothing of the VM.  NULL: nobody.  Stays over vm_reinit().  Any
+ * thread; afterwards the one before is not called any more.
+ */
+void vrtc_set_alarm_notify(struct vm *vm, void (*fn)(void *arg), void *arg);
 
 /* CMOS bytes that are no clock registers. EINVAL: offset outside 14..127, or the century. */
 int vrtc_nvram_read(struct vm *vm, int offset, uint8_t *value);

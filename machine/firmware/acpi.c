@@ -66,9 +66,10 @@ enum {
 	FADT_WBINVD = 1u << 0,
 	FADT_PROC_C1 = 1u << 2,
 	FADT_SLP_BUTTON = 1u << 5, /* set: not in the fixed registers */
-	FADT_FIX_RTC = 1u << 6,	   /* likewise */
 	FADT_TMR_VAL_EXT = 1u << 8,
 	FADT_RESET_REG = 1u << 10,
+	/* As in bhyve: a message needs its redirection hint for a logical destination there. */
+	FADT_APIC_PHYSICAL = 1u << 19,
 
 	BOOT_ARCH_LEGACY = 1u << 0, /* ISA devices */
 	BOOT_ARCH_8042 = 1u << 1,
@@ -143,9 +144,11 @@ static struct gas port_gas(uint16_t port, uint8_t bits)
 	};
 }
 
+enum { FACS_SIZE = 64, FACS_VECTOR_AT = 12 };
+
 static void *build_facs(struct acpi *acpi)
 {
-	enum { FACS_SIZE = 64, FACS_VERSION_AT = 32 };
+	enum { FACS_VERSION_AT = 32 };
 	uint8_t *facs = place(acpi, FACS_SIZE);
 
 	if (facs) {
@@ -210,8 +213,8 @@ static void build_fadt(
 		.century = VRTC_CENTURY,
 		.boot_arch = BOOT_ARCH_LEGACY | BOOT_ARCH_NO_VGA |
 			     (has_8042(facts) ? BOOT_ARCH_8042 : 0),
-		.flags = FADT_WBINVD | FADT_PROC_C1 | FADT_SLP_BUTTON | FADT_FIX_RTC |
-			 FADT_TMR_VAL_EXT | FADT_RESET_REG,
+		.flags = FADT_WBINVD | FADT_PROC_C1 | FADT_SLP_BUTTON | FADT_TMR_VAL_EXT |
+			 FADT_RESET_REG | FADT_APIC_PHYSICAL,
 		.reset_reg = port_gas(PC_RESET_PORT, 8),
 		.reset_value = RESET_CF9,
 		.x_dsdt = dsdt,
@@ -378,6 +381,21 @@ static void fill_rsdp(struct rsdp *r, uint64_t xsdt)
 	r->xsdt = xsdt;
 	r->checksum = firmware_checksum(r, 20);
 	r->extended_checksum = firmware_checksum(r, sizeof(*r));
+}
+
+/* ACPI 5.2.10: 64 bytes, aligned so; an OS that sleeps has left its address there. */
+uint32_t acpi_waking_vector(const struct ram *ram)
+{
+	const uint8_t *facs = ram_at(ram, FW_ACPI_BASE, FW_ACPI_SIZE);
+	uint32_t vector = 0;
+
+	for (size_t at = 0; facs && at + FACS_SIZE <= FW_ACPI_SIZE; at += FACS_SIZE) {
+		if (memcmp(facs + at, "FACS", 4) != 0)
+			continue;
+		memcpy(&vector, facs + at + FACS_VECTOR_AT, sizeof(vector));
+		break;
+	}
+	return vector;
 }
 
 int acpi_write(const struct ram *ram, const struct firmware_facts *facts, uint64_t *rsdp)

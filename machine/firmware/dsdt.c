@@ -193,16 +193,22 @@ static void processors(struct aml *a, unsigned ncpus)
 	}
 }
 
+static void sleep_state(struct aml *a, const char *name, unsigned slp_typ)
+{
+	aml_name(a, name);
+	aml_package(a, 2);
+	aml_integer(a, slp_typ);
+	aml_integer(a, 0);
+	aml_close(a);
+}
+
 void dsdt_fill(struct aml *a, const struct firmware_facts *facts)
 {
 	unsigned uid = 1;
 
 	pic_mode(a);
-	aml_name(a, "\\_S5");
-	aml_package(a, 2);
-	aml_integer(a, PC_SLP_TYP_S5);
-	aml_integer(a, 0);
-	aml_close(a);
+	sleep_state(a, "\\_S3", PC_SLP_TYP_S3);
+	sleep_state(a, "\\_S5", PC_SLP_TYP_S5);
 
 	aml_scope(a, "\\_SB");
 	processors(a, facts->ncpus);

@@ -50,6 +50,8 @@ int bios_set_up_chips(struct vm *vm);
 
 /* *rsdp: guest address of the root pointer. ENOSPC: the tables outgrow their place. */
 int acpi_write(const struct ram *ram, const struct firmware_facts *facts, uint64_t *rsdp);
+/* Where a guest that sleeps wants to be woken, in real mode: from the tables; 0: nowhere. */
+uint32_t acpi_waking_vector(const struct ram *ram);
 
 /* ENOSPC as above. */
 int mptable_write(const struct ram *ram, const struct firmware_facts *facts);

@@ -21,9 +21,9 @@ $(BUILD)/test/boot/typist: $(TYPIST) $(BUILD)/libvmm.a $(CMD_OBJ)
 	$(Q)$(CC) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LDFLAGS_ALL) $(CMD_LIBS)
 TEST_GUESTS += $(BUILD)/test/boot/typist
 
-# Runs inside a guest.
-$(BUILD)/test/boot/rtc: test/boot/rtc.c
+# Runs inside a guest; and beside one, at a port.
+$(BUILD)/test/boot/rtc $(BUILD)/test/boot/porter: $(BUILD)/test/boot/%: test/boot/%.c
 	$(Q)mkdir -p $(@D)
 	$(Q)gcc -std=gnu17 -O2 $(WARN) -static -o $@ $<
-TEST_GUESTS += $(BUILD)/test/boot/rtc
+TEST_GUESTS += $(BUILD)/test/boot/rtc $(BUILD)/test/boot/porter
 -include $(CHECKED:.o=.d) $(TYPIST:.o=.d)

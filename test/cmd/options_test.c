@@ -134,6 +134,33 @@ static void serial_lines(void **state)
 	assert_int_equal(read_line("-l com1, vm"), OPTIONS_BAD);
 }
 
+static void ports_of_a_console(void **state)
+{
+	(void)state;
+	assert_int_equal(
+		read_line("-s 3,virtio-console,org.one=/tmp/1,console=pty,two=/tmp/2 vm"), OPTIONS_RUN);
+	assert_setting("pci.0.3.0.device", "virtio-console");
+	assert_setting("pci.0.3.0.port.0.name", "org.one");
+	assert_setting("pci.0.3.0.port.0.path", "/tmp/1");
+	assert_setting("pci.0.3.0.port.1.name", "two");
+	assert_setting("pci.0.3.0.port.1.path", "/tmp/2");
+	assert_setting("pci.0.3.0.console", "pty");
+	assert_setting("lpc.com1.path", "stdio");
+	assert_int_equal(read_line("-s 4,virtio-console,port.7.path=/tmp/7 vm"), OPTIONS_RUN);
+	assert_setting("pci.0.4.0.port.7.path", "/tmp/7");
+	assert_int_equal(read_line("-s 5,virtio-console,nothing vm"), OPTIONS_BAD);
+	assert_int_equal(read_line("-s 6,virtio-rnd,one=/tmp/1 vm"), OPTIONS_BAD);
+}
+
+static void a_console_takes_the_terminal(void **state)
+{
+	(void)state;
+	assert_int_equal(read_line("-s 3,virtio-console,console=stdio vm"), OPTIONS_RUN);
+	assert_null(config_get(config, "lpc.com1.path"));
+	assert_int_equal(read_line("-l com1,stdio vm"), OPTIONS_BAD); /* both cannot have it */
+	assert_non_null(strstr(error.text, "stdio"));
+}
+
 static void other_wishes(void **state)
 {
 	(void)state;
@@ -190,6 +217,8 @@ int main(void)
 		T(flags),
 		T(topologies),
 		T(serial_lines),
+		T(ports_of_a_console),
+		T(a_console_takes_the_terminal),
 		T(other_wishes),
 		T(variables_expand_after_all_options),
 		T(mistakes_name_their_option),

@@ -117,6 +117,11 @@ static void end(struct guest *guest, enum guest_end how)
 	((struct fake_guest *)guest)->ended = (int)how;
 }
 
+static void wake(struct guest *guest)
+{
+	((struct fake_guest *)guest)->woken++;
+}
+
 static void exit_with(struct guest *guest, uint8_t status)
 {
 	((struct fake_guest *)guest)->status = status;
@@ -173,6 +178,7 @@ static const struct guest_ops fake_ops = {
 	.irq = irq,
 	.irq_level = irq_level,
 	.end = end,
+	.wake = wake,
 	.exit = exit_with,
 	.unmap = unmap,
 	.input = input,

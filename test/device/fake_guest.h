@@ -22,6 +22,7 @@ struct fake_guest {
 	bool level[24];
 	bool unbalanced;	   /* an assert of an asserted line, or the opposite */
 	int ended;		   /* enum guest_end, -1: no */
+	int woken;		   /* how often */
 	int status;		   /* asked for by guest_exit, -1: no */
 	uint64_t unmapped;	   /* the last page; 0: none */
 	struct guest_timer *timer; /* the one timer there is */

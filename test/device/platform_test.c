@@ -173,6 +173,69 @@ static void sci_needs_acpi_mode(void **state)
 	fake_destroy(&g);
 }
 
+/* ---- suspend to RAM ---- */
+
+#define RTC_EVENT (1u << 10)
+#define WAKE	  (1u << 15)
+
+static void sleep_ends_with_an_enabled_event(void **state)
+{
+	struct fake_guest g = {0};
+
+	(void)state;
+	fake_create(&g, &device_acpi_pm, "acpi", 0);
+	fake_out(&g, PC_SMI_CMD, 1, PC_ACPI_ENABLE);
+	fake_out(&g, PC_PM1A_EVT + 2, 2, RTC_EVENT);
+	fake_out(&g, PC_PM1A_CNT, 2, SCI_EN | PC_SLP_TYP_S3 << 10); /* no SLP_EN */
+	assert_int_equal(g.ended, -1);
+	fake_out(&g, PC_PM1A_CNT, 2, SCI_EN | PC_SLP_TYP_S3 << 10 | PC_SLP_EN);
+	assert_int_equal(g.ended, GUEST_SLEEP);
+	assert_int_equal(g.woken, 0);
+	device_acpi_pm.event(g.dev, DEVICE_RTC_ALARM);
+	device_acpi_pm.event(g.dev, DEVICE_RTC_ALARM);
+	assert_int_equal(g.woken, 1);
+	assert_true(g.line[PC_SCI_IRQ]);
+	assert_int_equal(fake_in(&g, PC_PM1A_EVT, 2), WAKE | RTC_EVENT);
+	fake_out(&g, PC_PM1A_EVT, 2, WAKE | RTC_EVENT);
+	assert_int_equal(fake_in(&g, PC_PM1A_EVT, 2), 0);
+	assert_false(g.line[PC_SCI_IRQ]);
+	fake_destroy(&g);
+}
+
+/* The button wakes without being enabled, the clock does not. */
+static void power_button_always_wakes(void **state)
+{
+	struct fake_guest g = {0};
+
+	(void)state;
+	fake_create(&g, &device_acpi_pm, "acpi", 0);
+	device_acpi_pm.event(g.dev, DEVICE_POWER_BUTTON); /* before the sleep: no reason to wake */
+	fake_out(&g, PC_PM1A_CNT, 2, PC_SLP_TYP_S3 << 10 | PC_SLP_EN);
+	device_acpi_pm.event(g.dev, DEVICE_RTC_ALARM);
+	assert_int_equal(g.woken, 0);
+	device_acpi_pm.event(g.dev, DEVICE_POWER_BUTTON);
+	assert_int_equal(g.woken, 1);
+	assert_int_equal(fake_in(&g, PC_PM1A_EVT, 2), WAKE | RTC_EVENT | PWRBTN);
+	fake_destroy(&g);
+}
+
+/* Awake, an event is an interrupt; one that is up when sleep begins ends it. */
+static void no_sleep_with_an_event(void **state)
+{
+	struct fake_guest g = {0};
+
+	(void)state;
+	fake_create(&g, &device_acpi_pm, "acpi", 0);
+	fake_out(&g, PC_PM1A_EVT + 2, 2, RTC_EVENT);
+	device_acpi_pm.event(g.dev, DEVICE_RTC_ALARM);
+	assert_int_equal(g.woken, 0);
+	assert_int_equal(fake_in(&g, PC_PM1A_EVT, 2), RTC_EVENT);
+	fake_out(&g, PC_PM1A_CNT, 2, PC_SLP_TYP_S3 << 10 | PC_SLP_EN);
+	assert_int_equal(g.ended, GUEST_SLEEP);
+	assert_int_equal(g.woken, 1);
+	fake_destroy(&g);
+}
+
 /* ---- resets ---- */
 
 static void cf9_resets_on_the_rising_edge(void **state)
@@ -296,6 +359,9 @@ int main(void)
 		cmocka_unit_test(soft_off_by_bytes),
 		cmocka_unit_test(power_button_raises_sci),
 		cmocka_unit_test(sci_needs_acpi_mode),
+		cmocka_unit_test(sleep_ends_with_an_enabled_event),
+		cmocka_unit_test(power_button_always_wakes),
+		cmocka_unit_test(no_sleep_with_an_event),
 		cmocka_unit_test(cf9_resets_on_the_rising_edge),
 		cmocka_unit_test(port92_resets_and_keeps_a20),
 		cmocka_unit_test(panic_ends_as_configured),

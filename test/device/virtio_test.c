@@ -130,6 +130,22 @@ static void several_buffers_at_once(void **state)
 	}
 }
 
+/* With EVENT_IDX a driver notifies when its index passes the one that the device names. */
+static void the_next_notification_is_asked_for(void **state)
+{
+	static struct driver d;
+	uint16_t event;
+
+	(void)state;
+	setup(&d, VIRTIO_F_EVENT_IDX);
+	for (uint16_t i = 1; i < 5; i++) {
+		one_round(&d, false);
+		memcpy(&event, driver_at(&d, d.queues[0].device + 4 + 8 * d.queues[0].size), 2);
+		assert_int_equal(event, i);
+	}
+	driver_destroy(&d);
+}
+
 /* ---- interrupts that are not wanted ---- */
 
 static void no_interrupt_by_flag(void **state)
@@ -426,6 +442,7 @@ int main(void)
 		cmocka_unit_test(packed_ring_with_indirect_tables),
 		cmocka_unit_test(packed_ring_of_an_odd_size),
 		cmocka_unit_test(several_buffers_at_once),
+		cmocka_unit_test(the_next_notification_is_asked_for),
 		cmocka_unit_test(no_interrupt_by_flag),
 		cmocka_unit_test(event_index_of_a_split_ring),
 		cmocka_unit_test(events_of_a_packed_ring),

@@ -19,6 +19,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/wait.h>
 #include <termios.h>
 #include <unistd.h>
@@ -31,7 +32,7 @@ struct user {
 	size_t room;
 	uint8_t got[4096];
 	size_t count;
-	int writable, quit;
+	int writable, quit, resized;
 };
 
 static size_t user_room(void *arg)
@@ -62,6 +63,11 @@ static void user_writable(void *arg)
 	__atomic_fetch_add(&((struct user *)arg)->writable, 1, __ATOMIC_SEQ_CST);
 }
 
+static void user_resized(void *arg)
+{
+	__atomic_add_fetch(&((struct user *)arg)->resized, 1, __ATOMIC_SEQ_CST);
+}
+
 static void user_quit(void *arg)
 {
 	__atomic_fetch_add(&((struct user *)arg)->quit, 1, __ATOMIC_SEQ_CST);
@@ -71,7 +77,11 @@ static struct tty_user callbacks(struct user *u)
 {
 	*u = (struct user){.room = sizeof(u->got)};
 	pthread_mutex_init(&u->lock, NULL);
-	return (struct tty_user){user_room, user_input, user_writable, user_quit, u};
+	return (struct tty_user){.room = user_room,
+		.input = user_input,
+		.writable = user_writable,
+		.quit = user_quit,
+		.arg = u};
 }
 
 /* Polls for up to ten seconds. */
@@ -413,6 +423,52 @@ static void keys_of_a_terminal(void **state)
 	event_loop_destroy(loop);
 }
 
+/* Whoever wants to hear of it has the signal blocked, as the command has. */
+static void a_terminal_has_a_size(void **state)
+{
+	struct winsize size = {.ws_row = 30, .ws_col = 100};
+	unsigned columns = 0, rows = 0;
+	sigset_t set, before;
+	struct user u;
+	struct tty_user cb = callbacks(&u);
+	struct tty *tty = NULL;
+	int master, slave, code;
+	char why[100];
+
+	(void)state;
+	sigemptyset(&set);
+	sigaddset(&set, SIGWINCH);
+	pthread_sigmask(SIG_BLOCK, &set, &before);
+	struct event_loop *loop = new_loop();
+
+	cb.resized = user_resized;
+	assert_int_equal(openpty(&master, &slave, NULL, NULL, &size), 0);
+	struct swapped old = swap_stdio(slave, slave);
+
+	code = tty_open(loop, "stdio", &cb, &tty, why, sizeof(why));
+	swap_back(old);
+	assert_int_equal(code, 0);
+	assert_true(tty_size(tty, &columns, &rows));
+	assert_int_equal(columns, 100);
+	assert_int_equal(rows, 30);
+	size.ws_col = 132;
+	assert_int_equal(ioctl(master, TIOCSWINSZ, &size), 0);
+	kill(getpid(), SIGWINCH); /* we are not in the terminal's foreground */
+	eventually(__atomic_load_n(&u.resized, __ATOMIC_SEQ_CST) == 1);
+	assert_true(tty_size(tty, &columns, &rows));
+	assert_int_equal(columns, 132);
+	tty_close(tty);
+	close(master);
+	close(slave);
+	event_loop_destroy(loop);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	loop = new_loop();
+	assert_int_equal(tty_open(loop, "pty", &cb, &tty, why, sizeof(why)), 0);
+	assert_false(tty_size(tty, &columns, &rows));
+	tty_close(tty);
+	event_loop_destroy(loop);
+}
+
 static void quit_works_when_the_guest_does_not_listen(void **state)
 {
 	struct event_loop *loop = new_loop();
@@ -545,6 +601,7 @@ int main(void)
 		cmocka_unit_test(exit_without_close_restores),
 		cmocka_unit_test(death_by_signal_restores),
 		cmocka_unit_test(keys_of_a_terminal),
+		cmocka_unit_test(a_terminal_has_a_size),
 		cmocka_unit_test(quit_works_when_the_guest_does_not_listen),
 		cmocka_unit_test(stdin_at_its_end_is_no_input),
 		cmocka_unit_test(a_file_on_stdin_arrives_whole),

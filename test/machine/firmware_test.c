@@ -102,6 +102,20 @@ static void rsdp_is_where_guests_look(void **state)
 	assert_checksum(r, 36);
 }
 
+static void waking_vector_is_the_guests(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t rsdp = write_acpi(f);
+	const uint8_t *fadt = find_table(f, rsdp, "FACP");
+	uint8_t *facs = ram_at(&f->ram, get(fadt + 36, 4), 64);
+
+	assert_int_equal(acpi_waking_vector(&f->ram), 0);
+	memcpy(facs + 12, "\x34\x12\x09\x00", 4);
+	assert_int_equal(acpi_waking_vector(&f->ram), 0x91234);
+	memset(facs, 0, 4); /* the guest may have done anything */
+	assert_int_equal(acpi_waking_vector(&f->ram), 0);
+}
+
 static void all_tables_check(void **state)
 {
 	static const char *const names[] = {"FACP", "APIC", "HPET", "MCFG"};
@@ -137,6 +151,7 @@ static void fadt_names_our_ports(void **state)
 	assert_int_equal(get(fadt + 76, 4), PC_PM_TIMER);
 	assert_int_equal(get(fadt + 88, 1), 4);
 	assert_int_equal(get(fadt + 120, 8), PC_RESET_PORT);
+	assert_true(get(fadt + 112, 4) & 1u << 19); /* messages to APICs by their ids */
 	assert_int_equal(get(fadt + 109, 2) & 2, 0); /* no keyboard controller */
 	f->units[f->facts.nunits++] = &device_ps2.units[0];
 	fadt = find_table(f, write_acpi(f), "FACP");
@@ -189,7 +204,7 @@ static void the_largest_machine_fits(void **state)
 static void iasl_reads_the_dsdt(void **state)
 {
 	static const char *const wanted[] = {"Device (PCI0)", "Device (COM1)", "Device (COM4)",
-		"Device (HPET)", "_S5", "Device (CP03)", "Method (_PRT", "Name (PRTA", "_PIC",
+		"Device (HPET)", "_S3", "_S5", "Device (CP03)", "Method (_PRT", "Name (PRTA", "_PIC",
 		"EisaId (\"PNP0A03\")", "0x03F8", "WordBusNumber", "DWordMemory",
 		"Memory32Fixed", "Device (KBD)", "EisaId (\"PNP0303\")", "Device (AUX)",
 		"EisaId (\"PNP0F03\")", "Device (PEVT)", "\"QEMU0001\""};
@@ -382,6 +397,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(rsdp_is_where_guests_look),
+		T(waking_vector_is_the_guests),
 		T(all_tables_check),
 		T(fadt_names_our_ports),
 		T(madt_lists_the_processors),

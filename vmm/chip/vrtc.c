@@ -94,6 +94,9 @@ struct vrtc {
 	uint64_t periodic_base_ns; /* when the rate was set, */
 	uint64_t periods;	   /* and how many have passed */
 	bool line;		   /* IRQ 8 as the controllers know it */
+	void (*alarm_fn)(void *arg);
+	void *alarm_arg;
+	bool rang; /* the alarm's interrupt is up, and alarm_fn knows */
 	struct vmm_timer timer;
 };
 
@@ -258,10 +261,20 @@ static void settle(struct vrtc *vrtc, uint64_t now)
 	settle_periods(vrtc, now);
 }
 
+static void update_alarm(struct vrtc *vrtc)
+{
+	bool rings = vrtc->cmos[RTC_B] & vrtc->cmos[RTC_C] & B_AIE;
+
+	if (rings && !vrtc->rang && vrtc->alarm_fn)
+		vrtc->alarm_fn(vrtc->alarm_arg);
+	vrtc->rang = rings;
+}
+
 static void update_line(struct vrtc *vrtc)
 {
 	bool line = vrtc->cmos[RTC_B] & vrtc->cmos[RTC_C] & B_INTERRUPTS;
 
+	update_alarm(vrtc);
 	vrtc->cmos[RTC_C] = (vrtc->cmos[RTC_C] & ~C_IRQF) | (line ? C_IRQF : 0);
 	if (line == vrtc->line)
 		return;
@@ -505,6 +518,16 @@ void vrtc_set_host_time(struct vm *vm, bool localtime)
 	vrtc_set_time(vm, secs);
 }
 
+void vrtc_set_alarm_notify(struct vm *vm, void (*fn)(void *arg), void *arg)
+{
+	struct vrtc *vrtc = vm_rtc(vm);
+
+	pthread_mutex_lock(&vrtc->lock);
+	vrtc->alarm_fn = fn;
+	vrtc->alarm_arg = arg;
+	pthread_mutex_unlock(&vrtc->lock);
+}
+
 static bool is_nvram(int offset)
 {
 	return offset >= RTC_NVRAM && offset < VRTC_NVRAM_SIZE && offset != VRTC_CENTURY;
@@ -584,7 +607,12 @@ void vrtc_save(struct vrtc *vrtc, struct vrtc_state *state)
 	pthread_mutex_lock(&vrtc->lock);
 	settle(vrtc, vmm_clock_now(vrtc->clock));
 	*state = (struct vrtc_state){
-		.secs = vrtc->secs, .base_ns = vrtc->base_ns, .valid = vrtc->valid};
+		.secs = vrtc->secs,
+		.base_ns = vrtc->base_ns,
+		.valid = vrtc->valid,
+		.alarm_fn = vrtc->alarm_fn,
+		.alarm_arg = vrtc->alarm_arg,
+	};
 	memcpy(state->cmos, vrtc->cmos, sizeof(state->cmos));
 	pthread_mutex_unlock(&vrtc->lock);
 }
@@ -596,6 +624,8 @@ void vrtc_restore(struct vrtc *vrtc, const struct vrtc_state *state)
 	vrtc->secs = state->secs;
 	vrtc->base_ns = state->base_ns;
 	vrtc->valid = state->valid;
+	vrtc->alarm_fn = state->alarm_fn;
+	vrtc->alarm_arg = state->alarm_arg;
 	pthread_mutex_unlock(&vrtc->lock);
 	vrtc_reset(vrtc);
 }

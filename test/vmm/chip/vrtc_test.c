@@ -287,6 +287,41 @@ static void periodic_interrupt(void **state)
 	assert_int_equal(in(vm, 0x0c) & 0xc0, 0x40);
 }
 
+static void count_rings(void *arg)
+{
+	++*(unsigned *)arg;
+}
+
+/* Once for each time that the interrupt comes up; also behind a reinit, where it is off. */
+static void alarm_notify(void **state)
+{
+	struct vm *vm = *state;
+	struct vrtc_state saved;
+	unsigned rings = 0;
+
+	vrtc_set_alarm_notify(vm, count_rings, &rings);
+	for (int reg = 1; reg <= 5; reg += 2)
+		out(vm, (uint8_t)reg, 0xff); /* each second */
+	vmm_clock_advance(vm->clock, 3 * S);
+	assert_int_equal(rings, 0); /* not enabled */
+	assert_true(in(vm, 0x0c) & AIE);
+	out(vm, 0x0b, AIE | HOURS24);
+	vmm_clock_advance(vm->clock, 3 * S);
+	assert_int_equal(rings, 1); /* until it is acknowledged */
+	in(vm, 0x0c);
+	vmm_clock_advance(vm->clock, S);
+	assert_int_equal(rings, 2);
+	vrtc_save(vm_rtc(vm), &saved);
+	vrtc_set_alarm_notify(vm, NULL, NULL);
+	in(vm, 0x0c);
+	vmm_clock_advance(vm->clock, S);
+	assert_int_equal(rings, 2);
+	vrtc_restore(vm_rtc(vm), &saved);
+	out(vm, 0x0b, AIE | HOURS24);
+	vmm_clock_advance(vm->clock, S);
+	assert_int_equal(rings, 3);
+}
+
 static void alarm_interrupt(void **state)
 {
 	struct vm *vm = *state;
@@ -493,6 +528,7 @@ int main(void)
 		TEST(impossible_dates),
 		TEST(update_interrupt),
 		TEST(periodic_interrupt),
+		TEST(alarm_notify),
 		TEST(alarm_interrupt),
 		TEST(nvram),
 		TEST(memory_size),
