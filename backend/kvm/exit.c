@@ -10,6 +10,7 @@
  */
 #include <sys/mman.h>
 
+#include "backend/record.h"
 #include "backend/kvm/kvm.h"
 
 #define INTERNAL_ERROR_EMULATION 1 /* KVM_INTERNAL_ERROR_EMULATION */

@@ -3,6 +3,7 @@
 /* From x86_exit to the exits of vmm.h (vmm-api.md 6.2). */
 #include <sys/mman.h>
 
+#include "backend/record.h"
 #include "backend/soft/soft.h"
 
 static void exit_io(struct soft_vcpu *v, struct vm_exit *e)
