@@ -110,12 +110,26 @@ static void print_pci_models(void)
 	}
 }
 
+/*
+ * The settings as a file that -k reads: their values are expanded, so what looks like a variable is
+ * none.  The wish for this is not among them.
+ */
 static int dump(const struct config *config)
 {
 	const char *key, *value;
 
-	for (size_t i = 0; config_at(config, i, &key, &value); i++)
-		printf("%s=%s\n", key, value);
+	for (size_t i = 0; config_at(config, i, &key, &value); i++) {
+		if (strcmp(key, "config.dump") == 0)
+			continue;
+		if (strchr(value, '\n')) {
+			fprintf(stderr, "hyve: %s has several lines, which no file can have\n", key);
+			return EXIT_ERROR;
+		}
+		printf("%s=", key);
+		for (; *value; value++)
+			printf("%s%c", *value == '%' ? "%" : "", *value);
+		putchar('\n');
+	}
 	return 0;
 }
 

@@ -32,7 +32,7 @@ int config_set(struct config *config, const char *key, const char *value) VMM_MU
 /* "key=value". EINVAL, with a line in *error. */
 int config_parse(
 	struct config *config, const char *text, struct machine_error *error) VMM_MUST_CHECK;
-/* Settings of a file, one a line, # for comments. */
+/* Settings of a file, one a line, # for comments. Errors, later ones of a value too, name file and line. */
 int config_load(
 	struct config *config, const char *path, struct machine_error *error) VMM_MUST_CHECK;
 /*
