@@ -322,7 +322,7 @@ static void card_notify(void *dev, unsigned queue)
 
 	pthread_mutex_unlock(&card->lock);
 	if (queue == 2 * pairs)
-		net_control(card);
+		net_control(card, queue);
 	else if (queue > 2 * pairs)
 		return;
 	else if (queue % 2)
@@ -376,6 +376,9 @@ static void card_reset(void *dev)
 
 	for (unsigned i = 0; i < card->npairs; i++)
 		set_ready(card->pair[i], false);
+	/* A command that is under way ends. */
+	pthread_mutex_lock(&card->commands);
+	pthread_mutex_unlock(&card->commands);
 	pthread_mutex_lock(&card->lock);
 	card->features = card->offloads = 0;
 	card->pairs = 1;
@@ -440,6 +443,7 @@ static void card_destroy(void *dev)
 	net_close(card->net);
 	for (unsigned i = 0; i < NET_MAX_QUEUES; i++)
 		pair_free(card->pair[i]);
+	pthread_mutex_destroy(&card->commands);
 	pthread_mutex_destroy(&card->lock);
 	free(card);
 }
@@ -496,6 +500,7 @@ static int card_create(
 		return ENOMEM;
 	card->v = v;
 	pthread_mutex_init(&card->lock, NULL);
+	pthread_mutex_init(&card->commands, NULL);
 	error = open_network(card, args);
 	if (error)
 		goto fail;
