@@ -100,11 +100,11 @@ static const struct feature {
 			SCMP_SYS(getsockname), SCMP_SYS(getpeername), SCMP_SYS(getsockopt),
 			SCMP_SYS(setsockopt), SCMP_SYS(newfstatat), SCMP_SYS(uname), -1},
 	},
-	/* Ports are Unix sockets, on which others come and go. */
+	/* Ports are Unix sockets, on which others come and go, and which are removed at the end. */
 	{
 		"pci.*.device",
 		"virtio-console",
-		{SCMP_SYS(accept4), SCMP_SYS(recvfrom), SCMP_SYS(sendto), SCMP_SYS(recvmsg),
+		{SCMP_SYS(unlink), SCMP_SYS(accept4), SCMP_SYS(recvfrom), SCMP_SYS(sendto), SCMP_SYS(recvmsg),
 			SCMP_SYS(sendmsg), SCMP_SYS(getsockopt), SCMP_SYS(shutdown), -1},
 	},
 	/* They write files of their own, in the middle of it all. */
