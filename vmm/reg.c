@@ -93,22 +93,6 @@ int vm_set_x2apic_state(struct vm *vm, int vcpuid, enum x2apic_state state)
 
 /* ---- Paging snapshot (vmm-api.md 2.10) ---- */
 
-static enum vm_cpu_mode cpu_mode(uint64_t cr0, uint64_t efer, uint32_t cs_access)
-{
-	if ((efer & X86_EFER_LMA) != 0)
-		return (cs_access & X86_SEG_L) != 0 ? CPU_MODE_64BIT : CPU_MODE_COMPATIBILITY;
-	return (cr0 & X86_CR0_PE) != 0 ? CPU_MODE_PROTECTED : CPU_MODE_REAL;
-}
-
-static enum vm_paging_mode paging_mode(uint64_t cr0, uint64_t cr4, uint64_t efer)
-{
-	if ((cr0 & X86_CR0_PG) == 0)
-		return PAGING_MODE_FLAT;
-	if ((cr4 & X86_CR4_PAE) == 0)
-		return PAGING_MODE_32;
-	return (efer & X86_EFER_LME) != 0 ? PAGING_MODE_64 : PAGING_MODE_PAE;
-}
-
 int vm_get_paging(struct vm *vm, int vcpuid, struct vm_guest_paging *paging)
 {
 	uint64_t cr0, cr3, cr4, efer;
@@ -124,8 +108,8 @@ int vm_get_paging(struct vm *vm, int vcpuid, struct vm_guest_paging *paging)
 		return error;
 	*paging = (struct vm_guest_paging){.cr3 = cr3,
 		.cpl = (int)SEG_DESC_DPL(ss.access),
-		.cpu_mode = cpu_mode(cr0, efer, cs.access),
-		.paging_mode = paging_mode(cr0, cr4, efer)};
+		.cpu_mode = vm_cpu_mode_of(cr0, efer, cs.access),
+		.paging_mode = vm_paging_mode_of(cr0, cr4, efer)};
 	return 0;
 }
 

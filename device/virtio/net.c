@@ -298,14 +298,10 @@ static void transmit(struct net_pair *p)
 	pthread_mutex_unlock(&p->tx_lock);
 	net_flush(p->card->net, p->index);
 	if (!dry)
-		guest_timer_set(virtio_guest(p->card->v), p->later, 0);
+		guest_timer_set(virtio_guest(p->card->v), p->card->later, 0);
 }
 
-static void transmit_later(void *arg)
-{
-	transmit(arg);
-}
-
+/* The rate allows it again, or there was too much for one time. */
 static void card_sendable(void *arg)
 {
 	struct net_card *card = arg;
@@ -433,15 +429,14 @@ static int pair_create(struct net_card *card, unsigned index)
 	pthread_mutex_init(&p->rx_lock, NULL);
 	pthread_mutex_init(&p->tx_lock, NULL);
 	card->pair[index] = p;
-	return guest_timer_create(virtio_guest(card->v), transmit_later, p, &p->later);
+	return 0;
 }
 
 static void card_destroy(void *dev)
 {
 	struct net_card *card = dev;
 
-	for (unsigned i = 0; i < NET_MAX_QUEUES && card->pair[i]; i++)
-		guest_timer_destroy(virtio_guest(card->v), card->pair[i]->later);
+	guest_timer_destroy(virtio_guest(card->v), card->later);
 	net_close(card->net);
 	for (unsigned i = 0; i < NET_MAX_QUEUES; i++)
 		pair_free(card->pair[i]);
@@ -507,6 +502,7 @@ static int card_create(
 	card->npairs = net_queues(card->net);
 	card->pairs = 1;
 	filter_reset(card);
+	error = guest_timer_create(args->guest, card_sendable, card, &card->later);
 	for (unsigned i = 0; i < card->npairs && !error; i++)
 		error = pair_create(card, i);
 	if (error) {

@@ -90,8 +90,7 @@ struct net_pair {
 
 	pthread_mutex_t tx_lock;
 	bool tx_ready;
-	bool held_up;		   /* by the rate: the network will tell */
-	struct guest_timer *later; /* goes on with a ring that has no end */
+	bool held_up; /* by the rate: the network will tell */
 	struct iovec tx_pieces[VIRTQ_PIECES_MAX];
 };
 
@@ -99,6 +98,7 @@ struct net_card {
 	struct virtio *v;
 	struct net *net;
 	unsigned npairs;
+	struct guest_timer *later; /* goes on with rings that have no end */
 
 	pthread_mutex_t lock; /* guards what follows; taken inside of all others */
 	uint64_t features;    /* as the driver took them; 0: it is not ready */

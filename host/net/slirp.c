@@ -20,6 +20,7 @@
  *(address/bits), ipv6, hostname, domain.
  */
 #include "host/net/backend.h"
+#include "host/thread.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -276,6 +277,13 @@ static ssize_t from_slirp(const void *bytes, size_t size, void *arg)
 
 	if (known && p.size - p.l3 > mtu) {
 		deliver_large(s, &p, mtu);
+		return (ssize_t)size;
+	}
+	if (!known && p.l4 && !p.v6 && p.size - p.l3 > mtu) {
+		/* An answer to a large ping, say. */
+		struct emission e = {s, 0, {0}};
+
+		packet_fragment(&p, mtu, s->scratch, emit_to_guest, &e);
 		return (ssize_t)size;
 	}
 	/* libslirp has made the checksum, and nothing has touched it since. */
@@ -771,24 +779,6 @@ static int add_rules(struct slirp_net *s, const struct net_args *args, char *why
 	return 0;
 }
 
-/* It takes no signals: the process's are for others. */
-static int start_thread(struct slirp_net *s)
-{
-	static const int own[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT};
-	sigset_t most, old;
-
-	sigfillset(&most);
-	for (size_t i = 0; i < sizeof(own) / sizeof(own[0]); i++)
-		sigdelset(&most, own[i]);
-	pthread_sigmask(SIG_SETMASK, &most, &old);
-	int error = pthread_create(&s->thread, NULL, slirp_main, s);
-
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	if (!error)
-		pthread_setname_np(s->thread, "hyve-slirp");
-	return error;
-}
-
 /* libslirp writes to sockets that may be closed, and not with MSG_NOSIGNAL. */
 static void ignore_sigpipe(void)
 {
@@ -827,7 +817,7 @@ static int slirp_open(struct net *net, const struct net_args *args, char *why, s
 	error = add_rules(s, args, why, why_size);
 	if (error)
 		goto fail;
-	error = start_thread(s);
+	error = host_thread_start(&s->thread, "hyve-slirp", slirp_main, s);
 	if (error) {
 		snprintf(why, why_size, "slirp: no thread: %s", strerror(error));
 		goto fail;
