@@ -72,7 +72,9 @@ static int teardown(void **state)
 
 	event_loop_destroy(f->d.g.guest.loop);
 	unlink(f->console + 5);
-	assert_int_equal(rmdir(f->dir), 0); /* the sockets are gone by themselves */
+	unlink(f->one);
+	unlink(f->two);
+	assert_int_equal(rmdir(f->dir), 0);
 	free(f);
 	return 0;
 }
