@@ -366,7 +366,7 @@ static int finish(int argc, char *const argv[], struct config *config, struct ma
 
 bool options_entry(size_t index, struct options_entry *entry)
 {
-	const char *letter = SHORT_OPTIONS + 1; /* behind the ":" */
+	const char *letter = &SHORT_OPTIONS[1]; /* behind the ":" */
 
 	for (; *letter; letter += letter[1] == ':' ? 2 : 1)
 		if (index-- == 0) {
