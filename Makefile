@@ -129,7 +129,7 @@ TSAN_TESTS := $(wildcard test/vmm/*_test.c) $(patsubst %,test/%_test.c,vmm/chip/
 # The longest first, so that two at a time end together.
 LONG_TESTS := $(filter test/differential/% test/x86/decode_test.c test/backend/soft/%,$(TEST_SRC))
 QUICK_TESTS := $(filter-out test/differential/%,$(TEST_SRC))
-QUICK_SH := $(filter-out test/outside/% test/backend/% test/boot/% test/lab/% test/real/% test/tools/%,$(TEST_SH))
+QUICK_SH := $(filter-out test/outside/% test/backend/% test/boot/% test/lab/% test/real/% test/tools/install% test/tools/conformance%,$(TEST_SH))
 # test/run's LABEL=COMMAND of programs and scripts: (prefix, sources, build folder).
 programs = $(foreach t,$(2:test/%_test.c=%),'$(1)$(t)=$(3)/test/$(t)_test')
 scripts = $(foreach t,$(2:test/%_test.sh=%),'$(t)=BUILD=$(BUILD) sh test/$(t)_test.sh')
@@ -187,7 +187,7 @@ PUBLIC := $(filter-out %/backend.h,$(wildcard include/vmm/*.h include/vmm/*.def)
 .PHONY: install
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/include/vmm $(DESTDIR)$(LIBDIR)/pkgconfig \
-		$(DESTDIR)$(PREFIX)/share/man/man3 $(DESTDIR)$(PREFIX)/share/man/man8
+		$(addprefix $(DESTDIR)$(PREFIX)/share/man/man,3 5 8)
 	install -m 755 $(BUILD)/hyve $(BUILD)/hyvectl $(DESTDIR)$(PREFIX)/bin
 	install -m 644 $(PUBLIC) $(DESTDIR)$(PREFIX)/include/vmm
 	install -m 644 $(BUILD)/libvmm.a $(DESTDIR)$(LIBDIR)
@@ -198,9 +198,11 @@ install: all
 	install -d $(DESTDIR)$(PREFIX)/share/doc/vmm
 	install -m 644 doc/vmm-api.md LICENSE $(DESTDIR)$(PREFIX)/share/doc/vmm
 	install -m 644 doc/*.3 $(DESTDIR)$(PREFIX)/share/man/man3
+	install -m 644 doc/*.5 $(DESTDIR)$(PREFIX)/share/man/man5
 	install -m 644 doc/*.8 $(DESTDIR)$(PREFIX)/share/man/man8
 	install -d $(DESTDIR)$(PREFIX)/share/bash-completion/completions
-	install -m 644 tools/completion/* $(DESTDIR)$(PREFIX)/share/bash-completion/completions
+	install -m 644 tools/completion/hyve $(DESTDIR)$(PREFIX)/share/bash-completion/completions
+	ln -sf hyve $(DESTDIR)$(PREFIX)/share/bash-completion/completions/hyvectl
 
 .PHONY: clean
 clean:

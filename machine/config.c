@@ -14,6 +14,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "backend/backend.h"
+
 enum { KEY_MAX = 128, VALUE_MAX = 65536, EXPAND_DEPTH = 16 };
 
 struct setting {
@@ -27,7 +29,8 @@ struct config {
 };
 
 /*
- * What hyve understands. The last group is accepted because bhyve has it, and changes nothing here.
+ * What hyve understands, beside what the backends do. The last two change nothing here: bhyve has
+ * them.
  */
 static const char *const known_keys[] = {
 	"name",
@@ -43,8 +46,6 @@ static const char *const known_keys[] = {
 	"control",
 	"rundir",
 	"sandbox",
-	"soft.*",
-	"kvm.*",
 	"stats",
 	"config.dump",
 	"rtc.use_localtime",
@@ -67,9 +68,9 @@ static const char *const known_keys[] = {
 	"x86.strictmsr",
 	"x86.vmexit_on_hlt",
 	"x86.vmexit_on_pause",
+	"virtio_msix",
 	"destroy_on_poweroff",
 	"memory.wired",
-	"virtio_msix",
 };
 
 int machine_error(struct machine_error *error, int code, const char *format, ...)
@@ -278,10 +279,26 @@ int config_load(struct config *config, const char *path, struct machine_error *e
 	return code;
 }
 
+bool config_known(size_t index, char *pattern, size_t size)
+{
+	enum { NKEYS = sizeof(known_keys) / sizeof(known_keys[0]) };
+	const char *backend, *key;
+
+	if (index < NKEYS)
+		snprintf(pattern, size, "%s", known_keys[index]);
+	else if (backend_option(index - NKEYS, &backend, &key))
+		snprintf(pattern, size, "%s.%s", backend, key);
+	else
+		return false;
+	return true;
+}
+
 bool config_is_known(const char *key)
 {
-	for (size_t i = 0; i < sizeof(known_keys) / sizeof(known_keys[0]); i++)
-		if (fnmatch(known_keys[i], key, 0) == 0)
+	char pattern[KEY_MAX];
+
+	for (size_t i = 0; config_known(i, pattern, sizeof(pattern)); i++)
+		if (fnmatch(pattern, key, 0) == 0)
 			return true;
 	return false;
 }

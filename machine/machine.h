@@ -39,6 +39,8 @@ int config_load(
  * Does hyve know this key? Unknown ones in files are bhyve's business, on the command line a typo.
  */
 bool config_is_known(const char *key);
+/* The index-th key that it knows, or a pattern (fnmatch(3)) for several. False: there are fewer. */
+bool config_known(size_t index, char *pattern, size_t size);
 /* Expands %(key) and %% in all values; to be called once, when all is set. */
 int config_expand(struct config *config, struct machine_error *error) VMM_MUST_CHECK;
 /* NULL: not set. Borrowed until the next config_set of the same key. */

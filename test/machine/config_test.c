@@ -112,6 +112,10 @@ static void known_keys(void **state)
 	assert_true(config_is_known("cpus"));
 	assert_true(config_is_known("lpc.com4.path"));
 	assert_true(config_is_known("log.uart"));
+	assert_true(config_is_known("soft.trace.rip"));
+	assert_true(config_is_known("kvm.device"));
+	assert_false(config_is_known("soft.trace.rop"));
+	assert_false(config_is_known("kvm.cache"));
 	assert_false(config_is_known("lpc.com5.path"));
 	assert_false(config_is_known("cpu"));
 	assert_false(config_is_known("memory"));
