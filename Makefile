@@ -124,12 +124,13 @@ SAN_TESTS := $(filter-out $(SAN_OUT),$(TEST_SRC))
 # Those with threads that matter once more under ThreadSanitizer.  What is translated it does not see.
 TSAN_BUILD := $(BUILD)-tsan
 TSAN_TESTS := $(wildcard test/vmm/*_test.c) $(patsubst %,test/%_test.c,vmm/chip/thread host/event \
-	host/sock device/virtio_console machine/bus contract/c5_lifecycle contract/c6_waiting contract/c7_events \
-	backend/soft/smp backend/soft/share backend/soft/storm)
+	host/sock host/block_threads device/virtio_blk device/virtio_console \
+	machine/bus contract/c5_lifecycle contract/c6_waiting contract/c7_events backend/soft/smp backend/soft/share \
+	backend/soft/storm host/net_slirp host/net_tap)
 # The longest first, so that two at a time end together.
 LONG_TESTS := $(filter test/differential/% test/x86/decode_test.c test/backend/soft/%,$(TEST_SRC))
 QUICK_TESTS := $(filter-out test/differential/%,$(TEST_SRC))
-QUICK_SH := $(filter-out test/outside/% test/backend/% test/boot/% test/lab/% test/real/% test/tools/%,$(TEST_SH))
+QUICK_SH := $(filter-out test/outside/% test/backend/% test/boot/% test/lab/% test/real/% test/tools/install% test/tools/conformance%,$(TEST_SH))
 # test/run's LABEL=COMMAND of programs and scripts: (prefix, sources, build folder).
 programs = $(foreach t,$(2:test/%_test.c=%),'$(1)$(t)=$(3)/test/$(t)_test')
 scripts = $(foreach t,$(2:test/%_test.sh=%),'$(t)=BUILD=$(BUILD) sh test/$(t)_test.sh')
@@ -187,7 +188,7 @@ PUBLIC := $(filter-out %/backend.h,$(wildcard include/vmm/*.h include/vmm/*.def)
 .PHONY: install
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/include/vmm $(DESTDIR)$(LIBDIR)/pkgconfig \
-		$(DESTDIR)$(PREFIX)/share/man/man3 $(DESTDIR)$(PREFIX)/share/man/man8
+		$(addprefix $(DESTDIR)$(PREFIX)/share/man/man,3 5 8)
 	install -m 755 $(BUILD)/hyve $(BUILD)/hyvectl $(DESTDIR)$(PREFIX)/bin
 	install -m 644 $(PUBLIC) $(DESTDIR)$(PREFIX)/include/vmm
 	install -m 644 $(BUILD)/libvmm.a $(DESTDIR)$(LIBDIR)
@@ -198,9 +199,11 @@ install: all
 	install -d $(DESTDIR)$(PREFIX)/share/doc/vmm
 	install -m 644 doc/vmm-api.md LICENSE $(DESTDIR)$(PREFIX)/share/doc/vmm
 	install -m 644 doc/*.3 $(DESTDIR)$(PREFIX)/share/man/man3
+	install -m 644 doc/*.5 $(DESTDIR)$(PREFIX)/share/man/man5
 	install -m 644 doc/*.8 $(DESTDIR)$(PREFIX)/share/man/man8
 	install -d $(DESTDIR)$(PREFIX)/share/bash-completion/completions
-	install -m 644 tools/completion/* $(DESTDIR)$(PREFIX)/share/bash-completion/completions
+	install -m 644 tools/completion/hyve $(DESTDIR)$(PREFIX)/share/bash-completion/completions
+	ln -sf hyve $(DESTDIR)$(PREFIX)/share/bash-completion/completions/hyvectl
 
 .PHONY: clean
 clean:

@@ -29,6 +29,11 @@ int backend_judge(size_t i, char *why, size_t size);
  */
 int backend_set_option(
 	struct vm *vm, const char *key, const char *value, char *why, size_t size) VMM_MUST_CHECK;
+/*
+ * The index-th setting that a backend has, of all of them: of "soft.cache", *backend is "soft" and
+ * *key "cache". False: there are fewer.
+ */
+bool backend_option(size_t index, const char **backend, const char **key);
 /* Do all settings together suit a guest of that many vcpus? 0, or an errno and a line. */
 int backend_check_options(struct vm *vm, unsigned ncpus, char *why, size_t size) VMM_MUST_CHECK;
 /*

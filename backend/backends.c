@@ -15,6 +15,7 @@ static const struct backend {
 	const struct vmm_ops *ops;
 	/* Of backend_set_option() and its neighbours; NULL: this one has no settings. */
 	int (*set_option)(void *vmi, const char *key, const char *value, char *why, size_t size);
+	const char *(*option_key)(size_t index); /* NULL: there are fewer */
 	int (*check_options)(void *vmi, unsigned ncpus, char *why, size_t size);
 	bool (*explain)(void *vmi, int vcpu, char *why, size_t size);
 	/* It works: is it good enough to be chosen unasked? 0, or an errno and a line. NULL: yes. */
@@ -22,8 +23,8 @@ static const struct backend {
 } backends[] = {
 	{.ops = &vmm_ops_intel},
 	{.ops = &vmm_ops_amd},
-	{&vmm_ops_kvm, kvm_set_option, kvm_check_options, kvm_explain, kvm_judge},
-	{&vmm_ops_soft, soft_set_option, soft_check_options, soft_explain, NULL},
+	{&vmm_ops_kvm, kvm_set_option, kvm_option_key, kvm_check_options, kvm_explain, kvm_judge},
+	{&vmm_ops_soft, soft_set_option, soft_option_key, soft_check_options, soft_explain, NULL},
 };
 
 #define NBACKENDS (sizeof(backends) / sizeof(backends[0]))
@@ -78,6 +79,21 @@ int backend_set_option(struct vm *vm, const char *key, const char *value, char *
 		return b->set_option(vm_vmi(vm), key, value, why, size);
 	snprintf(why, size, "unknown setting");
 	return ENOENT;
+}
+
+bool backend_option(size_t index, const char **name, const char **key)
+{
+	for (size_t i = 0; i < NBACKENDS; i++) {
+		const struct backend *b = &backends[i];
+
+		for (size_t k = 0; b->option_key && (*key = b->option_key(k)) != NULL; k++) {
+			if (index-- == 0) {
+				*name = b->ops->name;
+				return true;
+			}
+		}
+	}
+	return false;
 }
 
 int backend_check_options(struct vm *vm, unsigned ncpus, char *why, size_t size)

@@ -22,7 +22,7 @@
 enum { EXIT_REBOOT = 0, EXIT_POWEROFF = 1, EXIT_HALT = 2, EXIT_TRIPLEFAULT = 3, EXIT_ERROR = 4 };
 
 static const char usage[] =
-	"usage: hyve [-aACehHPSuwWxY] [-c N] [-m size] [-s slot,device] [-l comN,dev] [-k file]\n"
+	"usage: hyve [-aACehHIPSuwWxY] [-c N] [-m size] [-s slot,device] [-l comN,dev] [-k file]\n"
 	"            [-o key=value] [-U uuid]\n"
 	"            [--kernel file [--initrd file] [--append text]] [--backend auto|kvm|soft] "
 	"[--stats] "
@@ -40,7 +40,8 @@ static const char usage[] =
 	"  --append text  kernel command line\n"
 	"  --backend name auto, kvm, soft, ...; --preflight lists which work here\n"
 	"  --stats        print the vcpus' counters at the end\n"
-	"  -k file        settings from a file; -o key=value: one setting\n"
+	"  -k file        settings from a file, hyve_config(5)\n"
+	"  -o key=value   one setting; -o help lists their names\n"
 	"  -x -a          x2APIC; xAPIC (default)\n"
 	"  -e             end on access to a port that nothing answers\n"
 	"  -w             ignore unknown MSRs instead of #GP\n"
@@ -49,7 +50,8 @@ static const char usage[] =
 	"  -C             guest memory in core files\n"
 	"  -Y             no MP table\n"
 	"  -U uuid        identity of the machine\n"
-	"  -A -H -P -S    ACPI tables, exit on HLT (both always), exit on PAUSE, wired memory (not done)\n"
+	"  -P             exit on PAUSE\n"
+	"  -A -H -I -S    bhyve's: ACPI tables, exit on HLT, I/O APIC (always), wired memory (never)\n"
 	"\n"
 	"Ctrl-A x ends the machine, Ctrl-A Ctrl-A is one Ctrl-A. SIGTERM presses the power "
 	"button.\n"
@@ -110,12 +112,35 @@ static void print_pci_models(void)
 	}
 }
 
+/* The keys of settings. An asterisk and ranges in brackets stand for several. */
+static void print_settings(void)
+{
+	char pattern[128];
+
+	for (size_t i = 0; config_known(i, pattern, sizeof(pattern)); i++)
+		puts(pattern);
+}
+
+/*
+ * The settings as a file that -k reads: their values are expanded, so what looks like a variable is
+ * none.  The wish for this is not among them.
+ */
 static int dump(const struct config *config)
 {
 	const char *key, *value;
 
-	for (size_t i = 0; config_at(config, i, &key, &value); i++)
-		printf("%s=%s\n", key, value);
+	for (size_t i = 0; config_at(config, i, &key, &value); i++) {
+		if (strcmp(key, "config.dump") == 0)
+			continue;
+		if (strchr(value, '\n')) {
+			fprintf(stderr, "hyve: %s has several lines, which no file can have\n", key);
+			return EXIT_ERROR;
+		}
+		printf("%s=", key);
+		for (; *value; value++)
+			printf("%s%c", *value == '%' ? "%" : "", *value);
+		putchar('\n');
+	}
 	return 0;
 }
 
@@ -265,6 +290,9 @@ static int act(
 		return 0;
 	case OPTIONS_SLOT_HELP:
 		print_pci_models();
+		return 0;
+	case OPTIONS_SETTING_HELP:
+		print_settings();
 		return 0;
 	case OPTIONS_VERSION:
 		puts("hyve " HYVE_VERSION);

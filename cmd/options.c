@@ -254,7 +254,8 @@ static int set_variable(struct config *config, const char *text, struct machine_
 		return code;
 	snprintf(key, sizeof(key), "%.*s", (int)(equals - text), text);
 	if (!config_is_known(key))
-		return machine_error(error, EINVAL, "-o %.80s: unknown setting; see hyve(8)", key);
+		return machine_error(
+			error, EINVAL, "-o %.80s: unknown setting; see hyve -o help", key);
 	return 0;
 }
 
@@ -363,6 +364,23 @@ static int finish(int argc, char *const argv[], struct config *config, struct ma
 	return code ? code : finish_lines(config, error);
 }
 
+bool options_entry(size_t index, struct options_entry *entry)
+{
+	const char *letter = &SHORT_OPTIONS[1]; /* behind the ":" */
+
+	for (; *letter; letter += letter[1] == ':' ? 2 : 1)
+		if (index-- == 0) {
+			*entry = (struct options_entry){
+				.letter = *letter, .has_argument = letter[1] == ':'};
+			return true;
+		}
+	if (index >= sizeof(long_options) / sizeof(long_options[0]) - 1)
+		return false;
+	*entry = (struct options_entry){.word = long_options[index].name,
+		.has_argument = long_options[index].has_arg == required_argument};
+	return true;
+}
+
 enum options_wish options_read(
 	int argc, char *const argv[], struct config *config, struct machine_error *error)
 {
@@ -386,6 +404,11 @@ enum options_wish options_read(
 		case 'l':
 			if (strcmp(optarg, "help") == 0)
 				return OPTIONS_LPC_HELP;
+			code = apply(config, option, optarg, error);
+			break;
+		case 'o':
+			if (strcmp(optarg, "help") == 0)
+				return OPTIONS_SETTING_HELP;
 			code = apply(config, option, optarg, error);
 			break;
 		case 's':

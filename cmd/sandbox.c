@@ -47,29 +47,64 @@ static const struct feature {
 		NULL,
 		{
 			/* files that are open */
-			SCMP_SYS(read), SCMP_SYS(write), SCMP_SYS(readv), SCMP_SYS(writev),
-			SCMP_SYS(close), SCMP_SYS(fstat), SCMP_SYS(lseek), SCMP_SYS(dup),
+			SCMP_SYS(read),
+			SCMP_SYS(write),
+			SCMP_SYS(readv),
+			SCMP_SYS(writev),
+			SCMP_SYS(close),
+			SCMP_SYS(fstat),
+			SCMP_SYS(lseek),
+			SCMP_SYS(dup),
 			/* waiting for them */
-			SCMP_SYS(poll), SCMP_SYS(ppoll), SCMP_SYS(epoll_wait), SCMP_SYS(epoll_pwait),
-			SCMP_SYS(epoll_ctl), SCMP_SYS(eventfd2), SCMP_SYS(timerfd_create),
-			SCMP_SYS(timerfd_settime), SCMP_SYS(signalfd4),
+			SCMP_SYS(poll),
+			SCMP_SYS(ppoll),
+			SCMP_SYS(epoll_wait),
+			SCMP_SYS(epoll_pwait),
+			SCMP_SYS(epoll_ctl),
+			SCMP_SYS(eventfd2),
+			SCMP_SYS(timerfd_create),
+			SCMP_SYS(timerfd_settime),
+			SCMP_SYS(signalfd4),
 			/* memory, code caches included */
-			SCMP_SYS(mmap), SCMP_SYS(munmap), SCMP_SYS(mprotect), SCMP_SYS(mremap),
-			SCMP_SYS(madvise), SCMP_SYS(brk), SCMP_SYS(mincore), SCMP_SYS(memfd_create),
+			SCMP_SYS(mmap),
+			SCMP_SYS(munmap),
+			SCMP_SYS(mprotect),
+			SCMP_SYS(mremap),
+			SCMP_SYS(madvise),
+			SCMP_SYS(brk),
+			SCMP_SYS(mincore),
+			SCMP_SYS(memfd_create),
 			SCMP_SYS(ftruncate),
 			/* threads, locks and time */
-			SCMP_SYS(futex), SCMP_SYS(set_robust_list), SCMP_SYS(rseq),
-			SCMP_SYS(gettid), SCMP_SYS(getpid), SCMP_SYS(sched_yield),
-			SCMP_SYS(sched_getaffinity), SCMP_SYS(getcpu), SCMP_SYS(membarrier),
-			SCMP_SYS(clock_gettime), SCMP_SYS(clock_nanosleep), SCMP_SYS(nanosleep),
-			SCMP_SYS(gettimeofday), SCMP_SYS(time), SCMP_SYS(restart_syscall),
+			SCMP_SYS(futex),
+			SCMP_SYS(set_robust_list),
+			SCMP_SYS(rseq),
+			SCMP_SYS(gettid),
+			SCMP_SYS(getpid),
+			SCMP_SYS(sched_yield),
+			SCMP_SYS(sched_getaffinity),
+			SCMP_SYS(getcpu),
+			SCMP_SYS(membarrier),
+			SCMP_SYS(clock_gettime),
+			SCMP_SYS(clock_nanosleep),
+			SCMP_SYS(nanosleep),
+			SCMP_SYS(gettimeofday),
+			SCMP_SYS(time),
+			SCMP_SYS(restart_syscall),
 			/* signals */
-			SCMP_SYS(rt_sigaction), SCMP_SYS(rt_sigprocmask), SCMP_SYS(rt_sigreturn),
-			SCMP_SYS(rt_sigtimedwait), SCMP_SYS(sigaltstack),
+			SCMP_SYS(rt_sigaction),
+			SCMP_SYS(rt_sigprocmask),
+			SCMP_SYS(rt_sigreturn),
+			SCMP_SYS(rt_sigtimedwait),
+			SCMP_SYS(sigaltstack),
 			/* ends; waiting for the guard processes' */
-			SCMP_SYS(exit), SCMP_SYS(exit_group), SCMP_SYS(wait4),
+			SCMP_SYS(exit),
+			SCMP_SYS(exit_group),
+			SCMP_SYS(wait4),
 			/* who am I, random numbers for the guest */
-			SCMP_SYS(geteuid), SCMP_SYS(getuid), SCMP_SYS(getrandom),
+			SCMP_SYS(geteuid),
+			SCMP_SYS(getuid),
+			SCMP_SYS(getrandom),
 			-1,
 		},
 	},
@@ -100,12 +135,13 @@ static const struct feature {
 			SCMP_SYS(getsockname), SCMP_SYS(getpeername), SCMP_SYS(getsockopt),
 			SCMP_SYS(setsockopt), SCMP_SYS(newfstatat), SCMP_SYS(uname), -1},
 	},
-	/* Ports are Unix sockets, on which others come and go. */
+	/* Ports are Unix sockets, on which others come and go, and which are removed at the end. */
 	{
 		"pci.*.device",
 		"virtio-console",
-		{SCMP_SYS(accept4), SCMP_SYS(recvfrom), SCMP_SYS(sendto), SCMP_SYS(recvmsg),
-			SCMP_SYS(sendmsg), SCMP_SYS(getsockopt), SCMP_SYS(shutdown), -1},
+		{SCMP_SYS(newfstatat), SCMP_SYS(unlink), SCMP_SYS(accept4), SCMP_SYS(recvfrom),
+			SCMP_SYS(sendto), SCMP_SYS(recvmsg), SCMP_SYS(sendmsg),
+			SCMP_SYS(getsockopt), SCMP_SYS(shutdown), -1},
 	},
 	/* They write files of their own, in the middle of it all. */
 	{"soft.perf", NULL, {SCMP_SYS(openat), SCMP_SYS(unlink), SCMP_SYS(unlinkat), -1}},
@@ -211,7 +247,7 @@ static int add_rules(scmp_filter_ctx filter, const struct config *config, const 
 	/* To this process alone: pthread_kill() and raise(). */
 	if (!error)
 		error = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1,
-			SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid()));
+			SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid(), 0));
 	/* The C library then takes clone. */
 	if (!error)
 		error = seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);

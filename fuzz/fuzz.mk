@@ -13,7 +13,7 @@ TEST_BIN += $(FUZZ_SMOKE)
 
 # What a target needs besides the library and the rooms of the command.
 fuzz_both = $(foreach t,$(1),$(BUILD)/fuzz/$(t)_fuzz $(BUILD)/test/fuzz/$(t)_test)
-$(call fuzz_both,config kernel control): $(BUILD)/fuzz/file.o
+$(call fuzz_both,config kernel control qcow2 virtio_blk): $(BUILD)/fuzz/file.o
 $(call fuzz_both,control): $(BUILD)/cmd/control/answer.o $(BUILD)/cmd/control/protocol.o
 $(call fuzz_both,kernel unpack): $(BUILD)/fuzz/packers.o
 # Device types behind virtio: a hostile driver.

@@ -79,6 +79,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	event_loop_destroy(setup.loop);
 	hang_up(&o.clients[0]);
 	hang_up(&o.clients[1]);
+	for (unsigned i = 0; i < 2; i++)
+		FUZZ_CHECK(unlink(o.paths[i]) == 0);
 	FUZZ_CHECK(rmdir(o.dir) == 0);
 	return 0;
 }

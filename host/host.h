@@ -15,6 +15,7 @@
 #include "host/memory.h"
 #include "host/net/net.h"
 #include "host/sock.h"
+#include "host/thread.h"
 #include "host/tty.h"
 
 #endif

@@ -25,14 +25,12 @@ struct sock {
 	struct event_loop *loop;
 	struct sock_user user;
 	struct sockaddr_un address;
-	struct stat file; /* ours, as it was made */
-	bool bound;
 	int listen_fd;
 	struct event_source *listen_source;
 	struct event_timer *resume_timer;
 	uint8_t chunk[CHUNK]; /* the loop's thread's */
 
-	pthread_cond_t idle; /* not busy */
+	pthread_cond_t idle;  /* not busy */
 	pthread_mutex_t lock; /* guards what follows, but for reading on the loop's thread */
 	struct event_source *client_source;
 	int client_fd; /* -1: nobody */
@@ -264,20 +262,7 @@ static int bind_file(struct sock *s)
 	if (fchmod(s->listen_fd, 0600) != 0 ||
 		bind(s->listen_fd, (struct sockaddr *)&s->address, sizeof(s->address)) != 0)
 		return errno;
-	s->bound = true;
-	if (lstat(s->address.sun_path, &s->file) != 0 || listen(s->listen_fd, BACKLOG) != 0)
-		return errno;
-	return 0;
-}
-
-/* Not one that another process has put there meanwhile. */
-static void remove_file(const struct sock *s)
-{
-	struct stat st;
-
-	if (s->bound && lstat(s->address.sun_path, &st) == 0 && st.st_ino == s->file.st_ino &&
-		st.st_dev == s->file.st_dev)
-		unlink(s->address.sun_path);
+	return listen(s->listen_fd, BACKLOG) == 0 ? 0 : errno;
 }
 
 static int open_listener(struct sock *s, const char *path, char *why, size_t why_size)
@@ -340,7 +325,6 @@ void sock_close(struct sock *s)
 		pthread_cond_wait(&s->idle, &s->lock);
 	pthread_mutex_unlock(&s->lock);
 	event_timer_remove(s->resume_timer);
-	remove_file(s);
 	if (s->client_fd >= 0)
 		close(s->client_fd);
 	if (s->listen_fd >= 0)

@@ -34,7 +34,10 @@ struct sock_user {
  */
 int sock_listen(struct event_loop *loop, const char *path, const struct sock_user *user,
 	struct sock **sock, char *why, size_t why_size);
-/* Hangs up and removes the file. NULL is allowed. The caller holds no lock that the user takes. */
+/*
+ * Hangs up. The file stays, as bhyve's does: who may remove files is no longer let into the sandbox.
+ * NULL is allowed. The caller holds no lock that the user takes.
+ */
 void sock_close(struct sock *sock);
 
 /*

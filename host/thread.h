@@ -8,7 +8,7 @@
 
 /*
  * Starts a thread that takes no signals: the process's go to signalfd or to the thread that asked.
- * Its own faults are let through, for the sanitizers' sake.  `name` has at most 15 characters.  0
+ * Its own faults are let through, for the sake of sanitizers and of a filter of system calls.  `name` has at most 15 characters.  0
  * or an errno.
  */
 int host_thread_start(pthread_t *thread, const char *name, void *(*fn)(void *arg), void *arg);

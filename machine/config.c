@@ -14,10 +14,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "backend/backend.h"
+
 enum { KEY_MAX = 128, VALUE_MAX = 65536, EXPAND_DEPTH = 16 };
 
 struct setting {
 	char *key, *value;
+	char *origin; /* "file:line"; NULL: the command line */
 };
 
 struct config {
@@ -26,7 +29,8 @@ struct config {
 };
 
 /*
- * What hyve understands. The last group is accepted because bhyve has it, and changes nothing here.
+ * What hyve understands, beside what the backends do. The last two change nothing here: bhyve has
+ * them.
  */
 static const char *const known_keys[] = {
 	"name",
@@ -42,8 +46,6 @@ static const char *const known_keys[] = {
 	"control",
 	"rundir",
 	"sandbox",
-	"soft.*",
-	"kvm.*",
 	"stats",
 	"config.dump",
 	"rtc.use_localtime",
@@ -66,9 +68,9 @@ static const char *const known_keys[] = {
 	"x86.strictmsr",
 	"x86.vmexit_on_hlt",
 	"x86.vmexit_on_pause",
+	"virtio_msix",
 	"destroy_on_poweroff",
 	"memory.wired",
-	"virtio_msix",
 };
 
 int machine_error(struct machine_error *error, int code, const char *format, ...)
@@ -94,6 +96,7 @@ void config_destroy(struct config *config)
 	for (size_t i = 0; i < config->count; i++) {
 		free(config->settings[i].key);
 		free(config->settings[i].value);
+		free(config->settings[i].origin);
 	}
 	free(config->settings);
 	free(config);
@@ -167,7 +170,9 @@ int config_set(struct config *config, const char *key, const char *value)
 		return ENOMEM;
 	if (found) {
 		free(config->settings[at].value);
+		free(config->settings[at].origin);
 		config->settings[at].value = copy;
+		config->settings[at].origin = NULL;
 		return 0;
 	}
 	int error = config_insert(config, at, key, copy);
@@ -187,11 +192,40 @@ int config_parse(struct config *config, const char *text, struct machine_error *
 			error, EINVAL, "\"%.80s\" is no setting; write key=value", text);
 	memcpy(key, text, (size_t)(equals - text));
 	key[equals - text] = '\0';
+	if (!key_is_wellformed(key))
+		return machine_error(error, EINVAL,
+			"\"%.80s\" is no key: letters, digits, _ and - with dots between, and no "
+			"blanks around =",
+			key);
 	int code = config_set(config, key, equals + 1);
 
 	if (code)
-		machine_error(error, code, "%s: %s", key, strerror(code));
+		machine_error(error, code, "%s: %s", key,
+			code == EINVAL ? "over 64 KiB" : strerror(code));
 	return code;
+}
+
+/* The setting that was made last by this line of a file. Without memory, nobody will know. */
+static void set_origin(struct config *config, const char *text, const char *path, unsigned line)
+{
+	char key[KEY_MAX], *origin;
+	bool found;
+
+	snprintf(key, sizeof(key), "%.*s", (int)strcspn(text, "="), text);
+	size_t at = config_find(config, key, &found);
+
+	if (found && asprintf(&origin, "%s:%u", path, line) >= 0) {
+		free(config->settings[at].origin);
+		config->settings[at].origin = origin;
+	}
+}
+
+static bool is_text(const char *line, size_t len)
+{
+	for (size_t i = 0; i < len; i++)
+		if (iscntrl((unsigned char)line[i]) && !isspace((unsigned char)line[i]))
+			return false;
+	return true;
 }
 
 static char *trim(char *line)
@@ -205,6 +239,26 @@ static char *trim(char *line)
 	return line;
 }
 
+static int load_line(struct config *config, const char *path, unsigned number, char *line,
+	size_t len, struct machine_error *error)
+{
+	struct machine_error why;
+
+	if (!is_text(line, len))
+		return machine_error(error, EINVAL, "%s:%u: this is no text", path, number);
+	const char *text = trim(line);
+
+	if (*text == '\0' || *text == '#')
+		return 0;
+	int code = config_parse(config, text, &why);
+
+	if (code)
+		machine_error(error, code, "%s:%u: %.200s", path, number, why.text);
+	else
+		set_origin(config, text, path, number);
+	return code;
+}
+
 int config_load(struct config *config, const char *path, struct machine_error *error)
 {
 	FILE *file = fopen(path, "re");
@@ -214,16 +268,10 @@ int config_load(struct config *config, const char *path, struct machine_error *e
 
 	if (!file)
 		return machine_error(error, errno, "cannot read %s: %s", path, strerror(errno));
-	for (unsigned number = 1; !code && getline(&line, &size, file) >= 0; number++) {
-		char *text = trim(line);
-		struct machine_error why;
+	ssize_t len;
 
-		if (*text == '\0' || *text == '#')
-			continue;
-		code = config_parse(config, text, &why);
-		if (code)
-			machine_error(error, code, "%s, line %u: %.150s", path, number, why.text);
-	}
+	for (unsigned number = 1; !code && (len = getline(&line, &size, file)) >= 0; number++)
+		code = load_line(config, path, number, line, (size_t)len, error);
 	if (!code && ferror(file))
 		code = machine_error(error, EIO, "cannot read %s: %s", path, strerror(errno));
 	free(line);
@@ -231,10 +279,26 @@ int config_load(struct config *config, const char *path, struct machine_error *e
 	return code;
 }
 
+bool config_known(size_t index, char *pattern, size_t size)
+{
+	enum { NKEYS = sizeof(known_keys) / sizeof(known_keys[0]) };
+	const char *backend, *key;
+
+	if (index < NKEYS)
+		snprintf(pattern, size, "%s", known_keys[index]);
+	else if (backend_option(index - NKEYS, &backend, &key))
+		snprintf(pattern, size, "%s.%s", backend, key);
+	else
+		return false;
+	return true;
+}
+
 bool config_is_known(const char *key)
 {
-	for (size_t i = 0; i < sizeof(known_keys) / sizeof(known_keys[0]); i++)
-		if (fnmatch(known_keys[i], key, 0) == 0)
+	char pattern[KEY_MAX];
+
+	for (size_t i = 0; config_known(i, pattern, sizeof(pattern)); i++)
+		if (fnmatch(pattern, key, 0) == 0)
 			return true;
 	return false;
 }
@@ -333,7 +397,13 @@ int config_expand(struct config *config, struct machine_error *error)
 
 	/* All from the unexpanded ones: the order of keys must not matter. */
 	while (!code && n < config->count) {
-		code = expand_value(config, config->settings[n].value, &values[n], error);
+		const struct setting *s = &config->settings[n];
+		struct machine_error why;
+
+		code = expand_value(config, s->value, &values[n], &why);
+		if (code)
+			machine_error(error, code, "%s%s%s: %.120s", s->origin ? s->origin : "",
+				s->origin ? ": " : "", s->key, why.text);
 		n += !code;
 	}
 	for (size_t i = 0; i < n; i++) {
@@ -370,15 +440,18 @@ static const char *option_hint(const char *key)
 int config_bad(const struct config *config, const char *key, struct machine_error *error,
 	const char *format, ...)
 {
-	const char *text = config_get(config, key);
+	bool found;
+	size_t at = config_find(config, key, &found);
+	const char *text = found ? config->settings[at].value : "";
+	const char *origin = found ? config->settings[at].origin : NULL;
 	char what[160];
 	va_list args;
 
 	va_start(args, format);
 	vsnprintf(what, sizeof(what), format, args);
 	va_end(args);
-	return machine_error(
-		error, EINVAL, "%s=%.60s%s: %s", key, text ? text : "", option_hint(key), what);
+	return machine_error(error, EINVAL, "%.100s%s%s=%.60s%s: %s", origin ? origin : "",
+		origin ? ": " : "", key, text, origin ? "" : option_hint(key), what);
 }
 
 int config_bool(const struct config *config, const char *key, bool normal, bool *value,

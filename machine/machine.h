@@ -32,13 +32,15 @@ int config_set(struct config *config, const char *key, const char *value) VMM_MU
 /* "key=value". EINVAL, with a line in *error. */
 int config_parse(
 	struct config *config, const char *text, struct machine_error *error) VMM_MUST_CHECK;
-/* Settings of a file, one a line, # for comments. */
+/* Settings of a file, one a line, # for comments. Errors, later ones of a value too, name file and line. */
 int config_load(
 	struct config *config, const char *path, struct machine_error *error) VMM_MUST_CHECK;
 /*
  * Does hyve know this key? Unknown ones in files are bhyve's business, on the command line a typo.
  */
 bool config_is_known(const char *key);
+/* The index-th key that it knows, or a pattern (fnmatch(3)) for several. False: there are fewer. */
+bool config_known(size_t index, char *pattern, size_t size);
 /* Expands %(key) and %% in all values; to be called once, when all is set. */
 int config_expand(struct config *config, struct machine_error *error) VMM_MUST_CHECK;
 /* NULL: not set. Borrowed until the next config_set of the same key. */

@@ -24,11 +24,13 @@ int vm_device_port(struct vm *vm, int vcpuid, bool in, int port, int bytes, uint
 {
 	const struct vm_devices *d = &vm->devices;
 	uint32_t eax = *val;
+	int error = ENOENT;
 
-	if (d->port == NULL ||
-		d->port(vm, vcpuid, in, (uint16_t)port, bytes, &eax, d->arg) == ENOENT)
+	if (d->port != NULL)
+		error = d->port(vm, vcpuid, in, (uint16_t)port, bytes, &eax, d->arg);
+	if (error == ENOENT)
 		return ENOENT;
-	*val = eax;
+	*val = error != 0 && in ? UINT32_MAX : eax;
 	return 0;
 }
 

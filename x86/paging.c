@@ -12,18 +12,7 @@
  *bits, each by compare-and-swap.  An entry that changed in between starts the walk again.
  */
 #include "x86/system.h"
-
-#define PTE_P	      (1ull << 0)
-#define PTE_W	      (1ull << 1)
-#define PTE_U	      (1ull << 2)
-#define PTE_A	      (1ull << 5)
-#define PTE_D	      (1ull << 6)
-#define PTE_PS	      (1ull << 7)
-#define PTE_G	      (1ull << 8)
-#define PTE_NX	      (1ull << 63)
-#define PTE_PAT_LARGE (1ull << 12)
-#define PTE_KEY_SHIFT 59
-#define PTE_ADDR      0x000ffffffffff000ull
+#include "x86/pte.h"
 
 /* Error code of #PF (SDM vol. 3, figure 4-12). */
 enum { PF_P = 1, PF_W = 2, PF_U = 4, PF_RSVD = 8, PF_I = 16, PF_PK = 32 };
@@ -68,7 +57,7 @@ struct walk {
 
 static uint64_t above_maxphyaddr(const struct x86_cpu *cpu)
 {
-	return PTE_ADDR & ~((1ull << cpu->maxphyaddr) - 1);
+	return X86_PTE_ADDR & ~((1ull << cpu->maxphyaddr) - 1);
 }
 
 static enum x86_result page_fault(const struct walk *walk, uint32_t error)
@@ -124,9 +113,9 @@ static uint64_t large_reserved(const struct walk *walk, unsigned shift)
 	const struct x86_cpu *cpu = walk->cpu;
 
 	if (walk->format->entry_size == 8)
-		return ((1ull << shift) - 1) & PTE_ADDR & ~PTE_PAT_LARGE;
+		return ((1ull << shift) - 1) & X86_PTE_ADDR & ~X86_PTE_PAT_LARGE;
 	return PSE36_RESERVED |
-	       (((PTE_ADDR & ~((1ull << cpu->maxphyaddr) - 1)) >> 32 << 13) & PSE36_BITS);
+	       (((X86_PTE_ADDR & ~((1ull << cpu->maxphyaddr) - 1)) >> 32 << 13) & PSE36_BITS);
 }
 
 /* Does an entry of level `level` (0: the page table) with PS set map a page? */
@@ -134,7 +123,7 @@ static bool maps_page(const struct walk *walk, unsigned level, uint64_t entry)
 {
 	if (level == 0)
 		return true;
-	if (!(entry & PTE_PS) || level == 3)
+	if (!(entry & X86_PTE_PS) || level == 3)
 		return false;
 	return walk->format->entry_size == 8 || walk->cpu->cr4 & X86_CR4_PSE;
 }
@@ -144,7 +133,7 @@ static bool is_reserved(const struct walk *walk, unsigned level, uint64_t entry,
 	uint64_t reserved = walk->reserved;
 
 	if (level == 3)
-		reserved |= PTE_PS;
+		reserved |= X86_PTE_PS;
 	else if (level > 0 && maps_page(walk, level, entry))
 		reserved |= large_reserved(walk, shift);
 	return entry & reserved;
@@ -168,7 +157,7 @@ static enum x86_result descend(struct walk *walk, uint64_t table)
 		res = read_entry(walk, table + index * format->entry_size, step);
 		if (res != X86_DONE)
 			return res;
-		if (!(step->entry & PTE_P))
+		if (!(step->entry & X86_PTE_P))
 			return page_fault(walk, 0);
 		if (is_reserved(walk, level, step->entry, shift))
 			return page_fault(walk, PF_P | PF_RSVD);
@@ -178,7 +167,7 @@ static enum x86_result descend(struct walk *walk, uint64_t table)
 		walk->shift = shift;
 		if (maps_page(walk, level, step->entry))
 			return X86_DONE;
-		table = step->entry & PTE_ADDR;
+		table = step->entry & X86_PTE_ADDR;
 	}
 }
 
@@ -186,8 +175,8 @@ static enum x86_result descend(struct walk *walk, uint64_t table)
 static bool is_locked(const struct walk *walk)
 {
 	const struct x86_cpu *cpu = walk->cpu;
-	unsigned key = (unsigned)(walk->step[walk->steps - 1].entry >> PTE_KEY_SHIFT) & 15;
-	bool user_page = walk->all & PTE_U;
+	unsigned key = (unsigned)(walk->step[walk->steps - 1].entry >> X86_PTE_KEY_SHIFT) & 15;
+	bool user_page = walk->all & X86_PTE_U;
 	uint32_t rights = (user_page ? cpu->pkru : (uint32_t)cpu->pkrs) >> 2 * key & 3;
 
 	if (walk->acc & X86_ACC_EXEC || walk->format != &format_long ||
@@ -203,14 +192,14 @@ static bool is_locked(const struct walk *walk)
 static bool is_permitted(const struct walk *walk)
 {
 	const struct x86_cpu *cpu = walk->cpu;
-	bool user_page = walk->all & PTE_U;
+	bool user_page = walk->all & X86_PTE_U;
 	unsigned acc = walk->acc;
 
-	if (acc & X86_ACC_EXEC && walk->any & PTE_NX)
+	if (acc & X86_ACC_EXEC && walk->any & X86_PTE_NX)
 		return false;
 	if (acc & X86_ACC_USER)
-		return user_page && (!(acc & X86_ACC_WRITE) || walk->all & PTE_W);
-	if (acc & X86_ACC_WRITE && !(walk->all & PTE_W) && cpu->cr0 & X86_CR0_WP)
+		return user_page && (!(acc & X86_ACC_WRITE) || walk->all & X86_PTE_W);
+	if (acc & X86_ACC_WRITE && !(walk->all & X86_PTE_W) && cpu->cr0 & X86_CR0_WP)
 		return false;
 	if (!user_page)
 		return true;
@@ -249,15 +238,16 @@ static bool set_accessed_dirty(struct walk *walk)
 	if (walk->acc & X86_ACC_NOFAULT)
 		return true;
 	for (unsigned i = 0; i < leaf; i++)
-		if (!set_bits(walk, &walk->step[i], PTE_A))
+		if (!set_bits(walk, &walk->step[i], X86_PTE_A))
 			return false;
-	return set_bits(walk, &walk->step[leaf], walk->acc & X86_ACC_WRITE ? PTE_A | PTE_D : PTE_A);
+	return set_bits(walk, &walk->step[leaf],
+		walk->acc & X86_ACC_WRITE ? X86_PTE_A | X86_PTE_D : X86_PTE_A);
 }
 
 static uint64_t leaf_base(const struct walk *walk)
 {
 	uint64_t entry = walk->step[walk->steps - 1].entry;
-	uint64_t base = entry & PTE_ADDR & ~((1ull << walk->shift) - 1);
+	uint64_t base = entry & X86_PTE_ADDR & ~((1ull << walk->shift) - 1);
 
 	if (walk->shift == 22)
 		base |= (entry & PSE36_BITS) << 19;
@@ -272,12 +262,12 @@ static void fill(const struct walk *walk, struct x86_walk *out)
 	*out = (struct x86_walk){
 		.gpa = leaf_base(walk) | (walk->gla & ((1ull << walk->shift) - 1)),
 		.page_shift = (uint8_t)walk->shift,
-		.user = walk->all & PTE_U,
-		.writable = walk->all & PTE_W,
-		.executable = !(walk->any & PTE_NX),
-		.global = leaf & PTE_G && walk->cpu->cr4 & X86_CR4_PGE,
-		.dirty = wrote || leaf & PTE_D,
-		.accessed = !(walk->acc & X86_ACC_NOFAULT) || walk->all & PTE_A,
+		.user = walk->all & X86_PTE_U,
+		.writable = walk->all & X86_PTE_W,
+		.executable = !(walk->any & X86_PTE_NX),
+		.global = leaf & X86_PTE_G && walk->cpu->cr4 & X86_CR4_PGE,
+		.dirty = wrote || leaf & X86_PTE_D,
+		.accessed = !(walk->acc & X86_ACC_NOFAULT) || walk->all & X86_PTE_A,
 	};
 }
 
@@ -299,12 +289,12 @@ static enum x86_result no_paging(uint64_t gla, struct x86_walk *out)
 static enum x86_result start(struct walk *walk, uint64_t *table)
 {
 	const struct x86_cpu *cpu = walk->cpu;
-	uint64_t nx = cpu->efer & X86_EFER_NXE ? 0 : PTE_NX;
+	uint64_t nx = cpu->efer & X86_EFER_NXE ? 0 : X86_PTE_NX;
 
 	if (x86_is_long(cpu)) {
 		walk->format = &format_long;
 		walk->reserved = above_maxphyaddr(cpu) | nx;
-		*table = cpu->cr3 & PTE_ADDR;
+		*table = cpu->cr3 & X86_PTE_ADDR;
 		return X86_DONE;
 	}
 	walk->gla = (uint32_t)walk->gla;
@@ -317,9 +307,9 @@ static enum x86_result start(struct walk *walk, uint64_t *table)
 	walk->format = &format_pae;
 	walk->reserved = above_maxphyaddr(cpu) | nx | (0x7ffull << 52);
 	*table = cpu->pdpte[walk->gla >> 30];
-	if (!(*table & PTE_P))
+	if (!(*table & X86_PTE_P))
 		return page_fault(walk, 0);
-	*table &= PTE_ADDR;
+	*table &= X86_PTE_ADDR;
 	return X86_DONE;
 }
 
@@ -359,7 +349,7 @@ enum x86_result x86_load_pdptes(struct x86_cpu *cpu, uint64_t cr3)
 		return x86_raise_error(cpu, X86_GP, 0);
 	for (unsigned i = 0; i < 4; i++) {
 		pdpte[i] = __atomic_load_n(&host[i], __ATOMIC_RELAXED);
-		if (pdpte[i] & PTE_P && pdpte[i] & reserved)
+		if (pdpte[i] & X86_PTE_P && pdpte[i] & reserved)
 			return x86_raise_error(cpu, X86_GP, 0);
 	}
 	x86_bytes_copy(cpu->pdpte, pdpte, sizeof(pdpte));

@@ -6,5 +6,6 @@
 
 #include "x86/insn.h"
 #include "x86/cpu.h"
+#include "x86/pte.h"
 
 #endif

@@ -361,12 +361,19 @@ int kvm_slots_sync(struct kvm_guest *g, char *why, size_t size)
 
 /* ---- Settings ---- */
 
+#define DEVICE_KEY "device"
+
+const char *kvm_option_key(size_t index)
+{
+	return index == 0 ? DEVICE_KEY : NULL;
+}
+
 int kvm_set_option(void *vmi, const char *key, const char *value, char *why, size_t size)
 {
 	struct kvm_guest *g = vmi;
 
-	if (strcmp(key, "device") != 0) {
-		snprintf(why, size, "unknown setting; there is kvm.device");
+	if (strcmp(key, DEVICE_KEY) != 0) {
+		snprintf(why, size, "unknown setting; there is kvm." DEVICE_KEY);
 		return ENOENT;
 	}
 	if (atomic_load(&g->open)) {

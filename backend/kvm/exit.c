@@ -10,6 +10,7 @@
  */
 #include <sys/mman.h>
 
+#include "backend/record.h"
 #include "backend/kvm/kvm.h"
 
 #define INTERNAL_ERROR_EMULATION 1 /* KVM_INTERNAL_ERROR_EMULATION */
@@ -42,68 +43,7 @@ static enum kvm_end leave_raw(struct kvm_cpu *c, uint64_t qualification)
 	return leave(c, VM_EXITCODE_VMX, c->regs->regs.rip, 0);
 }
 
-void kvm_paging(const struct x86_cpu *cpu, struct vm_guest_paging *paging)
-{
-	paging->cr3 = cpu->cr3;
-	paging->cpl = cpu->cpl;
-	if (cpu->efer & X86_EFER_LMA)
-		paging->cpu_mode = cpu->seg[X86_CS].access & X86_SEG_L ? CPU_MODE_64BIT
-								       : CPU_MODE_COMPATIBILITY;
-	else
-		paging->cpu_mode = cpu->cr0 & X86_CR0_PE ? CPU_MODE_PROTECTED : CPU_MODE_REAL;
-	if (!(cpu->cr0 & X86_CR0_PG))
-		paging->paging_mode = PAGING_MODE_FLAT;
-	else if (!(cpu->cr4 & X86_CR4_PAE))
-		paging->paging_mode = PAGING_MODE_32;
-	else
-		paging->paging_mode = cpu->efer & X86_EFER_LME ? PAGING_MODE_64 : PAGING_MODE_PAE;
-}
-
 /* ---- Made of the registers and the instruction ---- */
-
-static uint64_t masked(uint64_t value, unsigned bytes)
-{
-	return bytes == 2 ? (uint16_t)value : bytes == 4 ? (uint32_t)value : value;
-}
-
-/* Register that addresses the elements. */
-static unsigned pointer_of(bool in)
-{
-	return in ? X86_RDI : X86_RSI;
-}
-
-static void fill_io(struct kvm_cpu *c, struct vm_exit *e)
-{
-	const struct x86_exit *x = &c->cpu.exit;
-
-	e->u.inout = (struct vm_inout){
-		.bytes = x->io.size,
-		.in = x->io.in,
-		.port = x->io.port,
-		.eax = (uint32_t)c->cpu.gpr[X86_RAX],
-	};
-}
-
-static void fill_io_string(struct kvm_cpu *c, struct vm_exit *e)
-{
-	const struct x86_exit *x = &c->cpu.exit;
-	const struct x86_seg *seg = &c->cpu.seg[x->io.seg];
-
-	fill_io(c, e);
-	e->u.inout_str = (struct vm_inout_str){
-		.inout = e->u.inout,
-		.rflags = c->cpu.rflags,
-		.cr0 = c->cpu.cr0,
-		.index = masked(c->cpu.gpr[pointer_of(x->io.in)], x->io.addrsize),
-		.count = x->io.rep ? masked(c->cpu.gpr[X86_RCX], x->io.addrsize) : 1,
-		.addrsize = x->io.addrsize,
-		.seg_name = vm_segment_name(x->io.seg),
-		.seg_desc = {.base = seg->base, .limit = seg->limit, .access = seg->access},
-	};
-	e->u.inout_str.inout.string = 1;
-	e->u.inout_str.inout.rep = x->io.rep;
-	kvm_paging(&c->cpu, &e->u.inout_str.paging);
-}
 
 static enum kvm_end leave_mmio(struct kvm_cpu *c)
 {
@@ -119,7 +59,7 @@ static enum kvm_end leave_mmio(struct kvm_cpu *c)
 	e->u.inst_emul.gpa = x->mmio.gpa;
 	e->u.inst_emul.gla = x->mmio.gla;
 	e->u.inst_emul.cs_d = (c->cpu.seg[X86_CS].access & X86_SEG_DB) != 0;
-	kvm_paging(&c->cpu, &e->u.inst_emul.paging);
+	e->u.inst_emul.paging = vm_paging_of(&c->cpu);
 	return leave(c, VM_EXITCODE_INST_EMUL, c->cpu.rip, 0);
 }
 
@@ -128,14 +68,7 @@ static enum kvm_end leave_task(struct kvm_cpu *c, unsigned length)
 	const struct x86_exit *x = &c->cpu.exit;
 	struct vm_exit *e = record(c);
 
-	e->u.task_switch = (struct vm_task_switch){
-		.tsssel = x->task.sel,
-		.ext = x->task.external,
-		.errcode = x->task.error,
-		.errcode_valid = x->task.has_error,
-		.reason = (enum task_switch_reason)x->task.reason,
-	};
-	kvm_paging(&c->cpu, &e->u.task_switch.paging);
+	e->u.task_switch = vm_task_switch_of(&c->cpu);
 	return leave(c, VM_EXITCODE_TASK_SWITCH, c->cpu.rip, x->task.external ? 0 : length);
 }
 
@@ -147,10 +80,10 @@ static enum kvm_end leave_as_cpu(struct kvm_cpu *c, unsigned length)
 
 	switch (x->reason) {
 	case X86_EXIT_IO:
-		fill_io(c, e);
+		e->u.inout = vm_inout_of(&c->cpu);
 		return leave(c, VM_EXITCODE_INOUT, c->cpu.rip, length);
 	case X86_EXIT_IO_STRING:
-		fill_io_string(c, e);
+		e->u.inout_str = vm_inout_str_of(&c->cpu);
 		return leave(c, VM_EXITCODE_INOUT_STR, c->cpu.rip, length);
 	case X86_EXIT_HLT:
 		e->u.hlt.rflags = c->cpu.rflags;

@@ -197,8 +197,6 @@ enum kvm_end kvm_exit(struct kvm_cpu *c, int *error);
  * False: none is next.
  */
 bool kvm_step_over_ss(struct kvm_cpu *c, enum kvm_end *how, int *error);
-/* The registers of c->cpu, for paging.  */
-void kvm_paging(const struct x86_cpu *cpu, struct vm_guest_paging *paging);
 
 /* undo.c: registers before an instruction that KVM has executed but for what it asks us to do */
 /* Is the port access at hand an OUT or OUTS that ends here? Then c->regs are those before it. */

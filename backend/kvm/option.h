@@ -8,6 +8,8 @@
 #include <stddef.h>
 
 int kvm_set_option(void *vmi, const char *key, const char *value, char *why, size_t size);
+/* Of the index-th setting; NULL: there are fewer. */
+const char *kvm_option_key(size_t index);
 int kvm_check_options(void *vmi, unsigned ncpus, char *why, size_t size);
 bool kvm_explain(void *vmi, int vcpu, char *why, size_t size);
 /*

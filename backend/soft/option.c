@@ -188,6 +188,11 @@ int soft_set_option(void *vmi, const char *key, const char *value, char *why, si
 	return ENOENT;
 }
 
+const char *soft_option_key(size_t index)
+{
+	return index < sizeof(options) / sizeof(options[0]) ? options[index].key : NULL;
+}
+
 /* What another vcpu stores between the two runs of a block would look like a difference. */
 int soft_check_options(void *vmi, unsigned ncpus, char *why, size_t size)
 {

@@ -8,6 +8,8 @@
 #include <stddef.h>
 
 int soft_set_option(void *vmi, const char *key, const char *value, char *why, size_t size);
+/* Of the index-th setting; NULL: there are fewer. */
+const char *soft_option_key(size_t index);
 int soft_check_options(void *vmi, unsigned ncpus, char *why, size_t size);
 bool soft_explain(void *vmi, int vcpu, char *why, size_t size);
 

@@ -949,7 +949,6 @@ uint64_t soft_guest_tsc(void *vcpu); /* any thread */
 /* Turns cpu.exit into vm_exitinfo(). */
 void soft_exit(struct soft_vcpu *v);
 void soft_exit_mtrap(struct soft_vcpu *v);
-void soft_paging(struct soft_vcpu *v, struct vm_guest_paging *paging);
 
 /* ---- stat.c ---- */
 /* vmm_ops.stat */

@@ -7,18 +7,6 @@
  */
 #include "backend/soft/soft.h"
 
-#define PTE_P	      (1ull << 0)
-#define PTE_W	      (1ull << 1)
-#define PTE_U	      (1ull << 2)
-#define PTE_A	      (1ull << 5)
-#define PTE_D	      (1ull << 6)
-#define PTE_PS	      (1ull << 7)
-#define PTE_G	      (1ull << 8)
-#define PTE_KEY	      (15ull << 59)
-#define PTE_NX	      (1ull << 63)
-#define PTE_PAT_LARGE (1ull << 12)
-#define PTE_ADDR      0x000ffffffffff000ull
-
 struct path {
 	uint64_t leaf;
 	uint64_t all, any; /* AND and OR of all entries */
@@ -35,26 +23,27 @@ static const uint64_t *entry_at(struct soft_vcpu *v, uint64_t gpa)
 /* SDM vol. 3, table 4-15 to 4-20. */
 static bool descend(struct soft_vcpu *v, uint64_t gla, uint64_t marks, struct path *p)
 {
-	uint64_t reserved = PTE_ADDR & ~((1ull << v->cpu.maxphyaddr) - 1), table = v->cpu.cr3;
+	uint64_t reserved = X86_PTE_ADDR & ~((1ull << v->cpu.maxphyaddr) - 1), table = v->cpu.cr3;
 
 	if (!(v->cpu.efer & X86_EFER_NXE))
-		reserved |= PTE_NX;
+		reserved |= X86_PTE_NX;
 	*p = (struct path){.all = UINT64_MAX};
 	for (p->shift = 39;; p->shift -= 9) {
-		const uint64_t *at = entry_at(v, (table & PTE_ADDR) | (gla >> p->shift & 511) << 3);
+		const uint64_t *at =
+			entry_at(v, (table & X86_PTE_ADDR) | (gla >> p->shift & 511) << 3);
 
 		if (!at)
 			return false;
 		p->leaf = __atomic_load_n(at, __ATOMIC_ACQUIRE);
-		if ((p->leaf & (PTE_P | marks)) != (PTE_P | marks) || p->leaf & reserved)
+		if ((p->leaf & (X86_PTE_P | marks)) != (X86_PTE_P | marks) || p->leaf & reserved)
 			return false;
 		p->all &= p->leaf;
 		p->any |= p->leaf;
 		if (p->shift == 12)
 			return true;
-		if (p->leaf & PTE_PS)
-			return p->shift < 39 &&
-			       !(p->leaf & ((1ull << p->shift) - 1) & PTE_ADDR & ~PTE_PAT_LARGE);
+		if (p->leaf & X86_PTE_PS)
+			return p->shift < 39 && !(p->leaf & ((1ull << p->shift) - 1) &
+							X86_PTE_ADDR & ~X86_PTE_PAT_LARGE);
 		table = p->leaf;
 	}
 }
@@ -62,15 +51,15 @@ static bool descend(struct soft_vcpu *v, uint64_t gla, uint64_t marks, struct pa
 /* SDM vol. 3, 4.6.1, but for supervisor writes to what may not be written, which CR0.WP decides. */
 static bool is_permitted(const struct x86_cpu *cpu, const struct path *p, unsigned acc)
 {
-	if (acc & X86_ACC_EXEC && p->any & PTE_NX)
+	if (acc & X86_ACC_EXEC && p->any & X86_PTE_NX)
 		return false;
-	if (acc & X86_ACC_WRITE && !(p->all & PTE_W))
+	if (acc & X86_ACC_WRITE && !(p->all & X86_PTE_W))
 		return false;
-	if (acc & X86_ACC_WRITE && !(acc & X86_ACC_NOFAULT) && !(p->leaf & PTE_D))
+	if (acc & X86_ACC_WRITE && !(acc & X86_ACC_NOFAULT) && !(p->leaf & X86_PTE_D))
 		return false;
 	if (acc & X86_ACC_USER)
-		return p->all & PTE_U;
-	if (!(p->all & PTE_U))
+		return p->all & X86_PTE_U;
+	if (!(p->all & X86_PTE_U))
 		return true;
 	if (acc & X86_ACC_EXEC)
 		return !(cpu->cr4 & X86_CR4_SMEP);
@@ -82,7 +71,7 @@ static bool is_unlocked(const struct x86_cpu *cpu, const struct path *p)
 {
 	if (!(cpu->cr4 & (X86_CR4_PKE | X86_CR4_PKS)))
 		return true;
-	return !(p->leaf & PTE_KEY) && !((cpu->pkru | cpu->pkrs) & 3);
+	return !(p->leaf & X86_PTE_KEY) && !((cpu->pkru | cpu->pkrs) & 3);
 }
 
 enum x86_result soft_walk(struct soft_vcpu *v, uint64_t gla, unsigned acc, struct x86_walk *out)
@@ -93,19 +82,19 @@ enum x86_result soft_walk(struct soft_vcpu *v, uint64_t gla, unsigned acc, struc
 
 	/* NOFAULT marks nothing. */
 	if (!(cpu->efer & X86_EFER_LMA) ||
-		!descend(v, gla, acc & X86_ACC_NOFAULT ? 0 : PTE_A, &p) ||
+		!descend(v, gla, acc & X86_ACC_NOFAULT ? 0 : X86_PTE_A, &p) ||
 		!is_permitted(cpu, &p, acc) || !is_unlocked(cpu, &p))
 		return x86_walk(&v->cpu, gla, acc, out);
 	in_page = (1ull << p.shift) - 1;
 	*out = (struct x86_walk){
-		.gpa = (p.leaf & PTE_ADDR & ~in_page) | (gla & in_page),
+		.gpa = (p.leaf & X86_PTE_ADDR & ~in_page) | (gla & in_page),
 		.page_shift = (uint8_t)p.shift,
-		.user = p.all & PTE_U,
-		.writable = p.all & PTE_W,
-		.executable = !(p.any & PTE_NX),
-		.global = p.leaf & PTE_G && cpu->cr4 & X86_CR4_PGE,
-		.dirty = p.leaf & PTE_D,
-		.accessed = p.all & PTE_A,
+		.user = p.all & X86_PTE_U,
+		.writable = p.all & X86_PTE_W,
+		.executable = !(p.any & X86_PTE_NX),
+		.global = p.leaf & X86_PTE_G && cpu->cr4 & X86_CR4_PGE,
+		.dirty = p.leaf & X86_PTE_D,
+		.accessed = p.all & X86_PTE_A,
 	};
 	return X86_DONE;
 }

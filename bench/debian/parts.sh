@@ -35,7 +35,7 @@ debian_run() {
 			-device virtio-blk-pci,drive=target,disable-legacy=on
 	fi
 	set -- "$@" --kernel $debian/vmlinuz --initrd $debian/initrd.img --append "$append"
-	[ "$who" != hyve ] || set -- "$@" bench
+	[ "$who" != hyve ] || set -- "$@" bench-$$
 	exec "$@"
 }
 
@@ -93,7 +93,7 @@ debian() {
 		since "$start" | sed "s/^/debian $1 prompt /"
 		echo "$(ticks $pid) $(getconf CLK_TCK)" | awk -v who="$1" '{ printf "debian %s cpu %.2f\n", who, $1 / $2 }'
 		echo root >&3
-		debian_wait $pid grep -q '^root@debian:' "$work/log"
+		debian_wait $pid grep -q 'root@debian:' "$work/log"
 		echo 'systemctl is-system-running --wait; systemd-analyze time' >&3
 		debian_wait $pid grep -q 'Startup finished in .*' "$work/log"
 		tr -d '\r' <"$work/log" | sed -n "s/^Startup finished in .* = //p" | debian_seconds |

@@ -575,6 +575,11 @@ static char *as_line(json_t *reply)
 	return line;
 }
 
+const char *control_command(size_t index)
+{
+	return index < sizeof(commands) / sizeof(commands[0]) ? commands[index].name : NULL;
+}
+
 char *control_refusal(int code, const char *why)
 {
 	json_t *reply = json_object();

@@ -15,5 +15,7 @@ struct machine;
 char *control_answer(struct machine *machine, const char *line, size_t len);
 /* The reply that says so. */
 char *control_refusal(int code, const char *why);
+/* The name of the index-th thing that can be asked for; NULL: there are fewer. */
+const char *control_command(size_t index);
 
 #endif

@@ -12,7 +12,6 @@
 #include <jansson.h>
 #include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,6 +23,7 @@
 #include "cmd/control/answer.h"
 #include "cmd/control/place.h"
 #include "cmd/control/protocol.h"
+#include "host/host.h"
 #include "machine/machine.h"
 
 enum {
@@ -305,24 +305,14 @@ int control_open(const struct config *config, struct control **out, struct machi
 
 int control_serve(struct control *control, struct machine *machine)
 {
-	sigset_t most, old;
-
 	if (!control)
 		return 0;
 	control->machine = machine;
 	/* Read from a file, which a sandbox may not allow later. */
 	json_object_seed(0);
-	/* Signals are for those who wait for them; what a filter of system calls raises is its own.
-	 */
-	sigfillset(&most);
-	sigdelset(&most, SIGSYS);
-	pthread_sigmask(SIG_SETMASK, &most, &old);
-	int error = pthread_create(&control->thread, NULL, server_main, control);
+	int error = host_thread_start(&control->thread, "hyve-control", server_main, control);
 
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	control->serving = !error;
-	if (!error)
-		pthread_setname_np(control->thread, "hyve-control");
 	return error;
 }
 

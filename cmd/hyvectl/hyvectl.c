@@ -72,6 +72,7 @@ static void help(const struct command_line *line)
 	puts("usage: hyvectl [--rundir=folder] list\n"
 	     "       hyvectl [--rundir=folder] --vm=name top [--once]\n"
 	     "       hyvectl [--rundir=folder] --vm=name [--cpu=number] option ...\n"
+	     "       hyvectl --help | --version\n"
 	     "options, in the order in which they are carried out:");
 	for (unsigned i = 0; i < line->nverbs; i++) {
 		const struct verb_option *v = &line->verbs[i];

@@ -99,6 +99,12 @@ struct blk {
 	struct blk_queue queues[];
 };
 
+/* There is none yet in create(). */
+static struct virtq *queue_ring(const struct blk_queue *queue)
+{
+	return virtio_queue(queue->blk->v, (unsigned)(queue - queue->blk->queues));
+}
+
 static struct blk_request *request_get(struct blk_queue *queue)
 {
 	struct blk_request *request;
@@ -127,11 +133,11 @@ static void request_finish(struct blk_request *request, uint8_t status)
 		&request->chain.iov[request->chain.nread + request->chain.nwrite - 1];
 
 	((uint8_t *)last->iov_base)[last->iov_len - 1] = status;
-	virtq_push(queue->q, &request->chain, request->written);
+	virtq_push(queue_ring(queue), &request->chain, request->written);
 	request_put(queue, request);
 	/* Who submits interrupts once for all that was done meanwhile. */
 	if (atomic_load(&queue->submitter) != (uintptr_t)pthread_self())
-		virtq_interrupt(queue->q);
+		virtq_interrupt(queue_ring(queue));
 }
 
 static uint8_t status_of(int error)
@@ -314,7 +320,7 @@ static struct blk_request *request_next(struct blk_queue *queue)
 	request->range = request->nranges = 0;
 	request->block = (struct block_request){.done = request_done};
 	request->chain = (struct virtq_chain){.iov = request->iov, .max = PIECES};
-	if (virtq_pop(queue->q, &request->chain) == 0) {
+	if (virtq_pop(queue_ring(queue), &request->chain) == 0) {
 		if (request->chain.read_len >= HEADER_SIZE && request->chain.write_len >= 1) {
 			request->written = request->chain.write_len;
 			return request;
@@ -355,16 +361,15 @@ static void blk_notify(void *dev, unsigned index)
 	bool any, more;
 
 	pthread_mutex_lock(&queue->lock);
-	queue->q = virtio_queue(blk->v, index); /* there is none yet in create() */
 	atomic_store(&queue->submitter, (uintptr_t)pthread_self());
 	/* A driver that counts notifications (EVENT_IDX) has to be asked for the next one. */
 	do {
 		any = take_all(queue);
-		more = virtq_want_notify(queue->q, true);
+		more = virtq_want_notify(queue_ring(queue), true);
 	} while (any && more);
 	atomic_store(&queue->submitter, 0);
 	pthread_mutex_unlock(&queue->lock);
-	virtq_interrupt(queue->q);
+	virtq_interrupt(queue_ring(queue));
 }
 
 /* ---- the device ---- */

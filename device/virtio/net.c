@@ -298,14 +298,10 @@ static void transmit(struct net_pair *p)
 	pthread_mutex_unlock(&p->tx_lock);
 	net_flush(p->card->net, p->index);
 	if (!dry)
-		guest_timer_set(virtio_guest(p->card->v), p->later, 0);
+		guest_timer_set(virtio_guest(p->card->v), p->card->later, 0);
 }
 
-static void transmit_later(void *arg)
-{
-	transmit(arg);
-}
-
+/* The rate allows it again, or there was too much for one time. */
 static void card_sendable(void *arg)
 {
 	struct net_card *card = arg;
@@ -326,7 +322,7 @@ static void card_notify(void *dev, unsigned queue)
 
 	pthread_mutex_unlock(&card->lock);
 	if (queue == 2 * pairs)
-		net_control(card);
+		net_control(card, queue);
 	else if (queue > 2 * pairs)
 		return;
 	else if (queue % 2)
@@ -380,6 +376,9 @@ static void card_reset(void *dev)
 
 	for (unsigned i = 0; i < card->npairs; i++)
 		set_ready(card->pair[i], false);
+	/* A command that is under way ends. */
+	pthread_mutex_lock(&card->commands);
+	pthread_mutex_unlock(&card->commands);
 	pthread_mutex_lock(&card->lock);
 	card->features = card->offloads = 0;
 	card->pairs = 1;
@@ -433,18 +432,18 @@ static int pair_create(struct net_card *card, unsigned index)
 	pthread_mutex_init(&p->rx_lock, NULL);
 	pthread_mutex_init(&p->tx_lock, NULL);
 	card->pair[index] = p;
-	return guest_timer_create(virtio_guest(card->v), transmit_later, p, &p->later);
+	return 0;
 }
 
 static void card_destroy(void *dev)
 {
 	struct net_card *card = dev;
 
-	for (unsigned i = 0; i < NET_MAX_QUEUES && card->pair[i]; i++)
-		guest_timer_destroy(virtio_guest(card->v), card->pair[i]->later);
+	guest_timer_destroy(virtio_guest(card->v), card->later);
 	net_close(card->net);
 	for (unsigned i = 0; i < NET_MAX_QUEUES; i++)
 		pair_free(card->pair[i]);
+	pthread_mutex_destroy(&card->commands);
 	pthread_mutex_destroy(&card->lock);
 	free(card);
 }
@@ -501,12 +500,14 @@ static int card_create(
 		return ENOMEM;
 	card->v = v;
 	pthread_mutex_init(&card->lock, NULL);
+	pthread_mutex_init(&card->commands, NULL);
 	error = open_network(card, args);
 	if (error)
 		goto fail;
 	card->npairs = net_queues(card->net);
 	card->pairs = 1;
 	filter_reset(card);
+	error = guest_timer_create(args->guest, card_sendable, card, &card->later);
 	for (unsigned i = 0; i < card->npairs && !error; i++)
 		error = pair_create(card, i);
 	if (error) {

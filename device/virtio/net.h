@@ -90,8 +90,7 @@ struct net_pair {
 
 	pthread_mutex_t tx_lock;
 	bool tx_ready;
-	bool held_up;		   /* by the rate: the network will tell */
-	struct guest_timer *later; /* goes on with a ring that has no end */
+	bool held_up; /* by the rate: the network will tell */
 	struct iovec tx_pieces[VIRTQ_PIECES_MAX];
 };
 
@@ -99,19 +98,21 @@ struct net_card {
 	struct virtio *v;
 	struct net *net;
 	unsigned npairs;
+	struct guest_timer *later; /* goes on with rings that have no end */
 
-	pthread_mutex_t lock; /* guards what follows; taken inside of all others */
-	uint64_t features;    /* as the driver took them; 0: it is not ready */
-	uint64_t offloads;    /* of them, those of NET_F_GUEST_... that it wants now */
-	unsigned pairs;	      /* that it uses */
+	pthread_mutex_t commands; /* one after the other, and none during a reset */
+	pthread_mutex_t lock;	  /* guards what follows; taken inside of all others */
+	uint64_t features;	  /* as the driver took them; 0: it is not ready */
+	uint64_t offloads;	  /* of them, those of NET_F_GUEST_... that it wants now */
+	unsigned pairs;		  /* that it uses */
 	bool announce;
 	struct net_filter filter;
 
 	struct net_pair *pair[NET_MAX_QUEUES];
 };
 
-/* The driver has put commands into the control queue. */
-void net_control(struct net_card *card);
+/* The driver has put commands into the control queue, which is this one. */
+void net_control(struct net_card *card, unsigned queue);
 /* Tells the network how the driver wants it. */
 void net_settle(struct net_card *card);
 /* Offloads of NET_F_GUEST_... as the network has them. */

@@ -201,16 +201,16 @@ static size_t copy_in(const struct virtq_chain *c, uint8_t *to, size_t room)
 	return done;
 }
 
-void net_control(struct net_card *card)
+void net_control(struct net_card *card, unsigned queue)
 {
-	const unsigned index = 2 * (card->features & NET_F_MQ ? card->npairs : 1);
-	struct virtq *q = virtio_queue(card->v, index);
+	struct virtq *q = virtio_queue(card->v, queue);
 	uint8_t *command = malloc(COMMAND_MAX);
 	struct iovec iov[VIRTQ_PIECES_MAX];
 	struct virtq_chain c = {.iov = iov, .max = VIRTQ_PIECES_MAX};
 
 	if (!command)
 		return;
+	pthread_mutex_lock(&card->commands);
 	for (unsigned i = 0; i < COMMANDS_AT_ONCE; i++) {
 		while (virtq_pop(q, &c) == 0) {
 			size_t size = copy_in(&c, command, COMMAND_MAX);
@@ -223,6 +223,7 @@ void net_control(struct net_card *card)
 		if (!virtq_want_notify(q, true))
 			break;
 	}
+	pthread_mutex_unlock(&card->commands);
 	virtq_interrupt(q);
 	free(command);
 }

@@ -221,7 +221,9 @@ static int open_backing(struct qcow2 *q, const char *name, const char *format)
 
 	if (strncmp(name, "file:", 5) == 0)
 		name += 5;
-	else if (strncmp(name, "json:", 5) == 0 || strstr(name, "://"))
+	if (!name[0])
+		return refuse(q, EINVAL, "the name of its backing file is damaged");
+	if (strncmp(name, "json:", 5) == 0 || strstr(name, "://"))
 		return refuse(q, ENOTSUP, "its backing file is not a file");
 	path = backing_path(q, name);
 	if (!path)

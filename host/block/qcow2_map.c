@@ -167,7 +167,7 @@ int qcow2_l2_for_write(
 	*index = (unsigned)(cluster & ((1u << q->l2_bits) - 1));
 	if (l1_index >= q->l1.size)
 		return qcow2_broken(q, "its L1 table is too short");
-	if (!(q->l1.entry[l1_index] & QCOW2_COPIED))
+	if (!(q->l1.entry[l1_index] & QCOW2_COPIED) || !(q->l1.entry[l1_index] & QCOW2_OFFSET))
 		return new_table(q, l1_index, block);
 	return find_table(q, cluster, true, block);
 }

@@ -28,7 +28,8 @@ struct packet {
 
 /*
  * Finds TCP or UDP over IP in a frame.  With `big` the IP length is not believed, as senders of
- * segments-to-be may leave it.  False: it is something else, or its headers are not all there.
+ * segments-to-be may leave it.  False: it is something else, or its headers are not all there; then
+ * l4 is not 0 if it is IP at all.
  */
 bool packet_parse(uint8_t *frame, size_t size, bool big, struct packet *packet);
 

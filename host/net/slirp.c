@@ -14,14 +14,9 @@
  * All calls into libslirp are made under one lock: by the thread that polls its sockets, and by
  * net_send(), in which the answers are delivered at once, so that on the way of a stream of data
  * nobody waits for another thread.
- *
- * Settings: hostfwd (rules parted by semicolons), restrict (the guest reaches nothing but what
- *hostfwd opened), loopback (whether 10.0.2.2 leads to the host's own loopback interface), net
- *(address/bits), ipv6, hostname, domain.
  */
 #include "host/net/backend.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
@@ -33,12 +28,10 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "host/net/hostfwd.h"
 #include "host/net/packet.h"
+#include "host/net/slirp_settings.h"
+#include "host/thread.h"
 
-/* libslirp's segments have 32768 bytes at most, whatever the MSS. */
-#define SEGMENT	    32768
-#define SLIRP_MTU   (SEGMENT + 40)
 #define MTU_DEFAULT 1500
 #define IP_MAX	    65535
 /* Frames that wait for room in the guest; libslirp does not read from its sockets meanwhile. */
@@ -276,6 +269,13 @@ static ssize_t from_slirp(const void *bytes, size_t size, void *arg)
 
 	if (known && p.size - p.l3 > mtu) {
 		deliver_large(s, &p, mtu);
+		return (ssize_t)size;
+	}
+	if (!known && p.l4 && !p.v6 && p.size - p.l3 > mtu) {
+		/* An answer to a large ping, say. */
+		struct emission e = {s, 0, {0}};
+
+		packet_fragment(&p, mtu, s->scratch, emit_to_guest, &e);
 		return (ssize_t)size;
 	}
 	/* libslirp has made the checksum, and nothing has touched it since. */
@@ -681,114 +681,6 @@ static void slirp_close(struct net *net)
 	slirp_free(s);
 }
 
-/* "10.0.2.0/24": the host is .2 there, its DNS .3, and the guest .15. */
-static bool set_network(SlirpConfig *config, const char *text)
-{
-	char address[INET_ADDRSTRLEN];
-	struct in_addr network;
-	int bits, end = -1;
-
-	if (sscanf(text, "%15[0-9.]/%d%n", address, &bits, &end) != 2 || end < 0 || text[end] ||
-		bits < 8 || bits > 27 || inet_pton(AF_INET, address, &network) != 1)
-		return false;
-	const uint32_t mask = ~0u << (32 - bits), base = ntohl(network.s_addr) & mask;
-
-	config->vnetwork.s_addr = htonl(base);
-	config->vnetmask.s_addr = htonl(mask);
-	config->vhost.s_addr = htonl(base + 2);
-	config->vnameserver.s_addr = htonl(base + 3);
-	config->vdhcp_start.s_addr = htonl(base + 15);
-	return true;
-}
-
-static int read_booleans(
-	SlirpConfig *config, const struct net_args *args, char *why, size_t why_size)
-{
-	bool restricted = false, loopback = true, ipv6 = true;
-	const struct {
-		const char *key;
-		bool *value;
-	} booleans[] = {{"restrict", &restricted}, {"loopback", &loopback}, {"ipv6", &ipv6}};
-
-	for (size_t i = 0; i < sizeof(booleans) / sizeof(booleans[0]); i++) {
-		const char *text = args->option(args->config, booleans[i].key);
-
-		if (text && !net_boolean(text, booleans[i].value)) {
-			snprintf(why, why_size, "%s=%s: on or off", booleans[i].key, text);
-			return EINVAL;
-		}
-	}
-	config->restricted = restricted;
-	config->disable_host_loopback = !loopback;
-	config->in6_enabled = ipv6;
-	return 0;
-}
-
-static int read_settings(
-	SlirpConfig *config, const struct net_args *args, char *why, size_t why_size)
-{
-	const char *network = args->option(args->config, "net");
-
-	*config = (SlirpConfig){
-		.version = 4,
-		.in_enabled = true,
-		.vprefix_len = 64,
-		.vhostname = args->option(args->config, "hostname"),
-		.vdomainname = args->option(args->config, "domain"),
-		.if_mtu = SLIRP_MTU,
-		.if_mru = SLIRP_MTU,
-	};
-	inet_pton(AF_INET6, "fec0::", &config->vprefix_addr6);
-	inet_pton(AF_INET6, "fec0::2", &config->vhost6);
-	inet_pton(AF_INET6, "fec0::3", &config->vnameserver6);
-	if (!set_network(config, network ? network : "10.0.2.0/24")) {
-		snprintf(why, why_size, "net=%s: written as 10.0.2.0/24, with 8 to 27 bits",
-			network);
-		return EINVAL;
-	}
-	return read_booleans(config, args, why, why_size);
-}
-
-static int add_rules(struct slirp_net *s, const struct net_args *args, char *why, size_t why_size)
-{
-	const char *text = args->option(args->config, "hostfwd");
-	struct hostfwd rule;
-
-	while (text && *text) {
-		const char *start = text;
-
-		if (!hostfwd_parse(&text, &rule, why, why_size))
-			return EINVAL;
-		if (slirp_add_hostfwd(s->slirp, rule.udp, rule.host, (int)rule.host_port,
-			    rule.guest, (int)rule.guest_port) != 0) {
-			int error = errno ? errno : EADDRINUSE;
-
-			snprintf(why, why_size, "hostfwd=%.*s: port %u of the host: %s",
-				(int)strcspn(start, ";"), start, rule.host_port, strerror(error));
-			return error;
-		}
-	}
-	return 0;
-}
-
-/* It takes no signals: the process's are for others. */
-static int start_thread(struct slirp_net *s)
-{
-	static const int own[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT};
-	sigset_t most, old;
-
-	sigfillset(&most);
-	for (size_t i = 0; i < sizeof(own) / sizeof(own[0]); i++)
-		sigdelset(&most, own[i]);
-	pthread_sigmask(SIG_SETMASK, &most, &old);
-	int error = pthread_create(&s->thread, NULL, slirp_main, s);
-
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	if (!error)
-		pthread_setname_np(s->thread, "hyve-slirp");
-	return error;
-}
-
 /* libslirp writes to sockets that may be closed, and not with MSG_NOSIGNAL. */
 static void ignore_sigpipe(void)
 {
@@ -813,7 +705,7 @@ static int slirp_open(struct net *net, const struct net_args *args, char *why, s
 	limit_init(&s->fragments, &fragment_bytes, &fragment_packets, (uint64_t)clock_ns(NULL));
 	pthread_mutex_init(&s->lock, NULL);
 	s->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	error = read_settings(&config, args, why, why_size);
+	error = slirp_settings_read(&config, args, why, why_size);
 	if (error)
 		goto fail;
 	error = ENOMEM;
@@ -824,10 +716,10 @@ static int slirp_open(struct net *net, const struct net_args *args, char *why, s
 	s->slirp = slirp_new(&config, &callbacks, s);
 	if (!s->slirp)
 		goto fail;
-	error = add_rules(s, args, why, why_size);
+	error = slirp_settings_forward(s->slirp, args, why, why_size);
 	if (error)
 		goto fail;
-	error = start_thread(s);
+	error = host_thread_start(&s->thread, "hyve-slirp", slirp_main, s);
 	if (error) {
 		snprintf(why, why_size, "slirp: no thread: %s", strerror(error));
 		goto fail;

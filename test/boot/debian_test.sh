@@ -141,7 +141,7 @@ check debian-starts "the first start needed $first threads, descriptors and KiB,
 
 [ -n "$pid" ] && kill -TERM $pid && stop
 check debian-power-button "hyve's exit status is $status after SIGTERM, not 1" [ $status = 1 ]
-left=$(ls -A "$TMPDIR")
+left=$(find "$TMPDIR" ! -type d)
 check debian-left-behind "left in TMPDIR: $left" [ -z "$left" ]
 image_now=$(stat -c '%Y %Z %b' "$dir/debian.img")
 qemu-img check "$logs/disk.qcow2" >"$logs/qemu-img" 2>&1 && [ "$image_now" = "$image_before" ]

@@ -6,7 +6,7 @@
 . test/boot/lib.sh
 plan 5
 KILL_N=${KILL_N:-4}
-modules='virtio virtio_ring virtio_pci_legacy_dev virtio_pci_modern_dev virtio_pci virtio_blk'
+modules='virtio.ko virtio_ring.ko virtio_pci_legacy_dev.ko virtio_pci_modern_dev.ko virtio_pci.ko virtio_blk.ko'
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 

@@ -29,7 +29,7 @@ broken=
 for line in 'console: 229:0' 'console: typed by the host, too' 'port: ready' "port: $numbers"; do
 	tr -d '\r' <"$logs/$name.out" | grep -qxF "$line" || broken="hvc0 has no line '$line'"
 done
-[ ! -e "$port" ] || broken="the socket's file is still there"
+[ "$(stat -c %a "$port")" = 600 ] || broken="the socket's mode is $(stat -c %a "$port")"
 [ $status = 1 ] || broken="exit status $status, not 1"
 [ $talked = 0 ] || broken="the port: $(cat "$logs/porter.err")"
 rm -rf "${port%/*}"

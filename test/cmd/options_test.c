@@ -129,6 +129,8 @@ static void serial_lines(void **state)
 	assert_setting("lpc.com4.path", "pty");
 	assert_int_equal(read_line("-l com1,stdio -l com3,stdio vm"), OPTIONS_BAD);
 	assert_int_equal(read_line("-l help"), OPTIONS_LPC_HELP);
+	assert_int_equal(read_line("-s help"), OPTIONS_SLOT_HELP);
+	assert_int_equal(read_line("-o help"), OPTIONS_SETTING_HELP);
 	assert_int_equal(read_line("-l com1 vm"), OPTIONS_BAD);
 	assert_int_equal(read_line("-l com12,stdio vm"), OPTIONS_BAD);
 	assert_int_equal(read_line("-l com1, vm"), OPTIONS_BAD);

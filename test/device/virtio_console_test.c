@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -71,7 +72,9 @@ static int teardown(void **state)
 
 	event_loop_destroy(f->d.g.guest.loop);
 	unlink(f->console + 5);
-	assert_int_equal(rmdir(f->dir), 0); /* the sockets are gone by themselves */
+	unlink(f->one);
+	unlink(f->two);
+	assert_int_equal(rmdir(f->dir), 0);
 	free(f);
 	return 0;
 }
@@ -413,6 +416,51 @@ static void a_plain_console(void **state)
 	assert_string_equal(console_file(f), "hello !");
 }
 
+/*
+ * A terminal that takes nothing (a pipe that nobody reads): the guest's buffers come back after a
+ * second, and when it is read again nothing is dropped any more.
+ */
+static void a_stalled_console_lets_the_guest_go_on(void **state)
+{
+	struct fixture *f = *state;
+	const char *const options[][2] = {{"console", f->console}, {NULL, NULL}};
+	static uint8_t block[4096], drained[1 << 20];
+	unsigned given = 0, back = 0;
+	uint64_t delay;
+	uint16_t id;
+	uint32_t len;
+
+	assert_int_equal(mkfifo(f->console + 5, 0600), 0);
+	int pipe = open(f->console + 5, O_RDWR | O_NONBLOCK);
+
+	start(f, options, 0);
+	do {
+		put(f, TX0, block, sizeof(block));
+		given++;
+		usleep(1000); /* what the terminal has is on its way */
+		back += driver_poll(&f->d, TX0, &id, &len);
+	} while (given - back < 20 && given < 400);
+	assert_int_equal(given - back, 20);
+	assert_true(is_silent(f, TX0));
+	assert_true(fake_timer_is_set(&f->d.g, &delay));
+	assert_int_equal(delay, 1000000000);
+	fake_timer_fire(&f->d.g);
+	for (; back < given; back++)
+		assert_true(driver_poll(&f->d, TX0, &id, &len));
+	put(f, TX0, "lost", 4);
+	assert_true(driver_poll(&f->d, TX0, &id, &len)); /* at once */
+	for (unsigned i = 0; i < 20; i++, usleep(5000))
+		(void)!read(pipe, drained, sizeof(drained));
+	assert_false(fake_timer_is_set(&f->d.g, &delay));
+	put(f, TX0, "kept", 4);
+	taken_out(f, TX0);
+	usleep(50000);
+	assert_int_equal(read(pipe, drained, sizeof(drained)), 4);
+	assert_memory_equal(drained, "kept", 4);
+	driver_destroy(&f->d);
+	close(pipe);
+}
+
 static void a_reset_closes_ports(void **state)
 {
 	struct fixture *f = *state;
@@ -502,6 +550,7 @@ int main(void)
 		T(output_waits_for_the_host),
 		T(output_for_one_that_goes),
 		T(a_plain_console),
+		T(a_stalled_console_lets_the_guest_go_on),
 		T(a_reset_closes_ports),
 		T(odd_buffers),
 		T(bad_settings_say_why),

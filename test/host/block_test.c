@@ -8,7 +8,7 @@ static unsigned rounds(void)
 {
 	const char *n = getenv("BLOCK_N");
 
-	return n ? (unsigned)atoi(n) : 600;
+	return n ? (unsigned)atoi(n) : 250;
 }
 
 /* Random requests; what is there afterwards, also for qemu-img and for the next start. */

@@ -28,7 +28,7 @@ struct peer {
 	struct peer_frame frames[PEER_FRAMES];
 	unsigned first, count;
 	bool full; /* there is no room */
-	int told, sendable;
+	_Atomic int told, sendable;
 
 	/* Addresses: ours, the other end's. */
 	uint8_t mac[6], other_mac[6];

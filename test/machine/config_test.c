@@ -99,7 +99,7 @@ static void load_reads_a_file(void **state)
 	assert_string_equal(config_get(c, "kernel.cmdline"), "a=b # c");
 	assert_int_equal(write(fd, "bad line\n", 9), 9);
 	assert_int_equal(config_load(c, path, &e), EINVAL);
-	assert_non_null(strstr(e.text, "line 6"));
+	assert_non_null(strstr(e.text, ":6: \"bad line\""));
 	close(fd);
 	unlink(path);
 	assert_int_equal(config_load(c, path, &e), ENOENT);
@@ -112,6 +112,10 @@ static void known_keys(void **state)
 	assert_true(config_is_known("cpus"));
 	assert_true(config_is_known("lpc.com4.path"));
 	assert_true(config_is_known("log.uart"));
+	assert_true(config_is_known("soft.trace.rip"));
+	assert_true(config_is_known("kvm.device"));
+	assert_false(config_is_known("soft.trace.rop"));
+	assert_false(config_is_known("kvm.cache"));
 	assert_false(config_is_known("lpc.com5.path"));
 	assert_false(config_is_known("cpu"));
 	assert_false(config_is_known("memory"));
