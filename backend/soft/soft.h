@@ -316,7 +316,8 @@ struct soft_cache {
 	struct soft_link *links;
 	uint32_t nlinks, max_links;
 	struct soft_memos memos[2]; /* for reading, for writing */
-	uint32_t *hash;		    /* index + 1 */
+	uint32_t *hash;		    /* index + 1; of nhash, a power of two */
+	uint32_t nhash;
 	uint32_t *page_head;	    /* by guest page number: index + 1 of the first block */
 	uint64_t *page_lines;	    /* by guest page number: which 64-byte lines hold code */
 	uint64_t pages;
