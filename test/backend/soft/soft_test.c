@@ -20,6 +20,7 @@
 #include <vmm/vmm_dev.h>
 
 #include "backend/backend.h"
+#include "backend/soft/soft.h"
 #include "test/backend/soft/hooks.h"
 #include "vmm/vm.h"
 
@@ -567,6 +568,24 @@ static void test_parked_flags(void **state)
 	assert_int_equal(rflags & 0x8d5, 0x44); /* ZF PF */
 }
 
+/* There are no more ways to other pages: a branch that is not taken leaves status flags where they were. */
+SNIPPET(no_edges,
+	"mov $0x200000, %ebx\n xor %eax, %eax\n stc\n mov (%rbx), %rdx\n adc $0, %eax\n"
+	"cmp %eax, %ebx\n je 1f+0x2000\n mov %eax, (%rbx)\n 1: setb %al\n");
+
+static void test_no_edges(void **state)
+{
+	struct guest *g = *state;
+
+	assert_int_equal(RUN(g, flags_all), 0x894);
+	struct soft_vcpu *v = ((struct soft_vm *)g->vm->vmi)->vcpu[0];
+
+	v->nedges = SOFT_EDGES;
+	v->edge_free = 0;
+	assert_int_equal(RUN(g, no_edges), 0);
+	assert_int_equal(v->nedges, SOFT_EDGES);
+}
+
 /* A branch at RIP 0 to nowhere faults there, too. */
 SNIPPET(ret_at_zero, "xor %ebx, %ebx\n movb $0xc3, (%rbx)\n mov $0x909090909090, %rax\n"
 		     "push %rax\n jmp *%rbx\n");
@@ -636,6 +655,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(flags_live),
 		TEST(flags_all),
+		TEST(no_edges),
 		TEST(high_registers),
 		TEST(lowest_displacement),
 		TEST(jump_to_all_ones),
