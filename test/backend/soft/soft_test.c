@@ -586,6 +586,27 @@ static void test_no_edges(void **state)
 	assert_int_equal(v->nedges, SOFT_EDGES);
 }
 
+/*
+ * The instruction behind MOV SS, or behind STI when an interrupt is due, is a single step: that costs a
+ * look-up or two, not all that jumps have learnt.
+ */
+SNIPPET(shadow_loop,
+	"mov $0x200000, %ebx\n mov $100, %ecx\n movb $0xc3, (%rbx)\n movb $0xc3, 0x1001(%rbx)\n"
+	"movb $0xc3, 0x2002(%rbx)\n movb $0xc3, 0x3003(%rbx)\n lea 0x1001(%rbx), %rsi\n"
+	"lea 0x2002(%rbx), %rdi\n lea 0x3003(%rbx), %rdx\n"
+	"1: mov %ss, %eax\n mov %eax, %ss\n nop\n call *%rbx\n call *%rsi\n call *%rdi\n call *%rdx\n dec %ecx\n jnz 1b\n");
+
+static void test_shadow_loop(void **state)
+{
+	struct guest *g = *state;
+	struct soft_vcpu *v;
+
+	RUN(g, shadow_loop);
+	v = ((struct soft_vm *)g->vm->vmi)->vcpu[0];
+	if (!soft_tortured(v) && !v->soft->lockstep)
+		assert_in_range(v->stat_lookups, 100, 500);
+}
+
 /* A branch at RIP 0 to nowhere faults there, too. */
 SNIPPET(ret_at_zero, "xor %ebx, %ebx\n movb $0xc3, (%rbx)\n mov $0x909090909090, %rax\n"
 		     "push %rax\n jmp *%rbx\n");
@@ -656,6 +677,7 @@ int main(void)
 		TEST(flags_live),
 		TEST(flags_all),
 		TEST(no_edges),
+		TEST(shadow_loop),
 		TEST(high_registers),
 		TEST(lowest_displacement),
 		TEST(jump_to_all_ones),
