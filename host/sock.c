@@ -73,10 +73,17 @@ static void hang_up(struct sock *s)
 	s->user.connected(s->user.arg, false);
 }
 
+static bool is_for_now(int error)
+{
+	return error == EAGAIN || error == EINTR;
+}
+
 /* The user has no room. A client that has left nothing behind it is gone all the same. */
 static void pause_input(struct sock *s)
 {
-	if (recv(s->client_fd, s->chunk, 1, MSG_DONTWAIT | MSG_PEEK) == 0) {
+	ssize_t n = recv(s->client_fd, s->chunk, 1, MSG_DONTWAIT | MSG_PEEK);
+
+	if (n == 0 || (n < 0 && !is_for_now(errno))) {
 		hang_up(s);
 		return;
 	}
@@ -102,7 +109,7 @@ static bool read_some(struct sock *s)
 
 	if (n > 0)
 		s->user.input(s->user.arg, s->chunk, (size_t)n);
-	else if (n == 0 || (errno != EAGAIN && errno != EINTR))
+	else if (n == 0 || !is_for_now(errno))
 		hang_up(s);
 	return n > 0;
 }
@@ -121,7 +128,8 @@ static void tell_writable(struct sock *s)
 
 static void serve(struct sock *s, uint32_t events)
 {
-	if (events & EPOLLOUT)
+	/* Output for one that has hung up is dropped, and may not wait for its queue to empty. */
+	if (events & (EPOLLOUT | EPOLLHUP | EPOLLERR))
 		tell_writable(s);
 	if (!(events & (EPOLLIN | EPOLLHUP | EPOLLERR)))
 		return;
@@ -204,7 +212,7 @@ size_t sock_write(struct sock *s, const struct iovec *pieces, unsigned count)
 
 	if (n >= 0)
 		sent = (size_t)n;
-	else if (s->client_fd < 0 || (errno != EAGAIN && errno != EINTR))
+	else if (s->client_fd < 0 || !is_for_now(errno))
 		sent = size; /* it is gone, and the loop will see that */
 	if (sent < size) {
 		s->refused = true;

@@ -13,8 +13,7 @@
 
 #include "backend/soft/soft.h"
 
-#define HASH_BITS     16
-#define HASH_SIZE     (1u << HASH_BITS)
+#define HUGE_PAGE     (2ul << 20)
 #define META_RATIO    1u /* bytes of metadata for each byte of code */
 #define PATCHED_OFTEN 3
 #define MAX_PAGES     (1ull << 24) /* guest-physical pages with translated code: the first 64 GiB */
@@ -25,6 +24,31 @@ static void *reserve(size_t size)
 		MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
 	return p == MAP_FAILED ? NULL : p;
+}
+
+/*
+ * For what is looked up at random all the time: on pages of 2 MiB if the host has any, which saves
+ * it a walk for each look.  Below that size there is nothing to save.
+ */
+static void *reserve_huge(size_t size)
+{
+	uint8_t *p, *at;
+	size_t front;
+
+	if (size < HUGE_PAGE)
+		return reserve(size);
+	size = (size + 4095) & ~4095ul;
+	p = reserve(size + HUGE_PAGE);
+	if (!p)
+		return NULL;
+	front = -(uintptr_t)p & (HUGE_PAGE - 1);
+	at = p + front;
+	if (front)
+		munmap(p, front);
+	if (front < HUGE_PAGE)
+		munmap(at + size, HUGE_PAGE - front);
+	madvise(at, size, MADV_HUGEPAGE);
+	return at;
 }
 
 static void release(void *p, size_t size)
@@ -61,6 +85,17 @@ out:
 	return error;
 }
 
+/* The hash table stands behind the blocks. */
+static size_t blocks_bytes(const struct soft_cache *c)
+{
+	return (c->max_blocks * sizeof(*c->blocks) + 63) & ~(size_t)63;
+}
+
+static size_t hash_bytes(const struct soft_cache *c)
+{
+	return c->nhash * sizeof(*c->hash);
+}
+
 int soft_cache_create(struct soft_vcpu *v, uint32_t size)
 {
 	struct soft_cache *c = &v->cache;
@@ -69,20 +104,22 @@ int soft_cache_create(struct soft_vcpu *v, uint32_t size)
 	c->size = size;
 	c->meta_size = size * META_RATIO;
 	c->max_blocks = size / 128;
+	for (c->nhash = 256; c->nhash < c->max_blocks;)
+		c->nhash *= 2;
 	c->max_links = size / 48; /* a jump and its stub have more */
 	c->pages = MAX_PAGES;
 	error = map_code(c);
 	if (error)
 		goto fail;
-	c->blocks = reserve(c->max_blocks * sizeof(*c->blocks));
+	c->blocks = reserve_huge(blocks_bytes(c) + hash_bytes(c));
 	c->shared = reserve(c->max_blocks * sizeof(*c->shared));
 	c->links = reserve(c->max_links * sizeof(*c->links));
-	c->hash = reserve(HASH_SIZE * sizeof(*c->hash));
 	c->page_head = reserve(c->pages * sizeof(*c->page_head));
 	c->page_lines = reserve(c->pages * sizeof(*c->page_lines));
 	error = ENOMEM;
-	if (!c->blocks || !c->shared || !c->links || !c->hash || !c->page_head || !c->page_lines)
+	if (!c->blocks || !c->shared || !c->links || !c->page_head || !c->page_lines)
 		goto fail;
+	c->hash = (uint32_t *)((uint8_t *)c->blocks + blocks_bytes(c));
 	soft_emit_thunks(v);
 	soft_pieces_create(c);
 	soft_memo_reset(c);
@@ -96,20 +133,19 @@ void soft_cache_destroy(struct soft_cache *c)
 {
 	release(c->rw, (size_t)c->size + c->meta_size);
 	release(c->rx, c->size);
-	release(c->blocks, c->max_blocks * sizeof(*c->blocks));
+	release(c->blocks, blocks_bytes(c) + hash_bytes(c));
 	release(c->shared, c->max_blocks * sizeof(*c->shared));
 	release(c->links, c->max_links * sizeof(*c->links));
-	release(c->hash, HASH_SIZE * sizeof(*c->hash));
 	release(c->page_head, c->pages * sizeof(*c->page_head));
 	release(c->page_lines, c->pages * sizeof(*c->page_lines));
 	*c = (struct soft_cache){0};
 }
 
-static uint32_t hash_of(uint64_t rip, uint64_t gpa, uint32_t mode)
+static uint32_t hash_of(const struct soft_cache *c, uint64_t rip, uint64_t gpa, uint32_t mode)
 {
 	uint64_t x = (gpa ^ (uint64_t)mode << 40) * 0x9e3779b97f4a7c15ull ^ rip;
 
-	return (uint32_t)(x >> 20 ^ x) & (HASH_SIZE - 1);
+	return (uint32_t)(x >> 20 ^ x) & (c->nhash - 1);
 }
 
 static void page_forget(struct soft_vcpu *v, uint64_t page)
@@ -185,7 +221,7 @@ const void *soft_dead(struct soft_vcpu *v, const uint8_t *ret)
 static struct soft_block *find(
 	struct soft_cache *c, uint64_t rip, uint64_t gpa, uint64_t gpa2, uint32_t mode, bool dead)
 {
-	for (uint32_t i = c->hash[hash_of(rip, gpa, mode)]; i; i = c->blocks[i - 1].next_hash) {
+	for (uint32_t i = c->hash[hash_of(c, rip, gpa, mode)]; i; i = c->blocks[i - 1].next_hash) {
 		struct soft_block *b = &c->blocks[i - 1];
 
 		if (b->rip == rip && b->gpa == gpa && b->mode == mode && b->dead == dead &&
@@ -204,7 +240,7 @@ struct soft_block *soft_block_find(
 void soft_block_insert(struct soft_vcpu *v, struct soft_block *b)
 {
 	struct soft_cache *c = &v->cache;
-	uint32_t number = (uint32_t)(b - c->blocks) + 1, h = hash_of(b->rip, b->gpa, b->mode);
+	uint32_t number = (uint32_t)(b - c->blocks) + 1, h = hash_of(c, b->rip, b->gpa, b->mode);
 	unsigned len = b->sites[b->nsites].guest;
 	struct soft_block *root = find(c, b->rip, b->gpa, (uint64_t)b->page2 << 12, b->mode, true);
 
@@ -234,7 +270,7 @@ void soft_block_insert(struct soft_vcpu *v, struct soft_block *b)
 static void unhash(struct soft_cache *c, struct soft_block *b)
 {
 	uint32_t number = (uint32_t)(b - c->blocks) + 1;
-	uint32_t *link = &c->hash[hash_of(b->rip, b->gpa, b->mode)];
+	uint32_t *link = &c->hash[hash_of(c, b->rip, b->gpa, b->mode)];
 
 	while (*link && *link != number)
 		link = &c->blocks[*link - 1].next_hash;
@@ -437,7 +473,7 @@ static void part(struct soft_cache *c, const struct soft_block *b)
 		entry_dies(c, root_of(c, b));
 	if (b->root || !b->dead)
 		return;
-	for (uint32_t i = c->hash[hash_of(b->rip, b->gpa, b->mode)]; i;
+	for (uint32_t i = c->hash[hash_of(c, b->rip, b->gpa, b->mode)]; i;
 		i = c->blocks[i - 1].next_hash)
 		if (c->blocks[i - 1].root == number)
 			c->blocks[i - 1].root = 0;
@@ -509,7 +545,7 @@ void soft_blocks_forget(struct soft_vcpu *v)
 			if (b->page2)
 				page_forget(v, b->page2);
 		}
-	__builtin_memset(c->hash, 0, HASH_SIZE * sizeof(*c->hash));
+	__builtin_memset(c->hash, 0, hash_bytes(c));
 }
 
 /* ---- changed code ---- */

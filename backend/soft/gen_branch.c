@@ -78,13 +78,15 @@ static void leave_if_missed(struct gen *g, bool poll_too)
 	s->jump = emit_jcc(e, 4, emit_here(e));
 }
 
-/* To another page when there are no more edges. */
+/* To another page when there are no more edges. The code behind it is not parked by that. */
 static void jump_cached(struct gen *g, uint64_t target, bool parked)
 {
 	int32_t at = jc_offset(g) + (int32_t)(soft_jc_slot(target) * sizeof(struct soft_jump));
+	bool before = g->parked;
 
 	if (!parked)
 		gen_park_flags(g);
+	g->parked = before;
 	emit_mov_imm(&g->e, HOST_S0, target);
 	emit_rm_mem(&g->e, 8, 0x39, HOST_S0, HOST_STATE, at);
 	leave_if_missed(g, false);
@@ -103,10 +105,6 @@ void gen_edge(struct gen *g, uint64_t target, bool parked)
 {
 	struct gen_stub *s;
 
-	if (!soft_edge_left(g->v)) {
-		jump_cached(g, target, parked);
-		return;
-	}
 	s = gen_stub(g, STUB_EDGE);
 	s->edge = soft_edge_new(g->v);
 	s->target = target;
@@ -158,6 +156,8 @@ void gen_goto(struct gen *g, uint64_t rip, bool parked)
 		poll(g, rip, parked);
 	if (same_page(g, rip))
 		gen_link_to(g, emit_jmp(&g->e, emit_here(&g->e)), rip, parked);
+	else if (!soft_edge_left(g->v) || (soft_tortured(g->v) && soft_torture_odds(g->v, 4)))
+		jump_cached(g, rip, parked);
 	else
 		gen_edge(g, rip, parked);
 }

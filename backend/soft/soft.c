@@ -13,7 +13,7 @@
 #include "backend/soft/check.h"
 #include "backend/soft/soft.h"
 
-#define CODE_CACHE_SIZE (32u << 20)
+#define CODE_CACHE_SIZE (64u << 20)
 #define MAX_PAGES	(1ull << 24) /* guest pages that can hold translated code: 64 GiB */
 
 static void *zeroed(size_t size)

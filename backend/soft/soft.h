@@ -56,9 +56,12 @@ enum soft_class { SOFT_USER, SOFT_SUPER, SOFT_SUPER_AC, SOFT_CLASSES };
 #define SOFT_MODE_LMA	     0x400000u
 #define SOFT_MODE_NOMERGE                                                                          \
 	0x800000u /* every access checks for itself: not the vcpu's, a variant of a block */
-/* What the jump cache does not key on: a change of these empties it. */
+/*
+ * What the jump cache and edges do not key on: a change of these empties them.  Nobody asks them for
+ * single steps, which the guest's STI may make by the thousand.
+ */
 #define SOFT_MODE_JCKEY(m)                                                                         \
-	((m) & ~(3u << SOFT_MODE_CLASS_SHIFT |                                                     \
+	((m) & ~(SOFT_MODE_STEP | 3u << SOFT_MODE_CLASS_SHIFT |                                    \
 		       (SOFT_MODE_CPL(m) == 3 ? 3u << SOFT_MODE_CPL_SHIFT : 0)))
 
 #define SOFT_TLB_BITS	    12
@@ -234,27 +237,28 @@ struct soft_site {
 };
 _Static_assert(sizeof(struct soft_site) == 6, "one for each instruction");
 
+/* What a look-up reads is in the first 32 bytes: of each block they are in one cache line. */
 struct soft_block {
 	uint64_t rip;
-	uint64_t gpa;  /* of the first byte */
+	uint64_t gpa;	/* of the first byte */
 	uint32_t page2; /* number of the page of the last byte if that is another page, else 0 */
 	uint32_t mode;
-	uint32_t host;	   /* offset of the code in the cache; entry with flags in the host's */
-	uint32_t host_mem; /* entry with flags in flags16 */
+	uint32_t next_hash; /* index + 1 */
+	bool dead;
+	bool region;	     /* sites[] follow a path: region.c */
+	uint16_t size;	     /* of the code from host_mem on */
+	uint32_t root;	     /* index + 1 of the block whose entry leads here; 0: its own */
+	uint32_t host;	     /* offset of the code in the cache; entry with flags in the host's */
+	uint32_t host_mem;   /* entry with flags in flags16 */
 	uint32_t meta;	     /* where its metadata begins */
 	uint32_t edges;	     /* of its piece before it had any */
-	uint32_t next_hash;  /* index + 1 */
 	uint32_t next_page;  /* index + 1: next block with the same first page */
 	uint32_t next_page2; /* ... with the same second page */
-	uint32_t root;	     /* index + 1 of the block whose entry leads here; 0: its own */
+	uint16_t nsites;     /* sites[nsites] is the end of the block */
+	uint16_t misfits;    /* of a region: times that its groups did not do */
 	uint64_t lines;	     /* 64-byte lines of its first page that it was made from */
 	uint64_t ahead;	     /* those of them that were looked at besides its own instructions */
-	uint16_t size;	     /* of the code from host_mem on */
-	uint16_t nsites;     /* sites[nsites] is the end of the block */
-	bool dead;
-	bool region;		  /* sites[] follow a path: region.c */
 	uint8_t swap[4];	  /* of a region: host register + 1 that has guest R12 to R15 */
-	uint16_t misfits;	  /* ... times that its groups did not do */
 	bool recorded;		  /* there may be a struct soft_link for one of its jumps */
 	bool unlisted, unlisted2; /* being evicted, and off the list of its first, second page */
 	struct soft_site *sites;
@@ -322,7 +326,8 @@ struct soft_cache {
 	struct soft_link *links;
 	uint32_t nlinks, max_links;
 	struct soft_memos memos[2]; /* for reading, for writing */
-	uint32_t *hash;		    /* index + 1 */
+	uint32_t *hash;		    /* index + 1; of nhash, a power of two */
+	uint32_t nhash;
 	uint32_t *page_head;	    /* by guest page number: index + 1 of the first block */
 	uint64_t *page_lines;	    /* by guest page number: which 64-byte lines hold code */
 	uint64_t pages;

@@ -446,6 +446,7 @@ static void blk_stats(
 	}
 	emit(arg, "errors", errors);
 	emit(arg, "reads from the host's cache", stats.inline_reads);
+	emit(arg, "writes into the host's cache", stats.inline_writes);
 	emit(arg, "requests held back by a limit", stats.throttled);
 	emit(arg, "times the host was full", stats.full);
 }

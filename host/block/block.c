@@ -23,6 +23,9 @@
 enum {
 	EXTENTS = 8,
 	INLINE_MAX = 256 << 10,
+	/* A write that took longer than this buys so many times as long without another. */
+	INLINE_SLOW_NS = 200000,
+	INLINE_SHARE = 64,
 	SECTOR = 512,
 };
 
@@ -64,6 +67,7 @@ struct block {
 	bool sync, pause_when_full;
 	_Atomic bool writeback;
 	_Atomic bool no_inline; /* the host cannot say whether a read would wait */
+	_Atomic uint64_t write_inline_ns; /* until then writes go to the engine */
 
 	pthread_mutex_t lock; /* guards what follows */
 	pthread_cond_t idle;
@@ -376,16 +380,43 @@ static bool job_map(struct job *job, struct block_work *works, unsigned *n)
 }
 
 /* What the host has in its cache is copied at once: cheaper than any way round. */
-static bool read_inline(struct block *block, struct block_work *work, uint64_t length)
+static ssize_t read_now(struct block *block, const struct block_work *work)
 {
-	if (!work->file->plain || work->file->align > 1 || length > INLINE_MAX ||
-		work->niov > IOV_MAX ||
-		atomic_load_explicit(&block->no_inline, memory_order_relaxed))
-		return false;
+	if (atomic_load_explicit(&block->no_inline, memory_order_relaxed))
+		return 0;
 	ssize_t r = preadv2(work->file->fd, work->iov, work->niov, (off_t)work->offset, RWF_NOWAIT);
 
 	if (r < 0 && errno == EOPNOTSUPP)
 		atomic_store(&block->no_inline, true);
+	return r;
+}
+
+/*
+ * The same into the cache.  Most file systems cannot say whether it would wait, as it does when the
+ * medium is slower than the guest writes; so it is tried, and held against the clock: at most one part
+ * in INLINE_SHARE of the caller's time is lost to waiting.
+ */
+static ssize_t write_now(struct block *block, const struct block_work *work)
+{
+	uint64_t start = now_ns(), took;
+
+	if (block->sync || start < atomic_load_explicit(&block->write_inline_ns, memory_order_relaxed))
+		return 0;
+	ssize_t r = pwritev(work->file->fd, work->iov, work->niov, (off_t)work->offset);
+
+	took = now_ns() - start;
+	if (took > INLINE_SLOW_NS)
+		atomic_store(&block->write_inline_ns, start + took + INLINE_SHARE * took);
+	return r;
+}
+
+/* On this thread, all of it or the beginning; the engine does the rest, and says what is wrong. */
+static bool transfer_now(struct block *block, struct block_work *work, uint64_t length)
+{
+	if (!work->file->plain || work->file->align > 1 || length > INLINE_MAX || work->niov > IOV_MAX)
+		return false;
+	ssize_t r = work->kind == BLOCK_DO_READ ? read_now(block, work) : write_now(block, work);
+
 	if (r <= 0)
 		return false;
 	work->offset += (uint64_t)r;
@@ -408,10 +439,12 @@ static void job_transfer(struct job *job, struct batch *batch)
 		job_call(job, batch);
 		return;
 	}
-	if (n == 1 && job->request->op == BLOCK_READ &&
-		read_inline(block, &works[0], job->request->length)) {
+	if (n == 1 && transfer_now(block, &works[0], job->request->length)) {
 		pthread_mutex_lock(&block->lock);
-		block->stats.inline_reads++;
+		if (job->request->op == BLOCK_READ)
+			block->stats.inline_reads++;
+		else
+			block->stats.inline_writes++;
 		pthread_mutex_unlock(&block->lock);
 		n = 0;
 	}

@@ -130,7 +130,8 @@ struct block_stats {
 	struct {
 		uint64_t count, bytes, errors, time_ns;
 	} op[BLOCK_OPS];
-	uint64_t inline_reads; /* served by block_submit() itself, out of the host's cache */
+	/* Served by block_submit() itself, out of the host's cache and into it. */
+	uint64_t inline_reads, inline_writes;
 	uint64_t in_flight;
 	uint64_t throttled; /* requests that a limit has held back */
 	uint64_t full;	    /* times that the host's disk was full */

@@ -3,6 +3,7 @@
 #include "test/device/fake_guest.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,8 +16,8 @@
 struct guest_timer {
 	void (*fn)(void *arg);
 	void *arg;
-	bool set;
-	uint64_t delay_ns;
+	atomic_bool set; /* by any thread of the device */
+	_Atomic uint64_t delay_ns;
 };
 
 static void *at(struct guest *guest, uint64_t gpa, size_t len)
@@ -153,8 +154,8 @@ static int timer_create_fake(
 
 static void timer_set(struct guest_timer *timer, uint64_t delay_ns)
 {
-	timer->set = true;
 	timer->delay_ns = delay_ns;
+	timer->set = true;
 }
 
 static void timer_stop(struct guest_timer *timer)

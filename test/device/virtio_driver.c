@@ -5,6 +5,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <cmocka.h>
@@ -106,8 +107,11 @@ void driver_create(
 	}
 	fake_ram(&d->g, DRIVER_RAM);
 	fake_create(&d->g, &device_pci_root, "pci0", expected);
-	if (expected)
+	if (expected) {
+		free(d->g.ram);
+		d->g.ram = NULL;
 		return;
+	}
 	find_structures(d);
 	assert_true(d->common && d->notify && d->isr);
 	enable_msix(d);

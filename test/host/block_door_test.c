@@ -306,6 +306,40 @@ static void a_limit_is_kept(void **state)
 	disk_close(&disk);
 }
 
+/* What goes through the host's cache is done by the caller, most of the time; what must not wait there is not. */
+static void the_hosts_cache_is_used_at_once(void **state)
+{
+	static uint8_t data[512 << 10];
+	struct block_stats stats;
+	struct disk disk;
+
+	(void)state;
+	must("truncate -s 1M flat");
+	disk_open(&disk, "path=flat,format=raw");
+	for (unsigned i = 0; i < 100; i++) {
+		memset(data, (int)i, 4096);
+		assert_int_equal(disk_do(&disk, BLOCK_WRITE, 4096 * i, data, 4096), 0);
+	}
+	for (unsigned i = 0; i < 100; i++) {
+		assert_int_equal(disk_do(&disk, BLOCK_READ, 4096 * i, data, 4096), 0);
+		assert_true(data[0] == i && data[4095] == i);
+	}
+	block_stats(disk.block, &stats);
+	assert_in_range(stats.inline_writes, 1, 100); /* a slow one stops it for a while */
+	uint64_t before = stats.inline_writes;
+
+	assert_int_equal(disk_do(&disk, BLOCK_WRITE, 0, data, sizeof(data)), 0);
+	block_stats(disk.block, &stats);
+	assert_int_equal(stats.inline_writes, before);
+	assert_int_equal(stats.op[BLOCK_WRITE].errors, 0);
+	disk_close(&disk);
+	disk_open(&disk, "path=flat,format=raw,direct");
+	assert_int_equal(disk_do(&disk, BLOCK_WRITE, 0, data, 4096), 0);
+	block_stats(disk.block, &stats);
+	assert_int_equal(stats.inline_writes, 0);
+	disk_close(&disk);
+}
+
 static void many_done(struct block_request *request, int error)
 {
 	assert_int_equal(error, 0);
@@ -386,6 +420,7 @@ int main(void)
 		cmocka_unit_test(requests_that_cannot_be),
 		cmocka_unit_test(a_raw_image_stays_raw),
 		cmocka_unit_test(a_limit_is_kept),
+		cmocka_unit_test(the_hosts_cache_is_used_at_once),
 		cmocka_unit_test(draining_ends_everything),
 		cmocka_unit_test(facts),
 	};

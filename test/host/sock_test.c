@@ -291,6 +291,35 @@ static void output_to_one_that_goes(void **state)
 	}
 }
 
+/*
+ * One that hangs up reads no more: the writer is told, though no room has come in the client's queue,
+ * and though what the client has left for the user has to wait for room.
+ */
+static void output_to_one_that_has_hung_up(void **state)
+{
+	struct fixture *f = *state;
+	static uint8_t block[1 << 16];
+	const struct iovec piece = {block, sizeof(block)};
+
+	give_room(f, 0);
+	int fd = connect_to(f->path);
+
+	AWAIT(f->comings == 1);
+	assert_int_equal(write(fd, "left", 4), 4);
+	while (sock_write(f->sock, &piece, 1) == sizeof(block))
+		;
+	unsigned before = f->writables;
+
+	assert_int_equal(shutdown(fd, SHUT_RDWR), 0);
+	AWAIT(f->writables == before + 1);
+	assert_int_equal(sock_write(f->sock, &piece, 1), sizeof(block));
+	assert_int_equal(f->goings, 0);
+	give_room(f, 4);
+	AWAIT(f->goings == 1);
+	assert_memory_equal(f->bytes, "left", 4);
+	close(fd);
+}
+
 static void stale_files_are_replaced(void **state)
 {
 	struct fixture *f = *state;
@@ -344,6 +373,7 @@ int main(void)
 		T(input_waits_for_room),
 		T(output_waits_for_the_client),
 		T(output_to_one_that_goes),
+		T(output_to_one_that_has_hung_up),
 		T(stale_files_are_replaced),
 		T(others_files_are_left_alone),
 	};

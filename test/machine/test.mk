@@ -8,3 +8,14 @@ $(EVERYWHERE): test/machine/everywhere.S include/vmm/pc.h
 		-DPC_HPET=0xfed00000 -DPC_LAPIC=0xfee00000 -c -o $@.o $<
 	$(Q)ld -N -Ttext=0x100000 -e start --build-id=none --no-warn-rwx-segments -o $@ $@.o
 TEST_GUESTS += $(EVERYWHERE)
+# A bare 64-bit guest in C, and its test, which counts calls of the C library.
+DOORBELL := $(BUILD)/test/machine/doorbell
+$(DOORBELL): test/machine/doorbell.c test/machine/doorbell.h include/vmm/pc.h
+	$(Q)mkdir -p $(@D)
+	$(Q)gcc -std=gnu17 -O2 $(WARN) -ffreestanding -fno-pic -fno-pie -fno-stack-protector -fcf-protection=none \
+		-fno-asynchronous-unwind-tables -mgeneral-regs-only -mno-red-zone -I. -Iinclude -c -o $@.guest.o $<
+	$(Q)ld -N -Ttext=0x100000 -e start --build-id=none --no-warn-rwx-segments -o $@ $@.guest.o
+TEST_GUESTS += $(DOORBELL)
+comma := ,
+$(BUILD)/test/machine/doorbell_test: TEST_LIBS += $(patsubst %,-Wl$(comma)--wrap=%,malloc calloc realloc mmap \
+	pthread_mutex_lock pthread_mutex_trylock pthread_rwlock_rdlock pthread_rwlock_wrlock)

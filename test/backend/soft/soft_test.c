@@ -20,6 +20,7 @@
 #include <vmm/vmm_dev.h>
 
 #include "backend/backend.h"
+#include "backend/soft/soft.h"
 #include "test/backend/soft/hooks.h"
 #include "vmm/vm.h"
 
@@ -567,6 +568,45 @@ static void test_parked_flags(void **state)
 	assert_int_equal(rflags & 0x8d5, 0x44); /* ZF PF */
 }
 
+/* There are no more ways to other pages: a branch that is not taken leaves status flags where they were. */
+SNIPPET(no_edges,
+	"mov $0x200000, %ebx\n xor %eax, %eax\n stc\n mov (%rbx), %rdx\n adc $0, %eax\n"
+	"cmp %eax, %ebx\n je 1f+0x2000\n mov %eax, (%rbx)\n 1: setb %al\n");
+
+static void test_no_edges(void **state)
+{
+	struct guest *g = *state;
+
+	assert_int_equal(RUN(g, flags_all), 0x894);
+	struct soft_vcpu *v = ((struct soft_vm *)g->vm->vmi)->vcpu[0];
+
+	v->nedges = SOFT_EDGES;
+	v->edge_free = 0;
+	assert_int_equal(RUN(g, no_edges), 0);
+	assert_int_equal(v->nedges, SOFT_EDGES);
+}
+
+/*
+ * The instruction behind MOV SS, or behind STI when an interrupt is due, is a single step: that costs a
+ * look-up or two, not all that jumps have learnt.
+ */
+SNIPPET(shadow_loop,
+	"mov $0x200000, %ebx\n mov $100, %ecx\n movb $0xc3, (%rbx)\n movb $0xc3, 0x1001(%rbx)\n"
+	"movb $0xc3, 0x2002(%rbx)\n movb $0xc3, 0x3003(%rbx)\n lea 0x1001(%rbx), %rsi\n"
+	"lea 0x2002(%rbx), %rdi\n lea 0x3003(%rbx), %rdx\n"
+	"1: mov %ss, %eax\n mov %eax, %ss\n nop\n call *%rbx\n call *%rsi\n call *%rdi\n call *%rdx\n dec %ecx\n jnz 1b\n");
+
+static void test_shadow_loop(void **state)
+{
+	struct guest *g = *state;
+	struct soft_vcpu *v;
+
+	RUN(g, shadow_loop);
+	v = ((struct soft_vm *)g->vm->vmi)->vcpu[0];
+	if (!soft_tortured(v) && !v->soft->lockstep)
+		assert_in_range(v->stat_lookups, 100, 500);
+}
+
 /* A branch at RIP 0 to nowhere faults there, too. */
 SNIPPET(ret_at_zero, "xor %ebx, %ebx\n movb $0xc3, (%rbx)\n mov $0x909090909090, %rax\n"
 		     "push %rax\n jmp *%rbx\n");
@@ -636,6 +676,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(flags_live),
 		TEST(flags_all),
+		TEST(no_edges),
+		TEST(shadow_loop),
 		TEST(high_registers),
 		TEST(lowest_displacement),
 		TEST(jump_to_all_ones),
