@@ -264,6 +264,7 @@ struct soft_block {
 	struct soft_site *sites;
 };
 _Static_assert(sizeof(struct soft_block) == 96, "one for five to ten instructions");
+_Static_assert(offsetof(struct soft_block, root) == 32, "what a look-up reads");
 
 static inline uint32_t soft_block_end(const struct soft_block *b)
 {

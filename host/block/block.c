@@ -57,6 +57,7 @@ struct job_list {
 /* Works gathered for one call of the engine. */
 struct batch {
 	struct block_work *first, **last;
+	bool for_caller; /* gathered by block_submit(): its caller alone waits for a write */
 };
 
 struct block {
@@ -117,7 +118,7 @@ static void batch_submit(struct block *block, struct batch *batch)
 
 static void start_all(struct block *block, struct job *job)
 {
-	struct batch batch = {NULL, &batch.first};
+	struct batch batch = {NULL, &batch.first, false};
 	struct job *next;
 
 	for (; job; job = next) {
@@ -220,7 +221,7 @@ static void job_end(struct job *job)
 	if (is_write(job->request->op) && !error && block->pause_when_full)
 		note_space(block);
 	if (is_write(job->request->op) && !error && job->through && !job->flushing) {
-		struct batch batch = {NULL, &batch.first};
+		struct batch batch = {NULL, &batch.first, false};
 
 		job->flushing = true;
 		job_flush(job, &batch);
@@ -410,9 +411,15 @@ static ssize_t write_now(struct block *block, const struct block_work *work)
 	return r;
 }
 
-/* On this thread, all of it or the beginning; the engine does the rest, and says what is wrong. */
-static bool transfer_now(struct block *block, struct block_work *work, uint64_t length)
+/*
+ * On this thread, all of it or the beginning; the engine does the rest, and says what is wrong.  The event
+ * loop's thread, on which others wait, too, starts no writes.
+ */
+static bool transfer_now(
+	struct block *block, struct block_work *work, uint64_t length, const struct batch *batch)
 {
+	if (work->kind == BLOCK_DO_WRITE && !batch->for_caller)
+		return false;
 	if (!work->file->plain || work->file->align > 1 || length > INLINE_MAX || work->niov > IOV_MAX)
 		return false;
 	ssize_t r = work->kind == BLOCK_DO_READ ? read_now(block, work) : write_now(block, work);
@@ -439,7 +446,7 @@ static void job_transfer(struct job *job, struct batch *batch)
 		job_call(job, batch);
 		return;
 	}
-	if (n == 1 && transfer_now(block, &works[0], job->request->length)) {
+	if (n == 1 && transfer_now(block, &works[0], job->request->length, batch)) {
 		pthread_mutex_lock(&block->lock);
 		if (job->request->op == BLOCK_READ)
 			block->stats.inline_reads++;
@@ -591,7 +598,7 @@ static void request_start(struct block *block, struct block_request *request, st
 
 void block_submit(struct block *block, struct block_request *list)
 {
-	struct batch batch = {NULL, &batch.first};
+	struct batch batch = {NULL, &batch.first, true};
 	struct block_request *next;
 
 	for (; list; list = next) {

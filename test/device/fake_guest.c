@@ -301,8 +301,10 @@ void fake_out(struct fake_guest *g, uint64_t port, unsigned size, uint64_t value
 
 bool fake_timer_is_set(struct fake_guest *g, uint64_t *delay_ns)
 {
+	bool set = g->timer->set;
+
 	*delay_ns = g->timer->delay_ns;
-	return g->timer->set;
+	return set;
 }
 
 void fake_timer_fire(struct fake_guest *g)

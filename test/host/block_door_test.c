@@ -3,7 +3,9 @@
 /* What stands at the door of disks: settings, locks, limits, images that are refused, and why. */
 #include "test/host/disk.h"
 
+#include <sys/uio.h>
 #include <time.h>
+#include <unistd.h>
 
 static void settings_are_parsed(void **state)
 {
@@ -306,6 +308,18 @@ static void a_limit_is_kept(void **state)
 	disk_close(&disk);
 }
 
+static _Thread_local unsigned slow_us; /* the next pwritev() of this thread takes so long */
+
+ssize_t __real_pwritev(int fd, const struct iovec *iov, int niov, off_t offset);
+ssize_t __wrap_pwritev(int fd, const struct iovec *iov, int niov, off_t offset);
+ssize_t __wrap_pwritev(int fd, const struct iovec *iov, int niov, off_t offset)
+{
+	if (slow_us)
+		usleep(slow_us);
+	slow_us = 0;
+	return __real_pwritev(fd, iov, niov, offset);
+}
+
 /* What goes through the host's cache is done by the caller, most of the time; what must not wait there is not. */
 static void the_hosts_cache_is_used_at_once(void **state)
 {
@@ -332,6 +346,16 @@ static void the_hosts_cache_is_used_at_once(void **state)
 	block_stats(disk.block, &stats);
 	assert_int_equal(stats.inline_writes, before);
 	assert_int_equal(stats.op[BLOCK_WRITE].errors, 0);
+	/* Not again soon after one that was slow: 64 times 50 ms. */
+	slow_us = 50000;
+	while (slow_us)
+		assert_int_equal(disk_do(&disk, BLOCK_WRITE, 0, data, 4096), 0);
+	block_stats(disk.block, &stats);
+	before = stats.inline_writes;
+	for (unsigned i = 0; i < 20; i++)
+		assert_int_equal(disk_do(&disk, BLOCK_WRITE, 4096 * i, data, 4096), 0);
+	block_stats(disk.block, &stats);
+	assert_int_equal(stats.inline_writes, before);
 	disk_close(&disk);
 	disk_open(&disk, "path=flat,format=raw,direct");
 	assert_int_equal(disk_do(&disk, BLOCK_WRITE, 0, data, 4096), 0);

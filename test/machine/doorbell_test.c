@@ -2,9 +2,8 @@
 /* Copyright (c) 2026, the hyve authors */
 /*
  * A doorbell of a virtio device costs no memory, and takes no lock but those of its own device:
- * what two devices' doorbells lock has nothing in common.  Allocators and locks are counted by the
- * linker's
- * --wrap while the guest says that it rings.
+ * what two devices' doorbells lock has nothing in common.  The linker's --wrap lets us count calls
+ * of allocators and locks while the guest says that it rings.
  */
 #include <setjmp.h>
 #include <stdarg.h>

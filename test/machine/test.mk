@@ -16,6 +16,6 @@ $(DOORBELL): test/machine/doorbell.c test/machine/doorbell.h include/vmm/pc.h
 		-fno-asynchronous-unwind-tables -mgeneral-regs-only -mno-red-zone -I. -Iinclude -c -o $@.guest.o $<
 	$(Q)ld -N -Ttext=0x100000 -e start --build-id=none --no-warn-rwx-segments -o $@ $@.guest.o
 TEST_GUESTS += $(DOORBELL)
-comma := ,
-$(BUILD)/test/machine/doorbell_test: TEST_LIBS += $(patsubst %,-Wl$(comma)--wrap=%,malloc calloc realloc mmap \
-	pthread_mutex_lock pthread_mutex_trylock pthread_rwlock_rdlock pthread_rwlock_wrlock)
+$(BUILD)/test/machine/doorbell_test: TEST_LIBS += -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=mmap \
+	-Wl,--wrap=pthread_mutex_lock,--wrap=pthread_mutex_trylock \
+	-Wl,--wrap=pthread_rwlock_rdlock,--wrap=pthread_rwlock_wrlock
