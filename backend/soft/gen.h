@@ -101,7 +101,8 @@ enum gen_fix_kind {
 	FIX_THUNK, /* displacement to fixed code */
 	FIX_MEMO,  /* displacement from r15 to a member of memo n of the block */
 	FIX_WHAT,  /* 16 bits: the number of that memo */
-	FIX_OP	   /* address of op n of the block */
+	FIX_OP,	   /* address of op n of the block */
+	FIX_RIP	   /* 64 bits: an address that moves with the block's rip */
 };
 
 struct gen_fix {
@@ -161,6 +162,7 @@ struct gen {
 	struct gen_memo memo[GEN_MAX_MEMOS];
 	bool copied;	     /* from another vcpu, not translated */
 	bool tied;	     /* not to be copied */
+	bool placed;	     /* nor to another rip */
 	uint8_t *start;	     /* of the code, writable */
 	const uint8_t *ways; /* links and edges, which a copy has of its own: behind all else */
 	uint32_t meta;	     /* where a copy's metadata begins */
@@ -219,6 +221,8 @@ uint64_t gen_branch_target(const struct gen *g, const struct x86_insn *in);
 struct soft_op *gen_new_op(struct gen *g, soft_op_fn fn, const struct x86_insn *in);
 /* Its address -> r12. */
 void gen_op_address(struct gen *g, const struct soft_op *op);
+/* An address that is so far from the block's rip -> reg. */
+void gen_mov_rip(struct gen *g, unsigned reg, uint64_t rip);
 /* To fixed code. */
 void gen_jmp_thunk(struct gen *g, const uint8_t *thunk);
 void gen_call_thunk(struct gen *g, const uint8_t *thunk);

@@ -146,6 +146,7 @@ static void take(struct gen *g, struct scan *s, const struct access *a)
 	struct base *b = &s->base[a->gpr & 15];
 
 	if (a->gpr == X86_RIP_BASE) {
+		g->placed |= g->insn[g->i].mem.base != X86_RIP_BASE; /* may be grouped with one */
 		constant_access(g, s, a);
 		return;
 	}

@@ -96,8 +96,14 @@ static void constant_address(struct gen *g, const struct x86_insn *in, unsigned 
 {
 	uint64_t a = (uint64_t)in->mem.disp;
 
-	if (in->mem.base == X86_RIP_BASE)
+	if (in->mem.base == X86_RIP_BASE && size == 8) {
+		gen_mov_rip(g, HOST_S0, a + gen_next_rip(g));
+		return;
+	}
+	if (in->mem.base == X86_RIP_BASE) {
 		a += gen_next_rip(g);
+		g->placed = true;
+	}
 	emit_mov_imm(&g->e, HOST_S0, size == 8 ? a : (uint32_t)a);
 }
 

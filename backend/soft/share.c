@@ -39,7 +39,8 @@ struct record {
 	uint16_t nguest;
 	uint16_t nfixes;
 	uint8_t ninsns, nmemos, nops, njumps, nlooks;
-	bool invpcid; /* CPUID says that it is there */
+	bool invpcid : 1; /* CPUID says that it is there */
+	bool placed : 1;  /* for this rip alone */
 };
 
 /* A link or an edge. */
@@ -99,10 +100,20 @@ void soft_share_free(_Atomic uint64_t *table)
 		munmap((void *)table, SLOTS * sizeof(uint64_t));
 }
 
+/*
+ * Programs and libraries that are mapped at another address in each process.  What the code has of
+ * its address is in eight bytes each time, as all addresses here have more than 32 bits.
+ */
+static bool is_movable(uint64_t rip, uint32_t mode)
+{
+	return SOFT_MODE_SIZE(mode) == SOFT_MODE_SIZE_64 && rip >> 32 && rip >> 47 == 0;
+}
+
 static uint64_t hash_of(uint64_t rip, uint64_t gpa, uint32_t mode)
 {
-	uint64_t x = (gpa ^ (uint64_t)mode << 40) * 0x9e3779b97f4a7c15ull ^ rip;
+	uint64_t x = (gpa ^ (uint64_t)mode << 40) * 0x9e3779b97f4a7c15ull;
 
+	x ^= is_movable(rip, mode) ? 1 : rip;
 	x = (x ^ x >> 32) * 0xd6e8feb86659fd93ull;
 	return x ^ x >> 32;
 }
@@ -144,10 +155,11 @@ void soft_share_begin(struct soft_vcpu *v)
 		atomic_store(&s->sharing, true);
 }
 
-static bool is_wanted(const struct soft_vcpu *v)
+/* Will there be hints to such a block? */
+static bool is_hinted(const struct soft_vcpu *v, uint64_t rip, uint32_t mode)
 {
 	return atomic_load_explicit(&v->soft->sharing, memory_order_relaxed) ||
-	       (v->soft->share && (v->check || soft_tortured(v)));
+	       (v->soft->share && is_movable(rip, mode));
 }
 
 static bool has_invpcid(const struct soft_vcpu *v)
@@ -243,6 +255,7 @@ static struct record *make_record(struct gen *g, const struct soft_block *b)
 		.njumps = (uint8_t)njumps,
 		.nlooks = (uint8_t)g->nlooks,
 		.invpcid = has_invpcid(g->v),
+		.placed = g->placed || !is_movable(b->rip, b->mode),
 	};
 	bytes = parts_of(&r, &p);
 	to = bytes > GEN_RECORD ? NULL : soft_meta_alloc(c, bytes, 8);
@@ -262,7 +275,9 @@ void soft_share(struct soft_vcpu *v, const struct soft_block *b)
 	const struct record *r;
 	uint64_t hash;
 
-	if (!is_wanted(v))
+	bool hinted = is_hinted(v, b->rip, b->mode);
+
+	if (!hinted && !(v->soft->share && (v->check || soft_tortured(v))))
 		return;
 	r = make_record(v->gen, b);
 	if (!r)
@@ -272,7 +287,7 @@ void soft_share(struct soft_vcpu *v, const struct soft_block *b)
 	atomic_store_explicit(&c->shared[number].record, (uint32_t)((const uint8_t *)r - c->meta),
 		memory_order_relaxed);
 	atomic_store_explicit(&c->shared[number].stamp, c->stamps, memory_order_release);
-	if (!atomic_load_explicit(&v->soft->sharing, memory_order_relaxed))
+	if (!hinted)
 		return;
 	hash = hash_of(b->rip, b->gpa, b->mode);
 	put_hint(v->soft, hash, HINT(hash, v->vcpuid, number));
@@ -306,6 +321,13 @@ static bool is_there(const struct offer *o)
 	       o->stamp;
 }
 
+/* May it be copied to where we want it? */
+static bool is_at(const struct record *r, const struct gen *g)
+{
+	return r->gpa == g->gpa && r->mode == g->mode &&
+	       (r->rip == g->rip || (!r->placed && is_movable(g->rip, g->mode)));
+}
+
 /* Its record into gen->record[]; false: it is not that block. */
 static bool read_record(struct gen *g, const struct offer *o)
 {
@@ -317,8 +339,7 @@ static bool read_record(struct gen *g, const struct offer *o)
 		return false;
 	_Static_assert(sizeof(*r) % 8 == 0, "in words");
 	copy_words(r, o->c->meta + at, sizeof(*r));
-	if (!is_there(o) || r->rip != g->rip || r->gpa != g->gpa || r->mode != g->mode ||
-		r->invpcid != has_invpcid(g->v))
+	if (!is_there(o) || !is_at(r, g) || r->invpcid != has_invpcid(g->v))
 		return false;
 	for (unsigned i = 0; i < r->size; i += 64)
 		__builtin_prefetch(o->c->rw + r->code + i);
@@ -395,9 +416,11 @@ static void fix_ops(struct gen *g, const struct offer *o, const struct record *r
 {
 	const uint8_t *from = o->c->rx + r->code, *to = g->start + g->e.to_rx;
 
-	for (unsigned i = 0; i < r->nops; i++)
+	for (unsigned i = 0; i < r->nops; i++) {
+		g->op[i]->rip += g->rip - r->rip;
 		if (g->op[i]->resume)
 			g->op[i]->resume = to + ((const uint8_t *)g->op[i]->resume - from);
+	}
 }
 
 static int32_t memo_member(const struct gen *g, unsigned memo, int32_t disp)
@@ -412,6 +435,7 @@ static void fix_code(struct gen *g, const struct record *r, const struct parts *
 {
 	uint32_t moved = r->code - (uint32_t)(g->start - g->v->cache.rw), disp;
 	uint16_t memo[UINT8_MAX + 1];
+	uint64_t rip;
 
 	for (unsigned i = 0; i < r->nmemos; i++)
 		memo[i] = (uint16_t)soft_memo_new(
@@ -426,6 +450,11 @@ static void fix_code(struct gen *g, const struct record *r, const struct parts *
 			continue;
 		case FIX_OP:
 			__builtin_memcpy(at, &g->op[n], 8);
+			continue;
+		case FIX_RIP:
+			__builtin_memcpy(&rip, at, 8);
+			rip += g->rip - r->rip;
+			__builtin_memcpy(at, &rip, 8);
 			continue;
 		}
 		__builtin_memcpy(&disp, at, 4);
@@ -518,7 +547,7 @@ static struct soft_block *try_hint(struct gen *g, uint64_t hint)
 	const struct soft_vcpu *owner = g->v->soft->vcpu[HINT_VCPU(hint)];
 	struct offer o = {.c = &owner->cache, .number = HINT_BLOCK(hint)};
 
-	if (owner == g->v || !fits(o.c, &g->v->cache))
+	if (!fits(o.c, &g->v->cache))
 		return NULL;
 	o.stamp = atomic_load_explicit(&o.c->shared[o.number].stamp, memory_order_acquire);
 	return o.stamp ? copy(g, &o, NULL) : NULL;
@@ -531,7 +560,7 @@ struct soft_block *soft_copy(
 	struct soft_block *b = NULL;
 	_Atomic uint64_t *slot;
 
-	if (!atomic_load_explicit(&v->soft->sharing, memory_order_relaxed))
+	if (!is_hinted(v, rip, mode))
 		return NULL;
 	hash = hash_of(rip, gpa, mode);
 	slot = slots_of(v->soft, hash);

@@ -215,6 +215,7 @@ static void *soft_vminit(struct vm *vm, struct pmap *pmap)
 	s->tsc_offset = -soft_host_tsc();
 	s->pages = MAX_PAGES;
 	s->cache_size = CODE_CACHE_SIZE;
+	s->share = true;
 	s->trace_last = UINT64_MAX;
 	s->page_code = zeroed(s->pages * sizeof(*s->page_code));
 	s->page_writers = zeroed(s->pages * sizeof(*s->page_writers));

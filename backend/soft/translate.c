@@ -185,6 +185,17 @@ void gen_fix(struct gen *g, enum gen_fix_kind kind, unsigned n, const uint8_t *a
 		.at = (uint16_t)(at - g->start), .kind = (uint8_t)kind, .n = (uint8_t)n};
 }
 
+void gen_mov_rip(struct gen *g, unsigned reg, uint64_t rip)
+{
+	const uint8_t *at = g->e.p;
+
+	emit_mov_imm(&g->e, reg, rip);
+	if (g->e.p - at == 10)
+		gen_fix(g, FIX_RIP, 0, g->e.p - 8);
+	else
+		g->placed = true; /* a form that not all addresses have */
+}
+
 void gen_jmp_thunk(struct gen *g, const uint8_t *thunk)
 {
 	gen_fix(g, FIX_THUNK, 0, emit_jmp(&g->e, thunk));
@@ -317,9 +328,9 @@ static void stub_leave(struct gen *g, const struct gen_stub *s)
 	if (s->swapped)
 		gen_path_swap_out(g);
 	if (!s->rip_in_s0) {
-		emit_mov_imm(&g->e, HOST_S0, s->target);
+		gen_mov_rip(g, HOST_S0, s->target);
 	} else if (s->reason == SOFT_LOOKUP) {
-		emit_mov_imm(&g->e, HOST_S1, s->target);
+		gen_mov_rip(g, HOST_S1, s->target);
 		emit_store(&g->e, 8, HOST_STATE, STATE(branch_rip), HOST_S1);
 	}
 	emit_store(&g->e, 8, HOST_STATE, STATE(cpu.rip), HOST_S0);
@@ -586,7 +597,7 @@ void gen_prepare(
 	g->flat = (mode & SOFT_MODE_FLAT) != 0;
 	g->path = g->straddles = g->ended = g->failed = g->patched = false;
 	g->nstubs = g->nchecks = g->ngroups = g->nmemos = g->hoisted = 0;
-	g->copied = g->tied = false;
+	g->copied = g->tied = g->placed = false;
 	g->start = g->e.p;
 	g->nfixes = g->nops = g->nlooks = g->nlook_bytes = 0;
 	g->host_of = plain;

@@ -20,7 +20,6 @@ void soft_hooks(struct vm *vm)
 	struct soft_vm *s = vm->vmi;
 
 	s->lockstep = number("SOFT_LOCKSTEP") != 0;
-	s->share = true;
 	s->torture = number("SOFT_TORTURE");
 	s->max_insns = (unsigned)number("SOFT_MAX_INSNS");
 	if (number("SOFT_CACHE"))

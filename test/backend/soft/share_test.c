@@ -2,7 +2,7 @@
 /* Copyright (c) 2026, the hyve authors */
 /*
  * Blocks that one vcpu has translated and others copy: that they do, that a copy is of the code as
- * it is now, of the same mode and the same address, and that none is made of what has gone.  Then
+ * it is now, of the same mode, and for its own address, and that none is made of what has gone.  Then
  * all at once, with caches from which blocks go all the time.
  */
 #include <string.h>
@@ -42,8 +42,8 @@ static int set_up_sharing(void **state)
 	return vm_set_topology(s->vm, 1, VCPUS, 1, 0);
 }
 
-/* What the vcpu has in EAX at the end of the code at rip. */
-static uint32_t result_at(struct smp *s, int vcpu, uint64_t rip)
+/* What the vcpu has in EAX at the end of the code at rip, and how it left. */
+static uint32_t exit_at(struct smp *s, int vcpu, uint64_t rip, struct vm_exit *exit)
 {
 	struct vm_run run = {.cpuid = vcpu, .rip = rip};
 	int error;
@@ -54,7 +54,15 @@ static uint32_t result_at(struct smp *s, int vcpu, uint64_t rip)
 	} while (!error && run.vm_exit.exitcode == VM_EXITCODE_BOGUS);
 	assert_int_equal(error, 0);
 	assert_int_equal(run.vm_exit.exitcode, VM_EXITCODE_INOUT);
-	return run.vm_exit.u.inout.eax;
+	*exit = run.vm_exit;
+	return exit->u.inout.eax;
+}
+
+static uint32_t result_at(struct smp *s, int vcpu, uint64_t rip)
+{
+	struct vm_exit exit;
+
+	return exit_at(s, vcpu, rip, &exit);
 }
 
 static void put_code(struct smp *s, const uint8_t *code, const uint8_t *end)
@@ -217,6 +225,99 @@ static void test_addresses(void **state)
 	assert_int_equal(vcpu_of(s, 2)->stat_translated_blocks, 0);
 }
 
+/*
+ * As libraries are: the page of the code, one for its edges, and one of data which is another one
+ * each time, at an address of its own.
+ */
+#define PLACE(k)      ((uint64_t)(k) << 39 | (k) % 8 * 0x5000u)
+#define PLACE_DATA(k) (DATA + (k)*0x1000u)
+
+static void put_place(struct smp *s, uint32_t k)
+{
+	const uint64_t root = 0x1000, page[] = {CODE, CODE + 0x1000, PLACE_DATA(k)};
+	uint32_t tables = 0x10000 + k % 8 * 0x3000;
+
+	put64(s, (uint32_t)root + 8 * k, tables | 3);
+	put64(s, tables, (tables + 0x1000) | 3);
+	put64(s, tables + 0x1000, (tables + 0x2000) | 3);
+	for (uint32_t i = 0; i < 3; i++)
+		put64(s, tables + 0x2000 + 8 * (k % 8 * 5 + i), page[i] | 3);
+	put64(s, PLACE_DATA(k) + 8, k);
+}
+
+/*
+ * Loads and stores, two of them with one check; what CALL pushes; a jump to the next page and back;
+ * a loop; an indirect jump; a table of addresses in the code.  EAX: k, as it was read, as the return
+ * address and RIP have it.
+ */
+SNIPPET(moving,
+	"7: mov 7b + 0x2008(%rip), %ecx\n add 7b + 0x2008(%rip), %ecx\n mov %ecx, 7b + 0x2010(%rip)\n"
+	"call 1f\n 5: shr $39, %rbp\n shl $8, %ebp\n jmp 7b + 0x1000\n"
+	"1: mov (%rsp), %rbp\n lea 5b(%rip), %rdx\n cmp %rdx, %rbp\n je 2f\n xor %ebp, %ebp\n"
+	"2: mov $3, %edx\n 3: dec %edx\n jnz 3b\n ret\n"
+	"moving_back: xor %eax, %eax\n cpuid\n lea 4f(%rip), %rax\n jmp *%rax\n"
+	"4: lea (%rip), %rax\n shr $39, %rax\n shl $16, %eax\n add %ebp, %eax\n"
+	"add 7b + 0x2008(%rip), %eax\n");
+extern const uint8_t moving_back[];
+
+/* What depends on the address in other ways has to be translated anew: all of it is in 32 bits. */
+SNIPPET(staying, "lea (%eip), %eax\n");
+
+static void check_moved(struct smp *s, int vcpu, uint32_t k)
+{
+	struct vm_exit exit;
+
+	memset(s->ram + PLACE_DATA(k) + 16, 0, 8);
+	assert_int_equal(exit_at(s, vcpu, PLACE(k), &exit), k << 16 | k << 8 | k);
+	assert_int_equal(exit.rip, PLACE(k) + (uint64_t)(moving_end - moving) - 2);
+	assert_int_equal(get64(s, PLACE_DATA(k) + 16), 2 * k);
+}
+
+static void test_moved(void **state)
+{
+	struct smp *s = *state;
+	const struct soft_vcpu *first = vcpu_of(s, 0), *second = vcpu_of(s, 1);
+	uint8_t *code = s->ram + CODE + (moving_back - moving);
+	const int32_t back = (int32_t)(moving_back - moving) - 0x1005;
+	uint64_t translated;
+
+	assert_int_equal(vm_set_topology(s->vm, 1, 1, 1, 0), 0);
+	for (uint32_t k = 1; k <= 255; k += 127)
+		put_place(s, k);
+	put_code(s, moving, moving_end);
+	s->ram[CODE + 0x1000] = 0xe9; /* JMP */
+	memcpy(s->ram + CODE + 0x1001, &back, 4);
+	check_moved(s, 0, 1);
+	translated = first->stat_translated_blocks;
+	assert_int_equal(first->stat_copied_blocks, 0);
+	check_moved(s, 0, 128);
+	assert_int_equal(first->stat_copied_blocks, translated);
+	check_moved(s, 0, 255);
+	check_moved(s, 0, 1);
+	assert_int_equal(first->stat_translated_blocks, translated);
+	assert_int_equal(first->stat_copied_blocks, 2 * translated);
+	/* A second vcpu copies what the first one has translated, wherever that was. */
+	check_moved(s, 1, 255);
+	assert_int_equal(second->stat_translated_blocks, 0);
+	/* The code changes. */
+	code[1] = 0xd2; /* XOR EDX, EDX: CPUID has leaf 0x1000, which is as good */
+	check_moved(s, 1, 128);
+	assert_true(second->stat_translated_blocks > 0);
+}
+
+static void test_staying(void **state)
+{
+	struct smp *s = *state;
+
+	put_place(s, 1);
+	put_place(s, 2);
+	put_code(s, staying, staying_end);
+	for (uint32_t k = 1; k <= 2; k++)
+		assert_int_equal(result_at(s, 0, PLACE(k)),
+			(uint32_t)PLACE(k) + (uint32_t)(staying_end - staying) - 2);
+	assert_int_equal(vcpu_of(s, 0)->stat_copied_blocks, 0);
+}
+
 static void test_gone(void **state)
 {
 	struct smp *s = *state;
@@ -298,6 +399,8 @@ int main(void)
 		TEST(looked_ahead),
 		TEST(modes),
 		TEST(addresses),
+		TEST(moved),
+		TEST(staying),
 		TEST(gone),
 		TEST(all_at_once),
 	};
