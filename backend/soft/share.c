@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Copyright (c) 2026, the hyve authors */
 /*
- * Translations that another vcpu has made already.
+ * Translations that have been made already, by another vcpu or for another address.
  *
  * Each vcpu runs its own copy of a block, so nothing that is executed is shared.  But the second
  * vcpu that comes to some code copies what the first one has made of it, out of that one's cache,
- * which costs a fraction of a translation.  With the block goes a record: what in its code depends
- * on where that lies and on whose it is, and the bytes of the guest that it was made from.
+ * which costs a fraction of a translation; and so does the second process that has mapped some
+ * library, elsewhere.  With the block goes a record: what in its code depends on where that lies, on
+ * whose it is and on rip, and the bytes of the guest that it was made from.
  *
  * Whether the guest's code is still the same is no question to the other vcpu, who may not have
  * heard of a store yet: as for a translation we first ask to be told of stores to the page, and
