@@ -125,7 +125,8 @@ SAN_TESTS := $(filter-out $(SAN_OUT),$(TEST_SRC))
 TSAN_BUILD := $(BUILD)-tsan
 TSAN_TESTS := $(wildcard test/vmm/*_test.c) $(patsubst %,test/%_test.c,vmm/chip/thread host/event \
 	host/sock host/block_threads device/virtio_blk device/virtio_console \
-	machine/bus contract/c5_lifecycle contract/c6_waiting contract/c7_events backend/soft/smp backend/soft/storm host/net_slirp host/net_tap)
+	machine/bus contract/c5_lifecycle contract/c6_waiting contract/c7_events backend/soft/smp backend/soft/share \
+	backend/soft/storm host/net_slirp host/net_tap)
 # The longest first, so that two at a time end together.
 LONG_TESTS := $(filter test/differential/% test/x86/decode_test.c test/backend/soft/%,$(TEST_SRC))
 QUICK_TESTS := $(filter-out test/differential/%,$(TEST_SRC))

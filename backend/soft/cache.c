@@ -112,11 +112,12 @@ int soft_cache_create(struct soft_vcpu *v, uint32_t size)
 	if (error)
 		goto fail;
 	c->blocks = reserve_huge(blocks_bytes(c) + hash_bytes(c));
+	c->shared = reserve(c->max_blocks * sizeof(*c->shared));
 	c->links = reserve(c->max_links * sizeof(*c->links));
 	c->page_head = reserve(c->pages * sizeof(*c->page_head));
 	c->page_lines = reserve(c->pages * sizeof(*c->page_lines));
 	error = ENOMEM;
-	if (!c->blocks || !c->links || !c->page_head || !c->page_lines)
+	if (!c->blocks || !c->shared || !c->links || !c->page_head || !c->page_lines)
 		goto fail;
 	c->hash = (uint32_t *)((uint8_t *)c->blocks + blocks_bytes(c));
 	soft_emit_thunks(v);
@@ -133,6 +134,7 @@ void soft_cache_destroy(struct soft_cache *c)
 	release(c->rw, (size_t)c->size + c->meta_size);
 	release(c->rx, c->size);
 	release(c->blocks, blocks_bytes(c) + hash_bytes(c));
+	release(c->shared, c->max_blocks * sizeof(*c->shared));
 	release(c->links, c->max_links * sizeof(*c->links));
 	release(c->page_head, c->pages * sizeof(*c->page_head));
 	release(c->page_lines, c->pages * sizeof(*c->page_lines));
@@ -246,6 +248,7 @@ void soft_block_insert(struct soft_vcpu *v, struct soft_block *b)
 		b->root = (uint32_t)(root - c->blocks) + 1;
 		entry_leads_to(c, root, b);
 	}
+	c->added++;
 	b->next_hash = c->hash[h];
 	c->hash[h] = number;
 	b->next_page = c->page_head[b->gpa >> 12];
@@ -279,6 +282,7 @@ static void unhash(struct soft_cache *c, struct soft_block *b)
 static void kill(struct soft_cache *c, struct soft_block *b)
 {
 	b->dead = true;
+	soft_unshare(c, b);
 	entry_dies(c, root_of(c, b));
 	if (b->root)
 		unhash(c, b);
@@ -419,10 +423,10 @@ bool soft_code_yields(struct soft_vcpu *v, uint64_t gpa, unsigned len, const uin
 	struct soft_beside *s = &c->beside[gpa / 4 % SOFT_BESIDES];
 	struct range r = {gpa >> 12, (int)(gpa & 0xfff), (int)(gpa & 0xfff) + (int)len};
 
-	if (s->gpa == gpa && s->len == len && s->blocks == v->stat_translated_blocks)
+	if (s->gpa == gpa && s->len == len && s->added == c->added)
 		return true;
 	if (!is_code(c, &r)) {
-		*s = (struct soft_beside){gpa, v->stat_translated_blocks, len};
+		*s = (struct soft_beside){gpa, c->added, len};
 		return true;
 	}
 	/* It is left right behind that store: nothing that runs is ever dead. */
@@ -517,6 +521,7 @@ void soft_blocks_remove(struct soft_vcpu *v, const struct soft_piece *p)
 	for (uint32_t i = p->first; i < p->first + p->nblocks; i++) {
 		struct soft_block *b = &c->blocks[i];
 
+		soft_unshare(c, b);
 		part(c, b);
 		unhash(c, b);
 		jc_leave(v, b, p);
@@ -535,6 +540,7 @@ void soft_blocks_forget(struct soft_vcpu *v)
 		for (uint32_t i = 0; i < c->piece[k].nblocks; i++) {
 			const struct soft_block *b = &c->blocks[c->piece[k].first + i];
 
+			soft_unshare(c, b);
 			page_forget(v, b->gpa >> 12);
 			if (b->page2)
 				page_forget(v, b->page2);

@@ -14,6 +14,12 @@
 #define GEN_NO_GROUP	255u
 #define GEN_MAX_JCC	4u
 #define GEN_STEP	512u /* bytes of code of an instruction with its stubs; 350 is known */
+#define GEN_MAX_MEMOS	(2 * GEN_MAX_PATH + GEN_MAX_HOISTED)
+#define GEN_MAX_FIXES	384u /* a block with more, or with more of the following, is not shared */
+#define GEN_MAX_OPS	32u
+#define GEN_MAX_LOOKS	16u
+#define GEN_LOOK_BYTES	256u
+#define GEN_RECORD	2048u /* bytes of a struct record, share.c */
 
 /* CALL [mem] has most: two look-ups, two ways out of the path, and three of these. */
 _Static_assert(GEN_MAX_STUBS > 7 * GEN_MAX_PATH + 2 * GEN_MAX_HOISTED + 8, "stubs");
@@ -37,7 +43,7 @@ struct gen_stub {
 	uint8_t reason;	     /* LEAVE */
 	bool rip_in_s0;	     /* LEAVE: rip is in r12, target is the branch's own */
 	uint16_t site;	     /* CHECK, EXIT */
-	uint8_t *jump;	     /* displacement that leads here (writable) */
+	uint8_t *jump;	     /* displacement that leads here, or to edge[] (writable) */
 	const uint8_t *done; /* CHECK: where to go on */
 	uint64_t target;     /* LINK, EDGE, LEAVE, EXIT: rip */
 	unsigned edge;	     /* EDGE */
@@ -90,6 +96,30 @@ struct gen_group {
 	bool write;
 };
 
+/* What in a block's code depends on where that lies and on whose it is: see share.c. */
+enum gen_fix_kind {
+	FIX_THUNK, /* displacement to fixed code */
+	FIX_MEMO,  /* displacement from r15 to a member of memo n of the block */
+	FIX_WHAT,  /* 16 bits: the number of that memo */
+	FIX_OP,	   /* address of op n of the block */
+	FIX_RIP	   /* 64 bits: an address that moves with the block's rip */
+};
+
+struct gen_fix {
+	uint16_t at; /* offset in the code */
+	uint8_t kind, n;
+};
+
+struct gen_memo {
+	uint16_t number, size;
+	bool write;
+};
+
+/* Bytes of the page that liveness rests on, besides the block's own. */
+struct gen_look {
+	uint16_t from, len;
+};
+
 struct gen {
 	struct emit e;
 	struct soft_vcpu *v;
@@ -129,8 +159,21 @@ struct gen {
 	unsigned s0, s0_before;
 	bool parked;	 /* status flags are in flags16, if they are live */
 	unsigned nmemos; /* each must be another one: memo.c */
+	struct gen_memo memo[GEN_MAX_MEMOS];
+	bool copied;	     /* from another vcpu, not translated */
+	bool tied;	     /* not to be copied */
+	bool placed;	     /* nor to another rip */
+	uint8_t *start;	     /* of the code, writable */
+	const uint8_t *ways; /* links and edges, which a copy has of its own: behind all else */
+	uint32_t meta;	     /* where a copy's metadata begins */
+	unsigned nfixes, nops, nlooks, nlook_bytes;
+	struct gen_fix fix[GEN_MAX_FIXES];
+	struct soft_op *op[GEN_MAX_OPS];
+	struct gen_look look[GEN_MAX_LOOKS];
+	uint8_t look_bytes[GEN_LOOK_BYTES];
+	_Alignas(8) uint8_t record[GEN_RECORD]; /* of the block that is being copied */
 	unsigned nchecks;
-	struct gen_check check[2 * GEN_MAX_PATH + GEN_MAX_HOISTED];
+	struct gen_check check[GEN_MAX_MEMOS];
 	unsigned nstubs;
 	struct gen_stub stub[GEN_MAX_STUBS];
 	struct x86_decode_cache decoded;
@@ -173,12 +216,33 @@ unsigned gen_live_at(struct gen *g, uint64_t rip);
 bool gen_is_jcc(const struct gen *g, const struct x86_insn *in);
 uint64_t gen_branch_target(const struct gen *g, const struct x86_insn *in);
 
-/* translate.c: a record for an instruction that C executes; NULL and g->failed: out of memory. */
+/* ---- translate.c ---- */
+/* A record for an instruction that C executes; NULL and g->failed: out of memory. */
 struct soft_op *gen_new_op(struct gen *g, soft_op_fn fn, const struct x86_insn *in);
+/* Its address -> r12. */
+void gen_op_address(struct gen *g, const struct soft_op *op);
+/* An address that is so far from the block's rip -> reg. */
+void gen_mov_rip(struct gen *g, unsigned reg, uint64_t rip);
+/* To fixed code. */
+void gen_jmp_thunk(struct gen *g, const uint8_t *thunk);
+void gen_call_thunk(struct gen *g, const uint8_t *thunk);
+/* The field at `at` of the code has to be fixed in a copy. */
+void gen_fix(struct gen *g, enum gen_fix_kind kind, unsigned n, const uint8_t *at);
+/* Before a block is made: everything about it that does not come from its instructions. */
+void gen_prepare(
+	struct soft_vcpu *v, uint64_t rip, uint32_t mode, const struct soft_itlb_entry *page);
+/* A new block at the end of the piece that is being filled; gpa2: of its second page, or 0. */
+struct soft_block *gen_new_block(struct gen *g, uint64_t gpa2);
+/* The stubs that are links and edges; then the block is finished.  NULL: it does not fit. */
+void gen_ways(struct gen *g, struct soft_block *self);
+struct soft_block *gen_finish(struct gen *g, struct soft_block *b);
+
 /* gen_stack.c: STI, POPF, MOV from control registers that need not end the block. */
 bool gen_system_inline(const struct gen *g, const struct x86_insn *in);
 
 /* gen_mem.c */
+/* A memo for the block. */
+unsigned gen_memo(struct gen *g, unsigned size, bool write);
 /* Status flags -> flags16, if they are not there. Clobbers r13 and nothing else, the host's flags
  * included. */
 void gen_park_flags(struct gen *g);

@@ -88,6 +88,7 @@ static void jump_cached(struct gen *g, uint64_t target, bool parked)
 		gen_park_flags(g);
 	g->parked = before;
 	emit_mov_imm(&g->e, HOST_S0, target);
+	g->placed = true;
 	emit_rm_mem(&g->e, 8, 0x39, HOST_S0, HOST_STATE, at);
 	leave_if_missed(g, false);
 	emit_rm_mem(&g->e, 4, 0xff, 4, HOST_STATE, at + (int32_t)offsetof(struct soft_jump, code));
@@ -110,6 +111,7 @@ void gen_edge(struct gen *g, uint64_t target, bool parked)
 	s->target = target;
 	s->flags_parked = parked;
 	emit_rm_mem(&g->e, 4, 0xff, 4, HOST_STATE, STATE(edge) + 8 * (int32_t)s->edge);
+	s->jump = g->e.p - 4;
 }
 
 /* The displacement at `jump` is to lead to a place in this page. */
@@ -203,8 +205,9 @@ void gen_push_return(struct gen *g, unsigned size, bool parked)
 
 	if (size == 4 || (int64_t)ret == (int32_t)ret) {
 		gen_store_imm(g, size, &slot, (uint32_t)ret);
+		g->placed = true;
 	} else {
-		emit_mov_imm(&g->e, HOST_S1, ret);
+		gen_mov_rip(g, HOST_S1, ret);
 		gen_store(g, 8, &slot, HOST_S1);
 	}
 	gen_move_rsp(g, -(int)size);

@@ -75,6 +75,7 @@ static void load_immediate(struct gen *g, const struct x86_insn *in)
 {
 	struct emit *e = &g->e;
 
+	g->tied = true;
 	if (g->live[g->i])
 		gen_park_flags(g);
 	emit_mov_imm(e, HOST_S1, (uint64_t)(uintptr_t)(g->page + page_offset(g)));

@@ -146,6 +146,7 @@ static void take(struct gen *g, struct scan *s, const struct access *a)
 	struct base *b = &s->base[a->gpr & 15];
 
 	if (a->gpr == X86_RIP_BASE) {
+		g->placed |= g->insn[g->i].mem.base != X86_RIP_BASE; /* may be grouped with one */
 		constant_access(g, s, a);
 		return;
 	}
@@ -365,8 +366,7 @@ void gen_find_groups(struct gen *g)
 	for (unsigned i = 0; i < g->ngroups; i++) {
 		struct gen_group *p = &g->group[i];
 
-		p->memo = (uint16_t)soft_memo_new(g->v, g->class, p->span, p->write);
-		g->nmemos++;
+		p->memo = (uint16_t)gen_memo(g, p->span, p->write);
 		if (!g->path)
 			g->merged |= (2ull << p->last) - (2ull << p->leader);
 	}

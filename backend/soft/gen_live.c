@@ -8,6 +8,7 @@
 #include "backend/soft/gen.h"
 
 #define LOOK_INSNS 8
+#define LOOK_BYTES 64u
 
 /* C and its exits see all of RFLAGS. */
 static bool by_c(const struct x86_insn *in)
@@ -49,38 +50,61 @@ static bool is_jmp(const struct x86_insn *in)
 	       in->op[0].kind == X86_OK_REL;
 }
 
-/* Another vcpu may be writing there, which a decoder that remembers must not see. */
-static enum x86_decode_result decode_at(struct gen *g, struct x86_insn *in, unsigned off)
+/* Bytes [from, from + len) of the page have been looked at. */
+static void note_look(struct gen *g, unsigned from, unsigned len, const uint8_t *bytes)
 {
-	uint8_t code[24];
+	unsigned own = (unsigned)(g->gpa & 0xfff);
+	const uint8_t *known = g->look_bytes;
 
-	if (4096 - off < sizeof(code))
-		return x86_decode(in, g->page + off, 4096 - off, g->code_size);
-	__builtin_memcpy(code, g->page + off, sizeof(code));
-	return gen_decode(g, in, code, sizeof(code));
+	g->lines |= soft_lines(from, len);
+	if (from >= own && from + len <= own + (unsigned)g->offset[g->n] &&
+		__builtin_memcmp(g->code + (from - own), bytes, len) == 0)
+		return;
+	for (unsigned i = 0; i < g->nlooks; known += g->look[i++].len)
+		if (g->look[i].from == from && g->look[i].len == len &&
+			__builtin_memcmp(known, bytes, len) == 0)
+			return;
+	if (g->nlooks == GEN_MAX_LOOKS || len > GEN_LOOK_BYTES - g->nlook_bytes) {
+		g->tied = true;
+		return;
+	}
+	g->look[g->nlooks++] = (struct gen_look){(uint16_t)from, (uint16_t)len};
+	__builtin_memcpy(g->look_bytes + g->nlook_bytes, bytes, len);
+	g->nlook_bytes += len;
 }
 
-/* Of the instructions from off on: those that read flags, and those that nobody has written at the
- * end. */
+/*
+ * Of the instructions from rip on: flags that they read, and those that nobody has written at the
+ * end.  Another vcpu may be writing there, so they are copied first.
+ */
 unsigned gen_live_at(struct gen *g, uint64_t rip)
 {
-	unsigned live = 0, rest = X86_FL_STATUS, off = (unsigned)(rip & 0xfff), start = off;
+	unsigned live = 0, rest = X86_FL_STATUS, from = (unsigned)(rip & 0xfff), off = 0;
+	unsigned have = 4096 - from < LOOK_BYTES ? 4096 - from : LOOK_BYTES;
+	uint8_t code[LOOK_BYTES];
 
 	if (g->v->soft->all_flags || !g->flat || (rip ^ g->rip) >> 12)
 		return X86_FL_STATUS;
-	for (unsigned n = 0; rest && n < LOOK_INSNS && off < 4096; n++) {
+	if (have == LOOK_BYTES)
+		__builtin_memcpy(code, g->page + from, LOOK_BYTES);
+	else
+		__builtin_memcpy(code, g->page + from, have);
+	for (unsigned n = 0; rest && n < LOOK_INSNS && off < have; n++) {
 		struct x86_insn in;
 
-		if (decode_at(g, &in, off) != X86_DECODE_OK ||
-			x86_insn_allowed(&g->v->cpu, &in) != X86_DONE || by_c(&in))
+		if (gen_decode(g, &in, code + off, have - off) != X86_DECODE_OK) {
+			off = have - off < X86_INSN_MAX ? have : off + X86_INSN_MAX;
+			break;
+		}
+		off += in.len;
+		if (x86_insn_allowed(&g->v->cpu, &in) != X86_DONE || by_c(&in))
 			break;
 		live |= in.row->fl_read & rest;
 		if (in.row->class == X86_BRANCH)
 			break;
 		rest &= ~(unsigned)in.row->fl_kill;
-		off += in.len;
 	}
-	g->lines |= soft_lines(start, off < 4096 ? off - start + X86_INSN_MAX : 4096 - start);
+	note_look(g, from, off, code);
 	return live | rest;
 }
 

@@ -96,8 +96,14 @@ static void constant_address(struct gen *g, const struct x86_insn *in, unsigned 
 {
 	uint64_t a = (uint64_t)in->mem.disp;
 
-	if (in->mem.base == X86_RIP_BASE)
+	if (in->mem.base == X86_RIP_BASE && size == 8) {
+		gen_mov_rip(g, HOST_S0, a + gen_next_rip(g));
+		return;
+	}
+	if (in->mem.base == X86_RIP_BASE) {
 		a += gen_next_rip(g);
+		g->placed = true;
+	}
 	emit_mov_imm(&g->e, HOST_S0, size == 8 ? a : (uint32_t)a);
 }
 
@@ -128,14 +134,38 @@ void gen_address(struct gen *g, const struct x86_insn *in)
 	}
 }
 
+#define MEMO(member) ((int32_t)offsetof(struct soft_memo, member))
+
 static int32_t memo_at(const struct gen *g, unsigned memo)
 {
 	return STATE(memo) + (int32_t)((g->class * SOFT_MEMOS + memo) * sizeof(struct soft_memo));
 }
-#define MEMO_TAG(g, n)	  (memo_at(g, n) + (int32_t)offsetof(struct soft_memo, tag))
-#define MEMO_ADD(g, n)	  (memo_at(g, n) + (int32_t)offsetof(struct soft_memo, add))
-#define MEMO_LIMIT(g, n)  (memo_at(g, n) + (int32_t)offsetof(struct soft_memo, limit))
-#define MEMO_MISSES(g, n) (memo_at(g, n) + (int32_t)offsetof(struct soft_memo, misses))
+
+unsigned gen_memo(struct gen *g, unsigned size, bool write)
+{
+	unsigned n = soft_memo_new(g->v, g->class, size, write);
+
+	g->memo[g->nmemos++] = (struct gen_memo){(uint16_t)n, (uint16_t)size, write};
+	return n;
+}
+
+/* Which of the block's memos it is. */
+static unsigned memo_index(const struct gen *g, unsigned memo)
+{
+	unsigned i = g->nmemos;
+
+	while (g->memo[--i].number != memo)
+		;
+	return i;
+}
+
+/* An instruction with a memo's member, and perhaps an immediate byte behind that. */
+static void memo_op(
+	struct gen *g, unsigned size, unsigned op, unsigned reg, unsigned memo, int32_t member)
+{
+	emit_rm_mem(&g->e, size, op, reg, HOST_STATE, memo_at(g, memo) + member);
+	gen_fix(g, FIX_MEMO, memo_index(g, memo), g->e.p - 4);
+}
 
 static unsigned form_of(const struct gen *g, const struct gen_address *a)
 {
@@ -181,17 +211,14 @@ static uint8_t *compare_memo(struct gen *g, const struct gen_check *c)
 		emit_lea(e, 8, HOST_S1, HOST_S0, c->lo);
 	else if (c->form == FORM_FULL)
 		emit_mov(e, 8, HOST_S1, HOST_S0);
-	emit_rm_mem(e, 8, 0x2b, reg, HOST_STATE, MEMO_TAG(g, c->memo));
-	emit_rm_mem(e, 8, 0x3b, reg, HOST_STATE, MEMO_LIMIT(g, c->memo));
+	memo_op(g, 8, 0x2b, reg, c->memo, MEMO(tag));
+	memo_op(g, 8, 0x3b, reg, c->memo, MEMO(limit));
 	return emit_jcc(e, 7, emit_here(e)); /* ja */
 }
 
 static void add_memo(struct gen *g, const struct gen_check *c)
 {
-	if (c->form == FORM_BASE)
-		emit_load(&g->e, 8, HOST_S0, HOST_STATE, MEMO_ADD(g, c->memo));
-	else
-		emit_rm_mem(&g->e, 8, 0x03, HOST_S0, HOST_STATE, MEMO_ADD(g, c->memo));
+	memo_op(g, 8, c->form == FORM_BASE ? 0x8b : 0x03, HOST_S0, c->memo, MEMO(add));
 }
 
 /* An access that an earlier check covers: no comparison, and flags stay as they are. */
@@ -201,11 +228,11 @@ static void member(struct gen *g, const struct gen_check *c)
 
 	if (c->form == FORM_BASE) {
 		if (g->s0_before != c->memo + 1u)
-			emit_load(e, 8, HOST_S0, HOST_STATE, MEMO_ADD(g, c->memo));
+			memo_op(g, 8, 0x8b, HOST_S0, c->memo, MEMO(add));
 		return;
 	}
 	form_address(g, c);
-	emit_load(e, 8, HOST_S1, HOST_STATE, MEMO_ADD(g, c->memo));
+	memo_op(g, 8, 0x8b, HOST_S1, c->memo, MEMO(add));
 	emit_rm_sib(e, 8, 0x8d, HOST_S0, HOST_S0, HOST_S1, 0, 0);
 }
 
@@ -289,8 +316,7 @@ static struct gen_ref refer(struct gen *g, const struct gen_address *a, unsigned
 			c->size = p->span;
 		}
 	} else {
-		c->memo = (uint16_t)soft_memo_new(g->v, g->class, size, write);
-		g->nmemos++;
+		c->memo = (uint16_t)gen_memo(g, size, write);
 	}
 	if (p && p->leader != g->i)
 		member(g, c);
@@ -365,7 +391,7 @@ static void crossing(struct gen *g, const struct gen_check *c)
 	emit_alu_imm(e, 4, 4, HOST_S1, 0xfff);
 	emit_alu_imm(e, 4, 7, HOST_S1, 4096u - c->size);
 	inside = emit_jcc8(e, 0x76);					 /* jbe */
-	emit_rm_mem(e, 4, 0x83, 5, HOST_STATE, MEMO_MISSES(g, c->memo)); /* sub */
+	memo_op(g, 4, 0x83, 5, c->memo, MEMO(misses)); /* sub */
 	emit8(e, 1);
 	on = emit_jcc(e, 9, emit_here(e)); /* jns */
 	emit_patch8(e, inside);
@@ -398,7 +424,8 @@ void gen_check_stub(struct gen *g, const struct gen_stub *s)
 	emit_mov_imm64(e, HOST_S1,
 		site << 32 | (uint64_t)c->memo << 16 | (4096u - c->size) |
 			(g->path && !c->hoisted ? SOFT_FILL_REGION : 0));
-	emit_call(e, g->v->cache.look_up[g->class][c->write]);
+	gen_fix(g, FIX_WHAT, memo_index(g, c->memo), e->p - 6);
+	gen_call_thunk(g, g->v->cache.look_up[g->class][c->write]);
 	if (c->form == FORM_SLOT && c->lo)
 		form_address(g, c); /* -lo need not be a displacement */
 	if (c->form == FORM_BASE)

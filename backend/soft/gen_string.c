@@ -153,11 +153,11 @@ bool gen_string(struct gen *g, const struct x86_insn *in)
 	op = gen_new_op(g, soft_op_string, in);
 	if (!op)
 		return true;
-	emit_mov_imm(&g->e, HOST_S0, (uint64_t)(uintptr_t)op);
+	gen_op_address(g, op);
 	if ((movs || stos) && g->is64 && in->rep && in->addrsize == 8)
-		emit_call(&g->e, g->v->cache.string[g->class][movs][__builtin_ctz(size)]);
+		gen_call_thunk(g, g->v->cache.string[g->class][movs][__builtin_ctz(size)]);
 	else
-		emit_jmp(&g->e, g->v->cache.call_op);
+		gen_jmp_thunk(g, g->v->cache.call_op);
 	if (gen_resumable(g, g->i + 1))
 		op->resume = emit_here(&g->e);
 	return true;

@@ -111,6 +111,11 @@ static int set_count(struct soft_vm *s, const char *value, char *why, size_t siz
 	return parse_bool(value, &s->count, why, size);
 }
 
+static int set_share(struct soft_vm *s, const char *value, char *why, size_t size)
+{
+	return parse_bool(value, &s->share, why, size);
+}
+
 static int set_lockstep(struct soft_vm *s, const char *value, char *why, size_t size)
 {
 	return parse_bool(value, &s->lockstep, why, size);
@@ -161,6 +166,7 @@ static const struct {
 	{"lockstep", set_lockstep},
 	{"max_insns", set_max_insns},
 	{"perf", set_perf},
+	{"share", set_share},
 	{"torture", set_torture},
 	{"trace", set_trace},
 	{"trace.rip", set_trace_rip},

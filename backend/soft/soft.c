@@ -197,6 +197,7 @@ static void soft_vmcleanup(void *vmi)
 	soft_perf_close(s);
 	if (s->page_code)
 		munmap(s->page_code, s->pages * sizeof(*s->page_code));
+	soft_share_free(s->shared);
 	if (s->page_writers)
 		munmap(s->page_writers, s->pages * sizeof(*s->page_writers));
 	free(s);
@@ -214,10 +215,12 @@ static void *soft_vminit(struct vm *vm, struct pmap *pmap)
 	s->tsc_offset = -soft_host_tsc();
 	s->pages = MAX_PAGES;
 	s->cache_size = CODE_CACHE_SIZE;
+	s->share = true;
 	s->trace_last = UINT64_MAX;
 	s->page_code = zeroed(s->pages * sizeof(*s->page_code));
 	s->page_writers = zeroed(s->pages * sizeof(*s->page_writers));
-	if (!s->page_code || !s->page_writers)
+	s->shared = soft_share_table();
+	if (!s->page_code || !s->page_writers || !s->shared)
 		goto fail;
 	for (int i = 0; i < VM_MAXCPU; i++) {
 		s->vcpu[i] = vcpu_new(s, i);
@@ -250,6 +253,8 @@ static int vcpu_prepare(struct soft_vcpu *v)
 	error = v->cache.rw ? 0 : soft_cache_create(v, v->soft->cache_size);
 	if (!error && v->soft->perf)
 		error = soft_perf_cache(v);
+	if (!error)
+		soft_share_begin(v);
 	return error;
 }
 

@@ -281,7 +281,7 @@ struct soft_patch {
 /* A store beside code: there is none in its bytes as long as no block is added. */
 struct soft_beside {
 	uint64_t gpa;
-	uint64_t blocks; /* stat_translated_blocks */
+	uint64_t added; /* soft_cache.added */
 	unsigned len;
 };
 #define SOFT_BESIDES 16u
@@ -304,6 +304,12 @@ struct soft_link {
 	uint32_t site; /* offset of its displacement */
 	uint32_t stub; /* where it went before */
 	uint32_t to;
+};
+
+/* A block that other vcpus may copy: see share.c. */
+struct soft_shared {
+	_Atomic uint32_t stamp;	 /* 0: none; as long as it is the same, the block is */
+	_Atomic uint32_t record; /* offset in the metadata */
 };
 
 /* The code cache of one vcpu: a memfd mapped twice, its metadata, and the tables over it. */
@@ -329,6 +335,9 @@ struct soft_cache {
 	struct soft_patch patch[SOFT_PATCHES];
 	uint64_t patched_pages; /* hashed: where there are any to be known of */
 	struct soft_beside beside[SOFT_BESIDES];
+	uint64_t added;		    /* blocks, ever */
+	struct soft_shared *shared; /* one for each of blocks[] */
+	uint32_t stamps;	    /* given out so far */
 	/* emitted once: */
 	int (*enter)(struct soft_vcpu *v, const void *code);
 	const uint8_t *leave, *leave_mem, *leave_raw, *call_op, *dead, *dead_mem;
@@ -519,6 +528,10 @@ struct soft_vm {
 	struct soft_vcpu *vcpu[VM_MAXCPU];
 	_Atomic uint16_t *page_code;	/* by guest page number: vcpus with code of that page */
 	_Atomic uint16_t *page_writers; /* vcpus that may hold a write tag for it */
+	bool share;			/* setting: vcpus copy each other's blocks */
+	_Atomic bool running;		/* a vcpu has */
+	_Atomic bool sharing;		/* `share`, and there are several of them */
+	_Atomic uint64_t *shared;	/* where blocks may be found: share.c */
 	uint64_t pages;
 	struct { /* read-only for the guest: such pages count as code of every vcpu, for ever */
 		uint64_t gpa, len;
@@ -784,6 +797,26 @@ struct soft_block *soft_block_at(struct soft_cache *c, const void *host);
 void soft_piece_evict(struct soft_vcpu *v, unsigned piece);
 void soft_cache_flush(struct soft_vcpu *v);
 
+/* ---- share.c ---- */
+/* The table of what is shared; NULL: no memory. */
+_Atomic uint64_t *soft_share_table(void);
+void soft_share_free(_Atomic uint64_t *table);
+/* Before a vcpu runs first: are there others to share with? */
+void soft_share_begin(struct soft_vcpu *v);
+/* The block that has just been translated may be copied from now on, if anybody may want to. */
+void soft_share(struct soft_vcpu *v, const struct soft_block *b);
+/* It is about to change, or to go. */
+void soft_unshare(struct soft_cache *c, const struct soft_block *b);
+/* A copy of another vcpu's block for the same code. NULL: there is none, or no room for it. */
+struct soft_block *soft_copy(
+	struct soft_vcpu *v, uint64_t rip, uint32_t mode, const struct soft_itlb_entry *page);
+/*
+ * Tests: a copy of the block that has just been translated takes its place, every other time.  Says
+ * which block it is now.
+ */
+struct soft_block *soft_copy_own(
+	struct soft_vcpu *v, struct soft_block *b, const struct soft_itlb_entry *page);
+
 /* ---- link.c: all offsets are in the cache ---- */
 /*
  * Makes the displacement at `site`, which leads to its stub so far, lead to the code at `to`, until
@@ -933,6 +966,7 @@ struct soft_stat_mark {
 };
 void soft_stat_mark(struct soft_vcpu *v, struct soft_stat_mark *m);
 void soft_stat_translated(struct soft_vcpu *v, const struct soft_stat_mark *m);
+void soft_stat_copied(struct soft_vcpu *v, const struct soft_stat_mark *m);
 /* An instruction that C executes for translated code. */
 void soft_stat_in_c(struct soft_vcpu *v, const struct x86_insn *insn);
 

@@ -70,6 +70,11 @@ void soft_stat_translated(struct soft_vcpu *v, const struct soft_stat_mark *m)
 	v->stat_meta_bytes += p->meta_used - m->meta + sizeof(struct soft_block);
 }
 
+void soft_stat_copied(struct soft_vcpu *v, const struct soft_stat_mark *m)
+{
+	v->stat_copy_tsc += __builtin_ia32_rdtsc() - m->tsc;
+}
+
 void soft_stat_in_c(struct soft_vcpu *v, const struct x86_insn *insn)
 {
 	static const uint32_t counter[] = {

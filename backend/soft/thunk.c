@@ -206,17 +206,17 @@ static void emit_beside(struct emit *e, struct soft_vcpu *v, unsigned class, int
 	emit8(e, 0x52); /* push rdx */
 	emit_load(e, 8, X86_RDX, X86_RAX, gpa);
 	emit_shift_imm(e, 8, 5, X86_RDX, 12);
-	emit_mov_imm(e, X86_RAX, (uint64_t)(uintptr_t)v->soft->page_writers);
+	emit_mov_imm64(e, X86_RAX, (uint64_t)(uintptr_t)v->soft->page_writers);
 	emit8(e, 0x66);
 	emit_rm_sib(e, 4, 0xf7, 0, X86_RAX, X86_RDX, 1, 0); /* test word */
 	emit16(e, 1u << v->vcpuid);
 	pop[4] = emit_jcc(e, 4, emit_here(e));
-	emit_mov_imm(e, X86_RAX, (uint64_t)(uintptr_t)v->soft->page_code);
+	emit_mov_imm64(e, X86_RAX, (uint64_t)(uintptr_t)v->soft->page_code);
 	emit8(e, 0x66);
 	emit_rm_sib(e, 4, 0x81, 7, X86_RAX, X86_RDX, 1, 0); /* cmp word */
 	emit16(e, 1u << v->vcpuid);
 	pop[0] = emit_jcc(e, 5, emit_here(e));
-	emit_mov_imm(e, X86_RAX, (uint64_t)(uintptr_t)v->cache.page_lines);
+	emit_mov_imm64(e, X86_RAX, (uint64_t)(uintptr_t)v->cache.page_lines);
 	emit_rm_sib(e, 8, 0x8b, X86_RDX, X86_RAX, X86_RDX, 3, 0);
 	emit_rr(e, 8, 0x85, X86_RDX, X86_RDX);
 	some = emit_jcc8(e, 0x75);
@@ -356,6 +356,7 @@ static void emit_dead(struct emit *e, bool parked, const uint8_t *leave_raw)
 	emit_jmp(e, leave_raw);
 }
 
+/* All vcpus have it at the same offsets, as copied blocks lead there: no length depends on who it is for. */
 void soft_emit_thunks(struct soft_vcpu *v)
 {
 	struct soft_cache *c = &v->cache;

@@ -168,7 +168,56 @@ struct soft_op *gen_new_op(struct gen *g, soft_op_fn fn, const struct x86_insn *
 	op->resume = NULL;
 	if (in)
 		op->insn = *in;
+	if (g->nops < GEN_MAX_OPS)
+		g->op[g->nops++] = op;
+	else
+		g->tied = true;
 	return op;
+}
+
+void gen_fix(struct gen *g, enum gen_fix_kind kind, unsigned n, const uint8_t *at)
+{
+	if (g->nfixes == GEN_MAX_FIXES || n > UINT8_MAX) {
+		g->tied = true;
+		return;
+	}
+	g->fix[g->nfixes++] = (struct gen_fix){
+		.at = (uint16_t)(at - g->start), .kind = (uint8_t)kind, .n = (uint8_t)n};
+}
+
+void gen_mov_rip(struct gen *g, unsigned reg, uint64_t rip)
+{
+	const uint8_t *at = g->e.p;
+
+	emit_mov_imm(&g->e, reg, rip);
+	if (g->e.p - at == 10)
+		gen_fix(g, FIX_RIP, 0, g->e.p - 8);
+	else
+		g->placed = true; /* a form that not all addresses have */
+}
+
+void gen_jmp_thunk(struct gen *g, const uint8_t *thunk)
+{
+	gen_fix(g, FIX_THUNK, 0, emit_jmp(&g->e, thunk));
+}
+
+void gen_call_thunk(struct gen *g, const uint8_t *thunk)
+{
+	emit_call(&g->e, thunk);
+	gen_fix(g, FIX_THUNK, 0, g->e.p - 4);
+}
+
+void gen_op_address(struct gen *g, const struct soft_op *op)
+{
+	unsigned n = g->nops;
+
+	emit_mov_imm64(&g->e, HOST_S0, (uint64_t)(uintptr_t)op);
+	while (n && g->op[n - 1] != op)
+		n--;
+	if (n)
+		gen_fix(g, FIX_OP, n - 1, g->e.p - 8);
+	else
+		g->tied = true;
 }
 
 /* An instruction that C executes. */
@@ -182,8 +231,8 @@ static void gen_op(struct gen *g, soft_op_fn fn, const struct x86_insn *in, bool
 	}
 	if (g->parked)
 		gen_flags_now(g);
-	emit_mov_imm(&g->e, HOST_S0, (uint64_t)(uintptr_t)op);
-	emit_jmp(&g->e, g->v->cache.call_op);
+	gen_op_address(g, op);
+	gen_jmp_thunk(g, g->v->cache.call_op);
 	if (!last && gen_resumable(g, g->i + 1))
 		op->resume = emit_here(&g->e);
 }
@@ -201,8 +250,8 @@ static void gen_cr3(struct gen *g, const struct x86_insn *in)
 	if (!op)
 		return;
 	op->page = (g->gpa & ~0xfffull) | g->class;
-	emit_mov_imm(&g->e, HOST_S0, (uint64_t)(uintptr_t)op);
-	emit_jmp(&g->e, g->v->cache.call_op);
+	gen_op_address(g, op);
+	gen_jmp_thunk(g, g->v->cache.call_op);
 	op->resume = emit_here(&g->e);
 	gen_goto(g, gen_next_rip(g), false);
 }
@@ -279,14 +328,14 @@ static void stub_leave(struct gen *g, const struct gen_stub *s)
 	if (s->swapped)
 		gen_path_swap_out(g);
 	if (!s->rip_in_s0) {
-		emit_mov_imm(&g->e, HOST_S0, s->target);
+		gen_mov_rip(g, HOST_S0, s->target);
 	} else if (s->reason == SOFT_LOOKUP) {
-		emit_mov_imm(&g->e, HOST_S1, s->target);
+		gen_mov_rip(g, HOST_S1, s->target);
 		emit_store(&g->e, 8, HOST_STATE, STATE(branch_rip), HOST_S1);
 	}
 	emit_store(&g->e, 8, HOST_STATE, STATE(cpu.rip), HOST_S0);
 	emit_reason(g, s->reason);
-	emit_jmp(&g->e, s->flags_parked ? g->v->cache.leave_mem : g->v->cache.leave);
+	gen_jmp_thunk(g, s->flags_parked ? g->v->cache.leave_mem : g->v->cache.leave);
 }
 
 /* Which displacement to patch, and whether for parked flags, in link_site. */
@@ -319,8 +368,8 @@ static void stub_op(struct gen *g, const struct gen_stub *s)
 {
 	if (s->flags_parked)
 		gen_flags_now(g);
-	emit_mov_imm(&g->e, HOST_S0, (uint64_t)(uintptr_t)s->op);
-	emit_jmp(&g->e, g->v->cache.call_op);
+	gen_op_address(g, s->op);
+	gen_jmp_thunk(g, g->v->cache.call_op);
 }
 
 /* Where a direct jump inside the page leads to; 0: to no block so far. */
@@ -355,19 +404,30 @@ static void gen_link(struct gen *g, const struct gen_stub *s, struct soft_block 
 	self->recorded = true; /* as no block, it is not found there yet */
 }
 
+static bool is_way(const struct gen_stub *s)
+{
+	return s->kind == STUB_LINK || s->kind == STUB_EDGE;
+}
+
+void gen_ways(struct gen *g, struct soft_block *self)
+{
+	for (unsigned i = 0; i < g->nstubs && !is_full(g); i++) {
+		const struct gen_stub *s = &g->stub[i];
+
+		if (s->kind == STUB_EDGE)
+			stub_edge(g, s);
+		else if (s->kind == STUB_LINK)
+			gen_link(g, s, self);
+	}
+}
+
 static void gen_stubs(struct gen *g, struct soft_block *self)
 {
 	for (unsigned i = 0; i < g->nstubs && !is_full(g); i++) {
 		const struct gen_stub *s = &g->stub[i];
 
-		if (s->kind == STUB_EDGE) {
-			stub_edge(g, s);
+		if (is_way(s))
 			continue;
-		}
-		if (s->kind == STUB_LINK) {
-			gen_link(g, s, self);
-			continue;
-		}
 		emit_patch(&g->e, s->jump, emit_here(&g->e));
 		if (s->kind == STUB_CHECK)
 			gen_check_stub(g, s);
@@ -378,6 +438,8 @@ static void gen_stubs(struct gen *g, struct soft_block *self)
 		else
 			stub_leave(g, s);
 	}
+	g->ways = g->e.p;
+	gen_ways(g, self);
 }
 
 static void gen_body(struct gen *g)
@@ -420,7 +482,7 @@ static void gen_entry(struct gen *g)
 	g->host = emit_here(&g->e);
 }
 
-static struct soft_block *finish(struct gen *g, struct soft_block *b)
+struct soft_block *gen_finish(struct gen *g, struct soft_block *b)
 {
 	struct soft_cache *c = &g->v->cache;
 	struct soft_piece *p = soft_filling(c);
@@ -438,8 +500,13 @@ static struct soft_block *finish(struct gen *g, struct soft_block *b)
 		soft_page_has_code(g->v, (uint64_t)b->page2 << 12);
 	b->lines = g->lines;
 	soft_block_insert(g->v, b);
-	g->v->stat_translated_blocks++;
-	g->v->stat_translated_insns += g->n;
+	if (g->copied) {
+		g->v->stat_copied_blocks++;
+		g->v->stat_copied_insns += g->n;
+	} else {
+		g->v->stat_translated_blocks++;
+		g->v->stat_translated_insns += g->n;
+	}
 	return b;
 }
 
@@ -450,7 +517,7 @@ static struct soft_block *finish(struct gen *g, struct soft_block *b)
 static void gen_fetch(struct gen *g)
 {
 	g->n = 1;
-	g->ended = true;
+	g->ended = g->tied = true;
 	g->offset[0] = 0;
 	g->offset[1] = 1;
 	g->site[0] = (struct soft_site){0};
@@ -512,7 +579,7 @@ static const struct x86_remap plain = {
 	.mem_base = HOST_S0,
 };
 
-static void prepare(
+void gen_prepare(
 	struct soft_vcpu *v, uint64_t rip, uint32_t mode, const struct soft_itlb_entry *page)
 {
 	static const uint8_t code_size[] = {16, 32, 64, 64};
@@ -530,6 +597,9 @@ static void prepare(
 	g->flat = (mode & SOFT_MODE_FLAT) != 0;
 	g->path = g->straddles = g->ended = g->failed = g->patched = false;
 	g->nstubs = g->nchecks = g->ngroups = g->nmemos = g->hoisted = 0;
+	g->copied = g->tied = g->placed = false;
+	g->start = g->e.p;
+	g->nfixes = g->nops = g->nlooks = g->nlook_bytes = 0;
 	g->host_of = plain;
 	__builtin_memset(g->swap, 0, sizeof(g->swap));
 	soft_page_has_code(v, g->gpa); /* before the first look: a store from now on is announced */
@@ -540,8 +610,7 @@ static void prepare(
 	g->lines = 0;
 }
 
-/* A new block, and its entry. */
-static struct soft_block *begin(struct gen *g, uint64_t gpa2)
+struct soft_block *gen_new_block(struct gen *g, uint64_t gpa2)
 {
 	struct soft_cache *c = &g->v->cache;
 	struct soft_piece *p = soft_filling(c);
@@ -555,6 +624,15 @@ static struct soft_block *begin(struct gen *g, uint64_t gpa2)
 		.edges = p->edges};
 	b->host_mem = b->host = p->used;
 	g->host = c->rx + b->host;
+	return b;
+}
+
+/* The same, and its entry. */
+static struct soft_block *begin(struct gen *g, uint64_t gpa2)
+{
+	struct soft_cache *c = &g->v->cache;
+	struct soft_block *b = gen_new_block(g, gpa2);
+
 	gen_liveness(g);
 	gen_entry(g);
 	b->host = (uint32_t)(g->host - c->rx);
@@ -573,7 +651,7 @@ static struct soft_block *translate(
 
 	if (!soft_has_room(c, GEN_STEP))
 		return NULL;
-	prepare(v, rip, mode, page);
+	gen_prepare(v, rip, mode, page);
 	g->patched = soft_block_died(c, rip, g->gpa, mode);
 	decode(g, page->hva);
 	gpa2 = g->n == 0 ? decode_straddling(g) : 0;
@@ -585,7 +663,10 @@ static struct soft_block *translate(
 	else
 		gen_body(g);
 	gen_stubs(g, b);
-	return finish(g, b);
+	b = gen_finish(g, b);
+	if (b && !g->tied && !g->straddles && !g->patched)
+		soft_share(v, b);
+	return b;
 }
 
 /* The bytes of the path, as they are now. */
@@ -612,7 +693,7 @@ struct soft_block *soft_translate_region(
 	if (!soft_has_room(&v->cache, GEN_STEP))
 		return NULL;
 	soft_stat_mark(v, &mark);
-	prepare(v, rip, mode, page);
+	gen_prepare(v, rip, mode, page);
 	if (!path_is_there(g))
 		return NULL;
 	old = soft_block_find(v, rip, g->gpa, 0, mode);
@@ -628,7 +709,7 @@ struct soft_block *soft_translate_region(
 		g->failed = true;
 	if (!g->failed && old)
 		soft_block_retire(v, old);
-	b = finish(g, b);
+	b = gen_finish(g, b);
 	if (!b) {
 		soft_edges_drop(v, p, v->cache.blocks[p->first + p->nblocks].edges);
 		p->meta_used = v->cache.blocks[p->first + p->nblocks].meta;
@@ -650,6 +731,13 @@ struct soft_block *soft_translate(
 	if (soft_tortured(v))
 		soft_torture_translate(v);
 	soft_cache_trim(v);
+	b = soft_copy(v, rip, mode, page);
+	if (b) {
+		soft_stat_copied(v, &mark);
+		if (v->soft->trace || v->soft->perf)
+			soft_observe(v, b);
+		return b;
+	}
 	soft_stat_mark(v, &mark);
 	b = translate(v, rip, mode, page);
 	if (!b) {
@@ -659,6 +747,8 @@ struct soft_block *soft_translate(
 		assert(b);
 	}
 	soft_stat_translated(v, &mark);
+	if (v->check || soft_tortured(v)) /* both kinds are to be tried out */
+		b = soft_copy_own(v, b, page);
 	if (v->soft->trace || v->soft->perf)
 		soft_observe(v, b);
 	return b;

@@ -197,6 +197,8 @@ static void settings_are_checked(void **state)
 		{"max_insns", "-1", EINVAL},
 		{"perf", "", EINVAL},
 		{"perf", "dump", EINVAL},
+		{"share", "no", 0},
+		{"share", "2", EINVAL},
 		{"torture", "0", 0},
 		{"torture", "0xffffffffffffffff", 0},
 		{"torture", "18446744073709551616", EINVAL},
