@@ -148,14 +148,17 @@ void soft_tlb_flush(struct soft_vcpu *v, enum x86_flush kind, uint64_t gla)
 		forget_others(v);
 		soft_tlb_clear(v);
 		v->bank[v->in_use].pcid = x86_pcid(&v->cpu); /* CR4.PCIDE may be new */
+		soft_jump_back(v);
 		break;
 	case X86_FLUSH_NONGLOBAL:
 		forget_others(v);
 		soft_tlb_clear_nonglobal(v);
+		soft_jump_back(v);
 		break;
 	case X86_FLUSH_CR3:
 	case X86_FLUSH_CR3_KEEP:
 		cr3_written(v, kind == X86_FLUSH_CR3_KEEP);
+		soft_jump_back(v);
 		break;
 	case X86_FLUSH_PCID:
 		b = bank_of(v, (unsigned)gla);
