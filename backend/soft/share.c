@@ -167,6 +167,15 @@ static bool has_invpcid(const struct soft_vcpu *v)
 	return x86_has_feature(&v->cpu, X86_F_INVPCID);
 }
 
+/* Of what somebody else may be writing: to the compiler, and to ThreadSanitizer, it is no access. */
+static uint64_t word_at(const void *p)
+{
+	uint64_t word;
+
+	__asm__ volatile("mov (%1), %0" : "=r"(word) : "r"(p) : "memory");
+	return word;
+}
+
 /*
  * Up to seven bytes more.  The owner may be writing what is read: only is_there() tells what that
  * is worth then.
@@ -174,12 +183,8 @@ static bool has_invpcid(const struct soft_vcpu *v)
 static void copy_words(void *to, const void *from, size_t n)
 {
 	for (size_t i = 0; i < n; i += 8) {
-		uint64_t word;
+		uint64_t word = word_at((const uint8_t *)from + i);
 
-		__asm__ volatile("mov (%1), %0"
-				 : "=r"(word)
-				 : "r"((const uint8_t *)from + i)
-				 : "memory");
 		__builtin_memcpy((uint8_t *)to + i, &word, 8);
 	}
 }
@@ -349,18 +354,17 @@ static bool read_record(struct gen *g, const struct offer *o)
 }
 
 /* Quicker than memcmp() without vector registers. */
-static bool same_bytes(const uint8_t *a, const uint8_t *b, unsigned n)
+static bool same_bytes(const uint8_t *guest, const uint8_t *b, unsigned n)
 {
-	uint64_t x, y;
+	uint64_t x;
 
-	for (; n >= 8; n -= 8, a += 8, b += 8) {
-		__builtin_memcpy(&x, a, 8);
-		__builtin_memcpy(&y, b, 8);
-		if (x != y)
+	for (; n >= 8; n -= 8, guest += 8, b += 8) {
+		__builtin_memcpy(&x, b, 8);
+		if (word_at(guest) != x)
 			return false;
 	}
-	while (n && *a == *b)
-		a++, b++, n--;
+	while (n && __atomic_load_n(guest, __ATOMIC_RELAXED) == *b)
+		guest++, b++, n--;
 	return n == 0;
 }
 
