@@ -7,7 +7,7 @@
  * holds is looked at only when something in it has to go.  Memos, jump caches and the slots of
  * edges are there once: what rests on pages that are not global leaves them with the PCID, and is
  * taken from the bank again when the PCID is back.  Global pages are entered into each bank for
- * itself.
+ * itself.  For the jump cache and edges jump.c knows what there was.
  *
  * Without CR4.PCIDE all is PCID 0, and a CR3 write empties its bank of what is not global.
  */

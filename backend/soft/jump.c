@@ -15,61 +15,89 @@
 #include "backend/soft/soft.h"
 
 #define EDGE	  0x80000000u /* in what a list has of one: EDGE | edge << 1 | flags parked */
-#define TURNS	  4u 	      /* then a list begins anew, lest it keeps what was used once */
+#define TWO_PAGES 1u	      /* in soft_filled.page: not to be put back */
+#define TURNS	  4u	      /* then a list begins anew, lest it keeps what was used once */
 #define MAX_STALE 16u	      /* pages that are not as they were: nor will the others be */
 _Static_assert(SOFT_EDGES << 1 < EDGE, "bits");
 
 /* ---- filled ---- */
 
-void soft_jump_enter(struct soft_vcpu *v, const struct soft_block *b)
+static struct soft_filled filled(
+	const struct soft_vcpu *v, const struct soft_block *b, uint32_t what, bool parked)
 {
-	unsigned class = SOFT_MODE_CLASS(b->mode), slot = soft_jc_slot(b->rip);
-	struct soft_jump *j = &v->jc[class][slot];
+	return (struct soft_filled){
+		.rip = b->rip,
+		.page = (b->gpa & ~0xfffull) | (b->page2 ? TWO_PAGES : 0),
+		.what = what,
+		.code = soft_entry(&v->cache, b, parked),
+	};
+}
 
-	if (soft_unlinked(v))
-		return;
+static void fill_jump(struct soft_vcpu *v, unsigned class, const struct soft_filled *f)
+{
+	struct soft_jump *j = &v->jc[class][f->what];
+
 	if (v->jc_filled[class] < SOFT_JC_LOG)
-		v->jc_log[class][v->jc_filled[class]] =
-			(struct soft_filled){slot, (uint32_t)(b - v->cache.blocks)};
+		v->jc_log[class][v->jc_filled[class]] = *f;
 	if (v->jc_filled[class] <= SOFT_JC_LOG)
 		v->jc_filled[class]++;
-	j->rip = b->rip;
-	j->code = v->cache.rx + soft_entry(&v->cache, b, true);
+	j->rip = f->rip;
+	j->code = v->cache.rx + f->code;
+}
+
+void soft_jump_enter(struct soft_vcpu *v, const struct soft_block *b)
+{
+	struct soft_filled f = filled(v, b, soft_jc_slot(b->rip), true);
+
+	if (!soft_unlinked(v))
+		fill_jump(v, SOFT_MODE_CLASS(b->mode), &f);
+}
+
+static bool is_stub(const struct soft_vcpu *v, unsigned edge)
+{
+	return v->edge[edge] == v->cache.rx + v->edge_stub[edge];
 }
 
 /*
  * An edge may be in logs still that it was filled for under another block, which has been dropped
  * since.
  */
-void soft_edge_fill(struct soft_vcpu *v, uint32_t site, const struct soft_block *b)
+static void fill_edge(struct soft_vcpu *v, unsigned class, const struct soft_filled *f)
 {
-	unsigned class = SOFT_MODE_CLASS(b->mode), edge = site >> 1;
-
 	if (v->edges_filled[class] == SOFT_EDGES)
 		soft_jc_flush(v);
-	assert(v->edge[edge] == v->cache.rx + v->edge_stub[edge]);
-	v->edge[edge] = v->cache.rx + soft_entry(&v->cache, b, site & 1);
-	v->edge_log[class][v->edges_filled[class]++] =
-		(struct soft_filled){site, (uint32_t)(b - v->cache.blocks)};
+	assert(is_stub(v, f->what >> 1));
+	v->edge[f->what >> 1] = v->cache.rx + f->code;
+	v->edge_log[class][v->edges_filled[class]++] = *f;
 }
 
-void soft_jump_rests(struct soft_vcpu *v, const struct soft_block *b, bool global)
+void soft_edge_fill(struct soft_vcpu *v, uint32_t site, const struct soft_block *b)
 {
-	unsigned class = SOFT_MODE_CLASS(b->mode);
+	struct soft_filled f = filled(v, b, site, site & 1);
 
-	for (unsigned i = 0; i < (b->page2 ? 2u : 1u); i++) {
-		unsigned slot = soft_filter_bit((b->rip >> 12) + i, b->rip);
+	fill_edge(v, SOFT_MODE_CLASS(b->mode), &f);
+}
 
-		v->jc_pages[class][slot / 64] |= 1ull << slot % 64;
-		v->jc_words[class][slot / 4096] |= 1ull << slot / 64 % 64;
-	}
+static void rests(struct soft_vcpu *v, unsigned class, uint64_t gla, bool global)
+{
+	unsigned bit = soft_filter_bit(gla >> 12, gla);
+
+	v->jc_pages[class][bit / 64] |= 1ull << bit % 64;
+	v->jc_words[class][bit / 4096] |= 1ull << bit / 64 % 64;
 	if (!global)
 		v->jc_nonglobal[class] = true;
 }
 
+void soft_jump_rests(struct soft_vcpu *v, const struct soft_block *b, bool global)
+{
+	rests(v, SOFT_MODE_CLASS(b->mode), b->rip, global);
+	if (b->page2)
+		rests(v, SOFT_MODE_CLASS(b->mode), b->rip + 4096, global);
+}
+
 /* ---- emptied ---- */
 
-/* The list for these page tables, or else the one that has not been used for longest, empty. */
+/* The list for these page tables, or else the one that has not been used for longest. */
 static struct soft_jump_list *list_for(struct soft_vcpu *v, unsigned class)
 {
 	struct soft_jump_list *l = NULL;
@@ -88,39 +116,37 @@ static struct soft_jump_list *list_for(struct soft_vcpu *v, unsigned class)
 	return l;
 }
 
-static void note(struct soft_jump_list *l, uint32_t what, uint32_t block)
+static void note(struct soft_jump_list *l, const struct soft_filled *f, uint32_t kind)
 {
-	if (l->n < SOFT_JUMP_NOTES)
-		l->note[l->n++] = (struct soft_filled){what, block};
+	if (l->n == SOFT_JUMP_NOTES || f->page & TWO_PAGES)
+		return;
+	l->note[l->n] = *f;
+	l->note[l->n++].what |= kind;
 }
 
 /* An empty place has the rip of another place: there is none that a guest cannot have. */
 static void empty_jumps(struct soft_vcpu *v, unsigned class, struct soft_jump_list *l)
 {
-	struct soft_jump *jc = v->jc[class];
-
 	for (unsigned i = 0; i < v->jc_filled[class]; i++) {
 		const struct soft_filled *f = &v->jc_log[class][i];
+		struct soft_jump *j = &v->jc[class][f->what];
 
-		if (l && jc[f->what].rip == v->cache.blocks[f->block].rip)
-			note(l, 0, f->block);
-		jc[f->what].rip = ~(uint64_t)f->what;
+		if (l && j->rip == f->rip && j->code == v->cache.rx + f->code)
+			note(l, f, 0);
+		j->rip = ~(uint64_t)f->what;
 	}
 }
 
 /* One that was given away meanwhile does not lead there. */
 static void empty_edges(struct soft_vcpu *v, unsigned class, struct soft_jump_list *l)
 {
-	const struct soft_cache *c = &v->cache;
-
 	for (unsigned i = 0; i < v->edges_filled[class]; i++) {
 		const struct soft_filled *f = &v->edge_log[class][i];
 		unsigned edge = f->what >> 1;
 
-		if (l && v->edge[edge] ==
-				 c->rx + soft_entry(c, &c->blocks[f->block], f->what & 1))
-			note(l, EDGE | f->what, f->block);
-		v->edge[edge] = c->rx + v->edge_stub[edge];
+		if (l && v->edge[edge] == v->cache.rx + f->code)
+			note(l, f, EDGE);
+		v->edge[edge] = v->cache.rx + v->edge_stub[edge];
 	}
 }
 
@@ -164,6 +190,7 @@ void soft_jump_leave(struct soft_vcpu *v, unsigned class)
 	}
 	l = list_for(v, class);
 	l->n = 0;
+	l->mode = v->mode;
 	l->reused = v->cache.reused;
 	l->used = ++v->jump_lists;
 	empty(v, class, l);
@@ -177,53 +204,46 @@ void soft_jc_flush(struct soft_vcpu *v)
 
 /* ---- and back ---- */
 
-struct back {
-	struct soft_vcpu *v;
-	unsigned class, stale;
-	uint64_t page, gpa; /* the last one that was asked for; gpa: 0: not known */
-	bool global;
+/* The page that was asked for last. */
+struct asked {
+	uint64_t number, gpa; /* gpa ~0: it is not to be had */
+	unsigned stale;
 };
 
-/* Is the page of the block still where it was? */
-static bool is_mapped(struct back *p, const struct soft_block *b)
+/* Is the page still where it was? */
+static bool is_mapped(
+	struct soft_vcpu *v, unsigned class, const struct soft_filled *f, struct asked *a)
 {
 	const struct soft_itlb_entry *e;
 
-	if (b->rip >> 12 != p->page) {
-		e = soft_known_page(p->v, p->class, b->rip);
-		p->page = b->rip >> 12;
-		p->gpa = e ? e->gpa & ~0xfffull : ~0ull;
-		p->global = e && e->gpa & SOFT_TLB_GLOBAL;
-		p->stale += p->gpa != (b->gpa & ~0xfffull);
+	if (f->rip >> 12 != a->number) {
+		e = soft_known_page(v, class, f->rip);
+		a->number = f->rip >> 12;
+		a->gpa = e ? e->gpa & ~0xfffull : ~0ull;
+		if (a->gpa == f->page)
+			rests(v, class, f->rip, e->gpa & SOFT_TLB_GLOBAL);
+		else
+			a->stale++;
 	}
-	return p->gpa == (b->gpa & ~0xfffull);
+	return a->gpa == f->page;
 }
 
-static void put_back(struct back *p, const struct soft_filled *f)
+static void put_back(struct soft_vcpu *v, const struct soft_jump_list *l)
 {
-	struct soft_vcpu *v = p->v;
-	const struct soft_block *b = &v->cache.blocks[f->block];
-	unsigned edge = (f->what & ~EDGE) >> 1;
+	struct asked a = {.number = ~0ull};
 
-	if (b->dead || b->page2 || SOFT_MODE_JCKEY(b->mode) != v->mode ||
-		SOFT_MODE_CLASS(b->mode) != p->class || !is_mapped(p, b))
-		return;
-	if (!(f->what & EDGE))
-		soft_jump_enter(v, b);
-	else if (v->edge[edge] == v->cache.rx + v->edge_stub[edge])
-		soft_edge_fill(v, f->what & ~EDGE, b);
-	soft_jump_rests(v, b, p->global);
-	v->stat_jumps_back++;
-}
+	for (unsigned i = 0; i < l->n && a.stale < MAX_STALE; i++) {
+		struct soft_filled f = l->note[i];
+		bool edge = f.what & EDGE;
 
-static void class_back(struct soft_vcpu *v, struct soft_jump_list *l)
-{
-	struct back p = {.v = v, .class = l->class, .page = ~0ull};
-
-	for (unsigned i = 0; i < l->n && p.stale < MAX_STALE; i++) {
-		if (i + 8 < l->n)
-			__builtin_prefetch(&v->cache.blocks[l->note[i + 8].block]);
-		put_back(&p, &l->note[i]);
+		f.what &= ~EDGE;
+		if (!is_mapped(v, l->class, &f, &a))
+			continue;
+		if (!edge)
+			fill_jump(v, l->class, &f);
+		else if (is_stub(v, f.what >> 1))
+			fill_edge(v, l->class, &f);
+		v->stat_jumps_back++;
 	}
 }
 
@@ -236,8 +256,8 @@ void soft_jump_back(struct soft_vcpu *v)
 		if (!l->n || l->root != v->jump_root || v->jc_filled[l->class] ||
 			v->edges_filled[l->class])
 			continue;
-		if (l->reused == v->cache.reused && ++l->turns % TURNS)
-			class_back(v, l);
+		if (l->reused == v->cache.reused && l->mode == v->mode && ++l->turns % TURNS)
+			put_back(v, l);
 		l->n = 0;
 	}
 }

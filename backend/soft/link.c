@@ -122,7 +122,7 @@ static void unlog_jumps(struct soft_vcpu *v, const struct soft_piece *p, unsigne
 	for (uint32_t i = 0; i < v->jc_filled[class]; i++) {
 		struct soft_filled f = v->jc_log[class][i];
 
-		if (f.block - p->first >= p->nblocks)
+		if (!is_in(p, f.code))
 			v->jc_log[class][kept++] = f;
 	}
 	v->jc_filled[class] = kept;

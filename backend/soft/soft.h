@@ -316,14 +316,16 @@ struct soft_shared {
 
 /* A jump cache entry or an edge that leads to a block: jump.c. */
 struct soft_filled {
-	uint32_t what; /* slot of the jump cache; edge << 1 | flags parked */
-	uint32_t block;
+	uint64_t rip, page; /* the block's, and where its page is in the guest's memory */
+	uint32_t what;	    /* slot of the jump cache; edge << 1 | flags parked */
+	uint32_t code;	    /* offset of its entry in the cache */
 };
 
 /* What there was when they were emptied. */
 struct soft_jump_list {
 	uint64_t root, used;
 	uint64_t reused; /* soft_cache.reused */
+	uint32_t mode;	 /* SOFT_MODE_JCKEY */
 	uint8_t class;
 	uint16_t turns;
 	uint32_t n;
