@@ -7,7 +7,7 @@
  * holds is looked at only when something in it has to go.  Memos, jump caches and the slots of
  * edges are there once: what rests on pages that are not global leaves them with the PCID, and is
  * taken from the bank again when the PCID is back.  Global pages are entered into each bank for
- * itself.
+ * itself.  For the jump cache and edges jump.c knows what there was.
  *
  * Without CR4.PCIDE all is PCID 0, and a CR3 write empties its bank of what is not global.
  */
@@ -148,14 +148,17 @@ void soft_tlb_flush(struct soft_vcpu *v, enum x86_flush kind, uint64_t gla)
 		forget_others(v);
 		soft_tlb_clear(v);
 		v->bank[v->in_use].pcid = x86_pcid(&v->cpu); /* CR4.PCIDE may be new */
+		soft_jump_back(v);
 		break;
 	case X86_FLUSH_NONGLOBAL:
 		forget_others(v);
 		soft_tlb_clear_nonglobal(v);
+		soft_jump_back(v);
 		break;
 	case X86_FLUSH_CR3:
 	case X86_FLUSH_CR3_KEEP:
 		cr3_written(v, kind == X86_FLUSH_CR3_KEEP);
+		soft_jump_back(v);
 		break;
 	case X86_FLUSH_PCID:
 		b = bank_of(v, (unsigned)gla);

@@ -456,6 +456,7 @@ void soft_cache_trim(struct soft_vcpu *v)
 		p->used = b->host_mem;
 		p->meta_used = b->meta;
 		soft_edges_drop(v, p, b->edges);
+		c->reused++;
 	}
 }
 

@@ -65,19 +65,6 @@ void soft_edge_stub(struct soft_vcpu *v, unsigned edge, uint32_t stub)
 	v->edge[edge] = v->cache.rx + stub;
 }
 
-/*
- * An edge may be in logs still that it was filled for under another block, which has been dropped
- * since.
- */
-void soft_edge_fill(struct soft_vcpu *v, unsigned edge, unsigned class, uint32_t to)
-{
-	if (v->edges_filled[class] == SOFT_EDGES)
-		soft_jc_flush(v);
-	assert(v->edge[edge] == v->cache.rx + v->edge_stub[edge]);
-	v->edge[edge] = v->cache.rx + to;
-	v->edge_log[class][v->edges_filled[class]++] = edge;
-}
-
 void soft_edges_drop(struct soft_vcpu *v, struct soft_piece *p, uint32_t before)
 {
 	while (p->edges != before) {
@@ -112,23 +99,42 @@ static void unlink_edges(struct soft_vcpu *v, const struct soft_piece *p, unsign
 	uint32_t kept = 0;
 
 	for (uint32_t i = 0; i < v->edges_filled[class]; i++) {
-		uint32_t edge = v->edge_log[class][i];
+		struct soft_filled f = v->edge_log[class][i];
+		uint32_t edge = f.what >> 1;
 
 		if (is_in(p, v->edge_stub[edge]))
 			continue;
 		if (is_in(p, (uint64_t)((const uint8_t *)v->edge[edge] - v->cache.rx)))
 			soft_edge_stub(v, edge, v->edge_stub[edge]);
 		else
-			v->edge_log[class][kept++] = edge;
+			v->edge_log[class][kept++] = f;
 	}
 	v->edges_filled[class] = kept;
+}
+
+/* Jumps to blocks of the piece are still logged: the jump cache itself loses them with the blocks. */
+static void unlog_jumps(struct soft_vcpu *v, const struct soft_piece *p, unsigned class)
+{
+	uint32_t kept = 0;
+
+	if (v->jc_filled[class] > SOFT_JC_LOG)
+		return;
+	for (uint32_t i = 0; i < v->jc_filled[class]; i++) {
+		struct soft_filled f = v->jc_log[class][i];
+
+		if (!is_in(p, f.code))
+			v->jc_log[class][kept++] = f;
+	}
+	v->jc_filled[class] = kept;
 }
 
 void soft_unlink(struct soft_vcpu *v, struct soft_piece *p)
 {
 	unlink_jumps(&v->cache, p);
-	for (unsigned class = 0; class < SOFT_CLASSES; class ++)
+	for (unsigned class = 0; class < SOFT_CLASSES; class ++) {
 		unlink_edges(v, p, class);
+		unlog_jumps(v, p, class);
+	}
 	soft_edges_drop(v, p, 0);
 }
 

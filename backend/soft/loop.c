@@ -97,14 +97,57 @@ static void undo_branch(struct soft_vcpu *v)
 		v->cpu.gpr[X86_RSP] -= 8 + (insn.nops ? (uint16_t)insn.imm : 0u);
 }
 
-struct soft_itlb_entry *soft_fetch_page(struct soft_vcpu *v, unsigned class, uint64_t gla)
+static struct soft_itlb_entry *cached_page(struct soft_vcpu *v, unsigned class, uint64_t gla)
 {
 	struct soft_itlb_entry *e = &v->itlb[class][soft_itlb_slot(gla)];
+
+	return e->page == ((gla & ~0xfffull) | 1) &&
+			       e->stamp == v->itlb_stamp[class][e->gpa & SOFT_TLB_GLOBAL]
+		       ? e
+		       : NULL;
+}
+
+/* NULL: not a page of RAM that we can execute from. */
+static struct soft_itlb_entry *cache_page(
+	struct soft_vcpu *v, unsigned class, uint64_t gla, const struct x86_walk *w)
+{
+	struct soft_itlb_entry *e = &v->itlb[class][soft_itlb_slot(gla)];
+
+	e->hva = soft_ram(v, w->gpa & ~0xfffull);
+	if (!e->hva || w->gpa >> 12 >= v->soft->pages) {
+		e->page = 0;
+		return NULL;
+	}
+	soft_note_large(v, class, gla, w);
+	e->page = (gla & ~0xfffull) | 1;
+	e->gpa = (w->gpa & ~0xfffull) | (w->global ? SOFT_TLB_GLOBAL : 0);
+	e->stamp = v->itlb_stamp[class][e->gpa & SOFT_TLB_GLOBAL];
+	return e;
+}
+
+static unsigned fetch_access(unsigned class)
+{
+	return X86_ACC_EXEC | (class == SOFT_USER ? X86_ACC_USER : 0);
+}
+
+struct soft_itlb_entry *soft_known_page(struct soft_vcpu *v, unsigned class, uint64_t gla)
+{
+	struct soft_itlb_entry *e = cached_page(v, class, gla);
+	struct x86_walk w;
+
+	if (e)
+		return e;
+	return soft_walk_marked(v, gla, fetch_access(class), &w) ? cache_page(v, class, gla, &w)
+								 : NULL;
+}
+
+struct soft_itlb_entry *soft_fetch_page(struct soft_vcpu *v, unsigned class, uint64_t gla)
+{
+	struct soft_itlb_entry *e = cached_page(v, class, gla);
 	struct x86_walk w;
 	enum x86_result res;
 
-	if (e->page == ((gla & ~0xfffull) | 1) &&
-		e->stamp == v->itlb_stamp[class][e->gpa & SOFT_TLB_GLOBAL])
+	if (e)
 		return e;
 	if (v->cpu.efer & X86_EFER_LMA && !x86_canonical(gla)) {
 		if (v->branch_rip != SOFT_NO_BRANCH)
@@ -112,57 +155,21 @@ struct soft_itlb_entry *soft_fetch_page(struct soft_vcpu *v, unsigned class, uin
 		v->result = (uint8_t)x86_raise_error(&v->cpu, X86_GP, 0);
 		return NULL;
 	}
-	res = soft_walk(v, gla, X86_ACC_EXEC | (class == SOFT_USER ? X86_ACC_USER : 0), &w);
+	res = soft_walk(v, gla, fetch_access(class), &w);
 	if (res != X86_DONE) {
 		v->result = (uint8_t)res;
 		return NULL;
 	}
-	e->hva = soft_ram(v, w.gpa & ~0xfffull);
-	if (!e->hva || w.gpa >> 12 >= v->soft->pages) {
-		e->page = 0;
+	e = cache_page(v, class, gla, &w);
+	if (!e) {
 		v->cpu.exit.reason = X86_EXIT_MMIO;
 		v->cpu.exit.mmio.gpa = w.gpa;
 		v->cpu.exit.mmio.gla = gla;
 		v->cpu.exit.mmio.size = 0; /* a fetch */
 		v->cpu.exit.mmio.write = false;
 		v->result = X86_EXIT;
-		return NULL;
 	}
-	soft_note_large(v, class, gla, &w);
-	e->page = (gla & ~0xfffull) | 1;
-	e->gpa = (w.gpa & ~0xfffull) | (w.global ? SOFT_TLB_GLOBAL : 0);
-	e->stamp = v->itlb_stamp[class][e->gpa & SOFT_TLB_GLOBAL];
 	return e;
-}
-
-static void jc_enter(struct soft_vcpu *v, const struct soft_block *b)
-{
-	unsigned class = SOFT_MODE_CLASS(b->mode), slot = soft_jc_slot(b->rip);
-	struct soft_jump *j = &v->jc[class][slot];
-
-	if (soft_unlinked(v))
-		return;
-	if (v->jc_filled[class] < SOFT_JC_LOG)
-		v->jc_log[class][v->jc_filled[class]] = (uint16_t)slot;
-	if (v->jc_filled[class] <= SOFT_JC_LOG)
-		v->jc_filled[class]++;
-	j->rip = b->rip;
-	j->code = v->cache.rx + soft_entry(&v->cache, b, true);
-}
-
-/* Which mappings jc[] and edge[] rest on. */
-static void note_target(struct soft_vcpu *v, const struct soft_block *b, bool global)
-{
-	unsigned class = SOFT_MODE_CLASS(b->mode);
-
-	for (unsigned i = 0; i < (b->page2 ? 2u : 1u); i++) {
-		unsigned slot = soft_filter_bit((b->rip >> 12) + i, b->rip);
-
-		v->jc_pages[class][slot / 64] |= 1ull << slot % 64;
-		v->jc_words[class][slot / 4096] |= 1ull << slot / 64 % 64;
-	}
-	if (!global)
-		v->jc_nonglobal[class] = true;
 }
 
 /* A block in two pages is as global as both of them are. */
@@ -195,9 +202,9 @@ static struct soft_block *find_block(struct soft_vcpu *v, uint32_t mode)
 	if (!b)
 		b = soft_translate(v, v->cpu.rip, mode, page);
 	if (mode & SOFT_MODE_FLAT)
-		note_target(v, b, is_global(v, b, page));
+		soft_jump_rests(v, b, is_global(v, b, page));
 	if (mode & SOFT_MODE_FLAT && jump && !(mode & SOFT_MODE_NOMERGE))
-		jc_enter(v, b);
+		soft_jump_enter(v, b);
 	return b;
 }
 
@@ -216,7 +223,7 @@ static void fill_edge(
 {
 	if (v->cache.evictions != evictions || soft_unlinked(v))
 		return;
-	soft_edge_fill(v, site >> 1, SOFT_MODE_CLASS(b->mode), soft_entry(&v->cache, b, site & 1));
+	soft_edge_fill(v, site, b);
 }
 
 /*

@@ -107,6 +107,7 @@ void soft_piece_evict(struct soft_vcpu *v, unsigned piece)
 		__builtin_memset(v->cache.rw + p->code, 0xcc, p->used - p->code);
 	piece_clear(p);
 	v->cache.evictions++;
+	v->cache.reused++;
 }
 
 void soft_make_room(struct soft_vcpu *v)
@@ -131,5 +132,6 @@ void soft_cache_flush(struct soft_vcpu *v)
 		piece_clear(&c->piece[i]);
 	c->filling = 0;
 	c->evictions++;
+	c->reused++;
 	v->stat_flushes++;
 }

@@ -72,6 +72,8 @@ enum soft_class { SOFT_USER, SOFT_SUPER, SOFT_SUPER_AC, SOFT_CLASSES };
 #define SOFT_ITLB_ENTRIES   1024u
 #define SOFT_LOG_MAX	    2048u
 #define SOFT_JC_LOG	    16384u
+#define SOFT_JUMP_LISTS	    16u
+#define SOFT_JUMP_NOTES	    4096u
 #define SOFT_KNOWN	    8u
 #define SOFT_PENDING_WRITES 8
 #define SOFT_PAGE_FILTER    8192u /* bits: one half for each half of the address space */
@@ -312,6 +314,24 @@ struct soft_shared {
 	_Atomic uint32_t record; /* offset in the metadata */
 };
 
+/* A jump cache entry or an edge that leads to a block: jump.c. */
+struct soft_filled {
+	uint64_t rip, page; /* the block's, and where its page is in the guest's memory */
+	uint32_t what;	    /* slot of the jump cache; edge << 1 | flags parked */
+	uint32_t code;	    /* offset of its entry in the cache */
+};
+
+/* What there was when they were emptied. */
+struct soft_jump_list {
+	uint64_t root, used;
+	uint64_t reused; /* soft_cache.reused */
+	uint32_t mode;	 /* SOFT_MODE_JCKEY */
+	uint8_t class;
+	uint16_t turns;
+	uint32_t n;
+	struct soft_filled note[SOFT_JUMP_NOTES];
+};
+
 /* The code cache of one vcpu: a memfd mapped twice, its metadata, and the tables over it. */
 struct soft_cache {
 	uint8_t *rw, *rx;
@@ -336,6 +356,7 @@ struct soft_cache {
 	uint64_t patched_pages; /* hashed: where there are any to be known of */
 	struct soft_beside beside[SOFT_BESIDES];
 	uint64_t added;		    /* blocks, ever */
+	uint64_t reused;	    /* times that numbers of blocks and of edges became free */
 	struct soft_shared *shared; /* one for each of blocks[] */
 	uint32_t stamps;	    /* given out so far */
 	/* emitted once: */
@@ -414,7 +435,7 @@ struct soft_vcpu {
 	struct soft_tlb *tlb[SOFT_CLASSES]; /* of bank[in_use] */
 	struct soft_jump jc[SOFT_CLASSES][SOFT_JC_ENTRIES];
 	uint32_t jc_filled[SOFT_CLASSES]; /* indices in jc_log[]; over SOFT_JC_LOG: useless */
-	uint16_t jc_log[SOFT_CLASSES][SOFT_JC_LOG];
+	struct soft_filled jc_log[SOFT_CLASSES][SOFT_JC_LOG];
 	bool jc_nonglobal[SOFT_CLASSES];
 	/* Direct jumps to other pages: where to, or their stub; forgotten together with jc[]. */
 	const void *edge[SOFT_EDGES];
@@ -422,10 +443,13 @@ struct soft_vcpu {
 	uint32_t edge_next[SOFT_EDGES]; /* index + 1: of the same piece, or that nobody has */
 	uint32_t nedges, edge_free;	/* those ever used; index + 1: that nobody has */
 	uint32_t edges_filled[SOFT_CLASSES];
-	uint32_t edge_log[SOFT_CLASSES][SOFT_EDGES];
+	struct soft_filled edge_log[SOFT_CLASSES][SOFT_EDGES];
 	/* Pages that jc[] and edge[] may lead to, hashed, and which words of that are not 0. */
 	uint64_t jc_pages[SOFT_CLASSES][SOFT_PAGE_FILTER / 64];
 	uint64_t jc_words[SOFT_CLASSES][SOFT_PAGE_FILTER / 4096];
+	uint64_t jump_root;  /* physical address of the page tables that they rest on */
+	uint64_t jump_lists; /* made so far */
+	struct soft_jump_list jump_list[SOFT_JUMP_LISTS];
 	struct soft_itlb_entry itlb[SOFT_CLASSES][SOFT_ITLB_ENTRIES];
 	uint64_t itlb_stamp[SOFT_CLASSES][2]; /* of global pages: [1] */
 	uint64_t stamps;		      /* given out so far */
@@ -607,7 +631,6 @@ void soft_tlb_read_only(struct soft_tlb *t, uint64_t gpa);
 void *soft_ram(struct soft_vcpu *v, uint64_t gpa);
 /* The same if [gpa, gpa + len) is one piece. */
 void *soft_ram_span(struct soft_vcpu *v, uint64_t gpa, uint64_t len);
-void soft_jc_flush(struct soft_vcpu *v);
 /* Slot of a block in the jump cache. */
 static inline unsigned soft_jc_slot(uint64_t rip)
 {
@@ -715,6 +738,21 @@ void soft_bank_drop_writes(struct soft_vcpu *v, uint64_t gpa);
 /* ---- walk.c ---- */
 /* x86_walk(), quicker where there is nothing to mark and nothing to say against it. */
 enum x86_result soft_walk(struct soft_vcpu *v, uint64_t gla, unsigned acc, struct x86_walk *out);
+/* False: there is something to mark, to raise, or to look at closely; nothing has been done. */
+bool soft_walk_marked(struct soft_vcpu *v, uint64_t gla, unsigned acc, struct x86_walk *out);
+
+/* ---- jump.c ---- */
+/* The jump cache leads to the block; the edge does, as STUB_EDGE's link_site says. */
+void soft_jump_enter(struct soft_vcpu *v, const struct soft_block *b);
+void soft_edge_fill(struct soft_vcpu *v, uint32_t site, const struct soft_block *b);
+/* They rest on the mapping of its pages. */
+void soft_jump_rests(struct soft_vcpu *v, const struct soft_block *b, bool global);
+/* All of a class go: because a page changed; because others are used, or all may have changed. */
+void soft_jump_drop(struct soft_vcpu *v, unsigned class);
+void soft_jump_leave(struct soft_vcpu *v, unsigned class);
+/* What has left those page tables that are in use now comes back, if nothing has changed. */
+void soft_jump_back(struct soft_vcpu *v);
+void soft_jc_flush(struct soft_vcpu *v);
 
 /* ---- cache.c ---- */
 int soft_cache_create(struct soft_vcpu *v, uint32_t size);
@@ -829,7 +867,6 @@ bool soft_edge_left(const struct soft_vcpu *v);
 /* Where it leads by itself. */
 void soft_edge_stub(struct soft_vcpu *v, unsigned edge, uint32_t stub);
 /* Makes it lead to the code at `to` until that is evicted or mappings of the class change. */
-void soft_edge_fill(struct soft_vcpu *v, unsigned edge, unsigned class, uint32_t to);
 /* Frees the edges that a piece got since its youngest was `before`. */
 void soft_edges_drop(struct soft_vcpu *v, struct soft_piece *p, uint32_t before);
 /* A piece goes: what led into it leads to its stub again, and its own jumps are forgotten. */
@@ -904,6 +941,8 @@ bool soft_fault_fast(struct soft_vcpu *v);
 uint32_t soft_mode(struct soft_vcpu *v);
 /* The page of code at a linear address; NULL: v->result says why not. */
 struct soft_itlb_entry *soft_fetch_page(struct soft_vcpu *v, unsigned class, uint64_t gla);
+/* The same if it is easily had; otherwise nothing has happened. */
+struct soft_itlb_entry *soft_known_page(struct soft_vcpu *v, unsigned class, uint64_t gla);
 int soft_loop(struct soft_vcpu *v);
 /* One instruction without translation. False: an exit has been filled in. */
 bool soft_step(struct soft_vcpu *v);

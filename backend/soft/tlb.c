@@ -81,40 +81,6 @@ void soft_tlb_init(struct soft_vcpu *v)
 	soft_memo_init(v);
 }
 
-/* An empty place has the rip of another place: there is none that a guest cannot have. */
-static void jc_clear(struct soft_vcpu *v, unsigned class)
-{
-	struct soft_jump *jc = v->jc[class];
-
-	if (v->jc_filled[class] <= SOFT_JC_LOG) {
-		for (unsigned i = 0; i < v->jc_filled[class]; i++)
-			jc[v->jc_log[class][i]].rip = ~(uint64_t)v->jc_log[class][i];
-	} else {
-		for (unsigned i = 0; i < SOFT_JC_ENTRIES; i++)
-			jc[i].rip = ~(uint64_t)i;
-	}
-	v->jc_filled[class] = 0;
-	for (unsigned i = 0; i < v->edges_filled[class]; i++) {
-		unsigned edge = v->edge_log[class][i];
-
-		v->edge[edge] = v->cache.rx + v->edge_stub[edge];
-	}
-	v->edges_filled[class] = 0;
-	for (unsigned i = 0; i < SOFT_PAGE_FILTER / 4096; i++) {
-		uint64_t *words = &v->jc_words[class][i];
-
-		for (; *words; *words &= *words - 1)
-			v->jc_pages[class][64 * i + (unsigned)__builtin_ctzll(*words)] = 0;
-	}
-	v->jc_nonglobal[class] = false;
-}
-
-void soft_jc_flush(struct soft_vcpu *v)
-{
-	for (unsigned c = 0; c < SOFT_CLASSES; c++)
-		jc_clear(v, c);
-}
-
 static void set_bit(uint64_t *filter, unsigned bit)
 {
 	filter[bit / 64] |= 1ull << bit % 64;
@@ -191,7 +157,7 @@ static void class_clear(struct soft_vcpu *v, unsigned class)
 	v->itlb_stamp[class][0] = ++v->stamps;
 	v->itlb_stamp[class][1] = ++v->stamps;
 	__builtin_memset(&v->global[class], 0, sizeof(v->global[class]));
-	jc_clear(v, class);
+	soft_jump_leave(v, class);
 }
 
 void soft_tlb_clear(struct soft_vcpu *v)
@@ -209,7 +175,7 @@ void soft_tlb_leave(struct soft_vcpu *v)
 		if (v->tlb[c]->log[0].n)
 			soft_memo_clear(v, c, false);
 		if (v->jc_nonglobal[c])
-			jc_clear(v, c);
+			soft_jump_leave(v, c);
 	}
 }
 
@@ -236,7 +202,7 @@ void soft_tlb_clear_page(struct soft_vcpu *v, uint64_t gla)
 			soft_memo_drop(v, c, gla);
 		v->itlb[c][soft_itlb_slot(gla)].page = 0;
 		if (has_bit(v->jc_pages[c], soft_filter_bit(gla >> 12, gla)))
-			jc_clear(v, c);
+			soft_jump_drop(v, c);
 	}
 }
 

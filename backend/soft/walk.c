@@ -74,7 +74,7 @@ static bool is_unlocked(const struct x86_cpu *cpu, const struct path *p)
 	return !(p->leaf & X86_PTE_KEY) && !((cpu->pkru | cpu->pkrs) & 3);
 }
 
-enum x86_result soft_walk(struct soft_vcpu *v, uint64_t gla, unsigned acc, struct x86_walk *out)
+bool soft_walk_marked(struct soft_vcpu *v, uint64_t gla, unsigned acc, struct x86_walk *out)
 {
 	const struct x86_cpu *cpu = &v->cpu;
 	uint64_t in_page;
@@ -84,7 +84,7 @@ enum x86_result soft_walk(struct soft_vcpu *v, uint64_t gla, unsigned acc, struc
 	if (!(cpu->efer & X86_EFER_LMA) ||
 		!descend(v, gla, acc & X86_ACC_NOFAULT ? 0 : X86_PTE_A, &p) ||
 		!is_permitted(cpu, &p, acc) || !is_unlocked(cpu, &p))
-		return x86_walk(&v->cpu, gla, acc, out);
+		return false;
 	in_page = (1ull << p.shift) - 1;
 	*out = (struct x86_walk){
 		.gpa = (p.leaf & X86_PTE_ADDR & ~in_page) | (gla & in_page),
@@ -96,5 +96,10 @@ enum x86_result soft_walk(struct soft_vcpu *v, uint64_t gla, unsigned acc, struc
 		.dirty = p.leaf & X86_PTE_D,
 		.accessed = p.all & X86_PTE_A,
 	};
-	return X86_DONE;
+	return true;
+}
+
+enum x86_result soft_walk(struct soft_vcpu *v, uint64_t gla, unsigned acc, struct x86_walk *out)
+{
+	return soft_walk_marked(v, gla, acc, out) ? X86_DONE : x86_walk(&v->cpu, gla, acc, out);
 }

@@ -271,7 +271,7 @@ static bool is_logged(const struct soft_vcpu *v, uint32_t edge)
 {
 	for (unsigned class = 0; class < SOFT_CLASSES; class ++)
 		for (uint32_t i = 0; i < v->edges_filled[class]; i++)
-			if (v->edge_log[class][i] == edge)
+			if (v->edge_log[class][i].what >> 1 == edge)
 				return true;
 	return false;
 }

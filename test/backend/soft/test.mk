@@ -6,7 +6,7 @@ $(BUILD)/test/backend/soft/sequence_test: $(SOFT_SEQUENCE)
 $(BUILD)/test/backend/soft/cache_test $(BUILD)/test/backend/soft/check_test $(BUILD)/test/backend/soft/instrument_test $(BUILD)/test/backend/soft/walk_test: $(SOFT_WORLD)
 $(BUILD)/test/backend/soft/soft_test: $(BUILD)/test/backend/soft/hooks.o
 SOFT_SMP := $(addprefix $(BUILD)/test/backend/soft/,hooks.o smp.o)
-$(BUILD)/test/backend/soft/smp_test $(BUILD)/test/backend/soft/share_test $(BUILD)/test/backend/soft/litmus_test $(BUILD)/test/backend/soft/storm_test: $(SOFT_SMP)
+$(BUILD)/test/backend/soft/smp_test $(BUILD)/test/backend/soft/share_test $(BUILD)/test/backend/soft/jump_test $(BUILD)/test/backend/soft/litmus_test $(BUILD)/test/backend/soft/storm_test: $(SOFT_SMP)
 $(BUILD)/test/backend/soft/storm_test: $(BUILD)/test/vmm/storm.o
 SOFT_SOUP := $(SOFT_WORLD) $(BUILD)/test/backend/soft/soup.o
 $(BUILD)/test/backend/soft/soup_test: $(SOFT_SOUP)
