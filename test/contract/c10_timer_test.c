@@ -111,7 +111,7 @@ static const struct script_row pit[] = {
 		"61<0 43<b2 42<ff 42<ff 61<1 us=60000 61>20/20 in=50000 61<0 61<1 61>0/20"},
 	{"c10_5_the_gate_sets_out_of_mode_3", "61<1 43<b6 42<10 42<0 61<0 61>20/20"},
 	{"c10_5_out_of_mode_3_is_a_square",
-		"61<1 43<b6 in=20000 42<ff 42<ff 61>20/20 us=30000 in=20000 61>0/20"},
+		"61<1 43<b6 in=20000 42<ff 42<ff 61>20/20 in=34000 us=30000 61>0/20"},
 };
 
 /* ---- 10.6: HPET; comparator 10000 (2710) is 1 ms; timer 2 to pin 20 as vector 41 ---- */
@@ -232,7 +232,7 @@ static const struct script_row rtc[] = {
 	{"c10_9_set_takes_a_new_date",
 		"70<b 71<82 70<0 71<33 70<2 71<44 70<4 71<15 70<7 71<28 70<8 71<2 70<9 71<99 70<32 "
 		"71<20 in=900000 70<b 71<2 70<0 71>33 70<4 71>15 70<6 71>7 70<9 71>99"},
-	{"c10_9_the_clock_runs", "rtc=5e0be10c " SOON "us=600000 in=800000 70<0 71>13"},
+	{"c10_9_the_clock_runs", "rtc=5e0be10c " SOON "in=1400000 us=600000 70<0 71>13"},
 	{"c10_9_leap_day", "rtc=5e5af17f " SOON "us=600000 in=800000 70<7 71>29 70<8 71>2"},
 	{"c10_9_update_flag", "rtc=5e0be10c " SOON "70<c 71>0/f us=600000 71>10/10"},
 	{"c10_9_reading_c_clears_it",

@@ -4,11 +4,12 @@
 # Each block against its instructions executed one by one: the guest images, but for the one that waits for
 # the clock, and random code.
 . test/backend/soft/lib.sh
-echo "1..5"
+echo "1..6"
 export SOFT_LOCKSTEP=1
 way "images in lock-step" guest/guest_test excp seg real paging32 pae intr task debug smc triple paging64 pcid patch \
 	long sysreg fpu mmio triple64
 way "windows in lock-step" guest/guest_test window string
+way "snippets in lock-step" backend/soft/soft_test
 SEQUENCE_N=${SEQUENCE_N:-5000} way "sequences in lock-step" backend/soft/sequence_test
 SOUP_N=${SOUP_N:-1500} way "soup in lock-step" backend/soft/soup_test
 # Blocks end early for every reason there is.
