@@ -77,6 +77,14 @@ void soft_edges_drop(struct soft_vcpu *v, struct soft_piece *p, uint32_t before)
 	}
 }
 
+/* A dead block's jumps are not taken again, and where its first one was, its entry may be a jump. */
+static bool is_of_dead(struct soft_cache *c, uint32_t site)
+{
+	const struct soft_block *b = soft_block_at(c, c->rx + site);
+
+	return b && b->dead;
+}
+
 static void unlink_jumps(struct soft_cache *c, const struct soft_piece *p)
 {
 	uint32_t kept = 0;
@@ -86,10 +94,10 @@ static void unlink_jumps(struct soft_cache *c, const struct soft_piece *p)
 
 		if (is_in(p, l->site))
 			continue;
-		if (is_in(p, l->to))
-			aim(c, l->site, l->stub);
-		else
+		if (!is_in(p, l->to))
 			c->links[kept++] = *l;
+		else if (!is_of_dead(c, l->site))
+			aim(c, l->site, l->stub);
 	}
 	c->nlinks = kept;
 }
