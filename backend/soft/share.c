@@ -62,7 +62,7 @@ struct parts {
 };
 #define MEMO_WRITES 0x8000u
 
-/* Their places, and how long the record is. */
+/* Their places, and how long the record is, in words, with what copy_words() writes behind it. */
 static unsigned parts_of(const struct record *r, struct parts *p)
 {
 	uint8_t *at = (uint8_t *)(uintptr_t)(r + 1);
@@ -73,7 +73,7 @@ static unsigned parts_of(const struct record *r, struct parts *p)
 	p->memo = (void *)(p->fix + r->nfixes);
 	p->look = (void *)(p->memo + r->nmemos);
 	p->guest = (void *)(p->look + r->nlooks);
-	return (unsigned)(p->guest + r->nguest + r->nlook - (const uint8_t *)r + 7) & ~7u;
+	return (unsigned)(p->guest + r->nguest + r->nlook - (const uint8_t *)r + 7 + 7) & ~7u;
 }
 
 /* ---- where blocks may be found ---- */
