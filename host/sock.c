@@ -35,6 +35,7 @@ struct sock {
 	struct event_source *client_source;
 	int client_fd; /* -1: nobody */
 	bool busy;     /* client_event() is running, its source perhaps gone already */
+	bool closing;  /* ... and does so no more */
 	bool paused;   /* the user had no room: nothing is read */
 	bool refused;  /* the client had none: EPOLLOUT is awaited */
 };
@@ -141,19 +142,20 @@ static void serve(struct sock *s, uint32_t events)
 		unwatch(s);
 }
 
-static void set_busy(struct sock *s, bool busy)
-{
-	pthread_mutex_lock(&s->lock);
-	s->busy = busy;
-	pthread_cond_broadcast(&s->idle);
-	pthread_mutex_unlock(&s->lock);
-}
-
 static void client_event(void *arg, uint32_t events)
 {
-	set_busy(arg, true);
-	serve(arg, events);
-	set_busy(arg, false);
+	struct sock *s = arg;
+
+	pthread_mutex_lock(&s->lock);
+	s->busy = !s->closing;
+	pthread_mutex_unlock(&s->lock);
+	if (!s->busy)
+		return;
+	serve(s, events);
+	pthread_mutex_lock(&s->lock);
+	s->busy = false;
+	pthread_cond_broadcast(&s->idle);
+	pthread_mutex_unlock(&s->lock);
 }
 
 static void resume(void *arg)
@@ -327,12 +329,14 @@ void sock_close(struct sock *s)
 	if (!s)
 		return;
 	event_source_remove(s->listen_source); /* nobody comes any more */
-	unwatch(s);
+	/* Who serves the client may hang up: its source and descriptor are ours only then. */
 	pthread_mutex_lock(&s->lock);
+	s->closing = true;
 	while (s->busy)
 		pthread_cond_wait(&s->idle, &s->lock);
 	pthread_mutex_unlock(&s->lock);
 	event_timer_remove(s->resume_timer);
+	unwatch(s);
 	if (s->client_fd >= 0)
 		close(s->client_fd);
 	if (s->listen_fd >= 0)
