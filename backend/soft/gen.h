@@ -160,7 +160,7 @@ struct gen {
 	bool parked;	 /* status flags are in flags16, if they are live */
 	unsigned nmemos; /* each must be another one: memo.c */
 	struct gen_memo memo[GEN_MAX_MEMOS];
-	bool copied;	     /* from another vcpu, not translated */
+	bool copied;	     /* from another block, not translated */
 	bool tied;	     /* not to be copied */
 	bool placed;	     /* nor to another rip */
 	uint8_t *start;	     /* of the code, writable */

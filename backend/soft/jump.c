@@ -10,8 +10,6 @@
  * That is asked of the itlb and of the page tables, so a list never says what is true, only what is
  * worth asking: a processor, too, may read any translation ahead at any time (SDM vol. 3, 4.10.2.3).
  */
-#include <assert.h>
-
 #include "backend/soft/soft.h"
 
 #define EDGE	  0x80000000u /* in what a list has of one: EDGE | edge << 1 | flags parked */
@@ -64,9 +62,12 @@ static bool is_stub(const struct soft_vcpu *v, unsigned edge)
  */
 static void fill_edge(struct soft_vcpu *v, unsigned class, const struct soft_filled *f)
 {
-	if (v->edges_filled[class] == SOFT_EDGES)
-		soft_jc_flush(v);
-	assert(is_stub(v, f->what >> 1));
+	if (!is_stub(v, f->what >> 1))
+		return; /* it is filled already */
+	if (v->edges_filled[class] == SOFT_EDGES) {
+		soft_jc_flush(v); /* with what it was noted to rest on: the next time, then */
+		return;
+	}
 	v->edge[f->what >> 1] = v->cache.rx + f->code;
 	v->edge_log[class][v->edges_filled[class]++] = *f;
 }
@@ -239,10 +240,10 @@ static void put_back(struct soft_vcpu *v, const struct soft_jump_list *l)
 		f.what &= ~EDGE;
 		if (!is_mapped(v, l->class, &f, &a))
 			continue;
-		if (!edge)
-			fill_jump(v, l->class, &f);
-		else if (is_stub(v, f.what >> 1))
+		if (edge)
 			fill_edge(v, l->class, &f);
+		else
+			fill_jump(v, l->class, &f);
 		v->stat_jumps_back++;
 	}
 }

@@ -9,8 +9,6 @@
  * the blocks of a page are mostly made together; eviction looks through all of them, which costs
  * less than lists would at every link.  The jump cache is looked after block by block, in cache.c.
  */
-#include <assert.h>
-
 #include "backend/soft/soft.h"
 
 static bool is_in(const struct soft_piece *p, uint64_t off)

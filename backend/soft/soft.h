@@ -308,7 +308,7 @@ struct soft_link {
 	uint32_t to;
 };
 
-/* A block that other vcpus may copy: see share.c. */
+/* A block that may be copied: see share.c. */
 struct soft_shared {
 	_Atomic uint32_t stamp;	 /* 0: none; as long as it is the same, the block is */
 	_Atomic uint32_t record; /* offset in the metadata */
@@ -552,7 +552,7 @@ struct soft_vm {
 	struct soft_vcpu *vcpu[VM_MAXCPU];
 	_Atomic uint16_t *page_code;	/* by guest page number: vcpus with code of that page */
 	_Atomic uint16_t *page_writers; /* vcpus that may hold a write tag for it */
-	bool share;			/* setting: vcpus copy each other's blocks */
+	bool share;			/* setting: blocks are copied */
 	_Atomic bool running;		/* a vcpu has */
 	_Atomic bool sharing;		/* `share`, and there are several of them */
 	_Atomic uint64_t *shared;	/* where blocks may be found: share.c */
@@ -742,7 +742,8 @@ enum x86_result soft_walk(struct soft_vcpu *v, uint64_t gla, unsigned acc, struc
 bool soft_walk_marked(struct soft_vcpu *v, uint64_t gla, unsigned acc, struct x86_walk *out);
 
 /* ---- jump.c ---- */
-/* The jump cache leads to the block; the edge does, as STUB_EDGE's link_site says. */
+/* The jump cache leads to the block, or the edge does that STUB_EDGE's link_site names, until its code is
+ * evicted or mappings of the class change. */
 void soft_jump_enter(struct soft_vcpu *v, const struct soft_block *b);
 void soft_edge_fill(struct soft_vcpu *v, uint32_t site, const struct soft_block *b);
 /* They rest on the mapping of its pages. */
@@ -845,7 +846,8 @@ void soft_share_begin(struct soft_vcpu *v);
 void soft_share(struct soft_vcpu *v, const struct soft_block *b);
 /* It is about to change, or to go. */
 void soft_unshare(struct soft_cache *c, const struct soft_block *b);
-/* A copy of another vcpu's block for the same code. NULL: there is none, or no room for it. */
+/* A copy of a block for the same code, another vcpu's or one for another rip. NULL: there is none, or no
+ * room for it. */
 struct soft_block *soft_copy(
 	struct soft_vcpu *v, uint64_t rip, uint32_t mode, const struct soft_itlb_entry *page);
 /*
@@ -866,7 +868,6 @@ unsigned soft_edge_new(struct soft_vcpu *v);
 bool soft_edge_left(const struct soft_vcpu *v);
 /* Where it leads by itself. */
 void soft_edge_stub(struct soft_vcpu *v, unsigned edge, uint32_t stub);
-/* Makes it lead to the code at `to` until that is evicted or mappings of the class change. */
 /* Frees the edges that a piece got since its youngest was `before`. */
 void soft_edges_drop(struct soft_vcpu *v, struct soft_piece *p, uint32_t before);
 /* A piece goes: what led into it leads to its stub again, and its own jumps are forgotten. */
